@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* checksum -- XXH3-128 (xxHash library) as Tactus uses it: for blocks, for pages, and as the
+ * per-record hash whose sums prove that a compaction neither lost nor invented a record.
+ *
+ * The functions are inlined: one call per record is on the merge path (about 7 ns for 128 bytes).
+ */
+#ifndef TACTUS_BASE_CHECKSUM_H
+#define TACTUS_BASE_CHECKSUM_H
+
+#ifndef XXH_INLINE_ALL
+#define XXH_INLINE_ALL
+#endif
+#include <xxhash.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A 128-bit number: a checksum, or a sum of record hashes modulo 2^128. */
+struct tac_u128 {
+    uint64_t low;
+    uint64_t high;
+};
+
+static inline struct tac_u128 tac_checksum(const void *data, size_t size_bytes, uint64_t seed)
+{
+    XXH128_hash_t hash = XXH3_128bits_withSeed(data, size_bytes, seed);
+
+    return (struct tac_u128){.low = hash.low64, .high = hash.high64};
+}
+
+static inline bool tac_u128_equal(struct tac_u128 a, struct tac_u128 b)
+{
+    return a.low == b.low && a.high == b.high;
+}
+
+static inline struct tac_u128 tac_u128_add(struct tac_u128 a, struct tac_u128 b)
+{
+    struct tac_u128 sum = {.low = a.low + b.low};
+
+    sum.high = a.high + b.high + (sum.low < a.low);
+    return sum;
+}
+
+static inline struct tac_u128 tac_u128_subtract(struct tac_u128 a, struct tac_u128 b)
+{
+    struct tac_u128 difference = {.low = a.low - b.low};
+
+    difference.high = a.high - b.high - (a.low < b.low);
+    return difference;
+}
+
+static inline bool tac_u128_is_zero(struct tac_u128 a) { return a.low == 0 && a.high == 0; }
+
+#endif

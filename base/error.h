@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* error -- what went wrong outside: a code of tactus.h and one line of text.
+ *
+ * The text says what failed, where, and what to do. Functions return the code (0 is success) and
+ * write the text on failure only; a caller adds its own view with tac_error_wrap.
+ */
+#ifndef TACTUS_BASE_ERROR_H
+#define TACTUS_BASE_ERROR_H
+
+#include "base/assert.h"
+#include "tactus.h"
+
+struct tac_error {
+    int  code; /* enum tactus_error; 0 = none */
+    char message[TACTUS_MESSAGE_BYTES];
+};
+
+/* Sets code and text; returns the code, so that a function can end with `return tac_error_set(…)`.
+ * error may be NULL (then only the code is returned). */
+int tac_error_set(struct tac_error *error, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Puts `format: ` in front of the text that is there; returns the code that is there. */
+int tac_error_wrap(struct tac_error *error, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+void tac_error_clear(struct tac_error *error);
+
+#endif

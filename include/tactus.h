@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tactus -- an embeddable LSM-tree storage engine whose compaction keeps time. Start here.
+ *
+ * A store is one file that holds several named trees. A tree is a sorted set of records: keys that
+ * compare as bytes, each with a value. Writes are numbered operations ("ops"): 1, 2, 3 … A write is
+ * visible when its call returns; it survives a crash when tactus_durable_op() has reached its op.
+ *
+ * Errors   Every function that can fail returns 0 (TACTUS_OK) or an error code; tactus_message()
+ *          gives the text of the calling thread's last failure: what, where, what to do.
+ * Threads  A store may be used from any number of threads at once, except where a function says
+ *          otherwise. Writes are put in one order by a lock; reads take none. An iterator and a
+ *          batch belong to one thread at a time.
+ * Memory   Everything is allocated by tactus_open within a budget that tactus_stat reports;
+ *          iterators allocate their own buffers when they are opened.
+ * Sizes    Bytes, unless the name says something else. Names end in the unit.
+ */
+#ifndef TACTUS_H
+#define TACTUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TACTUS_API __attribute__((visibility("default")))
+
+/* ---- errors --------------------------------------------------------------------------------- */
+
+/* X(name, number, text): the numbers are part of the interface and never change. */
+#define TACTUS_ERRORS(X)                                                                           \
+    X(OK, 0, "success")                                                                            \
+    X(EINVAL, 1, "invalid argument")                                                               \
+    X(ENOTFOUND, 2, "no such key")                                                                 \
+    X(EEXISTS, 3, "already exists")                                                                \
+    X(ENOTREE, 4, "no such tree")                                                                  \
+    X(ELAYOUT, 5, "the record does not fit the layout of the tree")                                \
+    X(EKEYSIZE, 6, "key empty or too long")                                                        \
+    X(EVALUESIZE, 7, "value too long")                                                             \
+    X(EBATCHSIZE, 8, "batch too large")                                                            \
+    X(EOPTION, 9, "unknown, contradictory or impossible option")                                   \
+    X(ENOSTORE, 10, "no such store")                                                               \
+    X(EFORMAT, 11, "not a Tactus store, or of an unknown version")                                 \
+    X(ELOCKED, 12, "the store is open elsewhere")                                                  \
+    X(EFORKED, 13, "the store was opened by the parent process")                                   \
+    X(EFULL, 14, "no space left in the store")                                                     \
+    X(ENOMEM, 15, "out of memory")                                                                 \
+    X(EIO, 16, "input/output error")                                                               \
+    X(ECORRUPT, 17, "damaged data")                                                                \
+    X(EPOISONED, 18, "writing stopped after an earlier failure")                                   \
+    X(EAGAIN, 19, "would have to wait")                                                            \
+    X(EEXPIRED, 20, "the iterator is too old")                                                     \
+    X(ECLOSED, 21, "the store is closing")                                                         \
+    X(EACCESS, 22, "permission denied")                                                            \
+    X(EFORK, 23, "two different newest superblocks")
+
+enum tactus_error {
+#define TACTUS_ERROR_CODE(name, number, text) TACTUS_##name = number,
+    TACTUS_ERRORS(TACTUS_ERROR_CODE)
+#undef TACTUS_ERROR_CODE
+};
+
+/* The longest text tactus_message returns, terminator included. */
+#define TACTUS_MESSAGE_BYTES 512
+
+/* The fixed text of an error code. Never NULL; any thread. */
+TACTUS_API const char *tactus_strerror(int code);
+
+/* The text of the calling thread's last failed call; valid until its next call into Tactus. */
+TACTUS_API const char *tactus_message(void);
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+#define TACTUS_KEY_SIZE_MAX 1024
+#define TACTUS_TREE_NAME_MAX 63
+#define TACTUS_TREES_MAX 64
+#define TACTUS_UUID_BYTES 16
+
+/* Accounted bytes of a record beside key and value: what fills a memtable, a bar and a beat. */
+#define TACTUS_RECORD_OVERHEAD_BYTES 56
+
+/* Thread counts may also be this: derived from the processors that the process may use. */
+#define TACTUS_THREADS_AUTO UINT32_MAX
+
+enum tactus_backend {
+    TACTUS_BACKEND_AUTO = 0,     /* io_uring, or pread/pwrite where io_uring is missing or forbidden */
+    TACTUS_BACKEND_IO_URING = 1,
+    TACTUS_BACKEND_POSIX = 2,    /* pread/pwrite */
+    TACTUS_BACKEND_MEMORY = 3,   /* nothing on disk: gone with the close */
+};
+
+/* Fill with tactus_options_init, then change what you need; tactus_options_set does the same from
+ * text. Options marked (create) shape the bytes of the file: they are fixed when the store is
+ * created, kept in its superblock, and ignored by later opens. 0 is never "default": init sets
+ * every field. */
+struct tactus_options {
+    /* (create) */
+    uint64_t memtable_size;          /* Accounted bytes of a bar; 64 MiB. */
+    uint32_t block_size;             /* Power of two, 4 KiB to 1 MiB; 128 KiB. */
+    uint32_t page_size;              /* Power of two, 512 B to 64 KiB, 4 to 128 per block; 4 KiB. */
+    uint64_t table_size;             /* Largest target size of a table; 8 MiB. */
+    uint64_t slice_size;             /* A compaction above this is cut into several jobs; 16 MiB. */
+    uint32_t runs_per_level;         /* 1 (classic levelling) to 16; 8. */
+    uint32_t last_ratio;             /* Last level : level above; 1 to 16; 2. */
+    uint32_t beats_per_bar;          /* 8 to 1024; 64. */
+    uint32_t lag_beats;              /* A writer waits when work is more beats behind; 1 to 8; 2. */
+    uint32_t checkpoint_interval_bars; /* 1 to 64; 4. */
+    uint32_t filter_bits_per_key;    /* 0 (no filter) to 20; 10. */
+    uint64_t file_size_max;          /* The file never grows beyond this; 1 TiB. */
+    uint8_t  uuid[TACTUS_UUID_BYTES]; /* All zero: random. */
+    /* Free at every open */
+    uint32_t threads_read;           /* All three 0 (stepped by the caller), or each at least 1. */
+    uint32_t threads_merge;
+    uint32_t threads_write;
+    uint32_t ring_size;              /* Slots of each stage's ring; power of two, 2 to 65536; 256. */
+    bool     assist;                 /* Idle stage threads take other stages' work; true. */
+    uint64_t pool_size;              /* Block buffers for compaction; 0: the least that is useful. */
+    uint64_t page_cache_size;        /* Cached pages for reads; 64 MiB. */
+    uint64_t index_cache_size;       /* Cached index and filter blocks for reads; 192 MiB. */
+    uint32_t tables_max;             /* Tables the manifest can hold; 16384. */
+    uint32_t io_depth;               /* Requests in flight per stage thread; 1 to 64; 4. */
+    enum tactus_backend backend;
+    bool     direct_io;              /* false: buffered I/O although direct I/O is possible. */
+};
+
+TACTUS_API void tactus_options_init(struct tactus_options *options);
+
+/* Sets one option from text, such as ("memtable_size", "8MiB") or ("threads_merge", "auto").
+ * Sizes take the suffixes KiB, MiB, GiB, TiB. TACTUS_EOPTION names setting, value and range. */
+TACTUS_API int tactus_options_set(struct tactus_options *options, const char *name,
+                                  const char *value);
+
+/* ---- store ---------------------------------------------------------------------------------- */
+
+struct tactus;
+
+/* Creates the store file, which must not exist; the store is not left open. */
+TACTUS_API int tactus_create(const char *path, const struct tactus_options *options);
+
+/* Opens a store at its last checkpoint. options may be NULL (defaults).
+ * One open at a time in all processes: TACTUS_ELOCKED otherwise.
+ * On success *ret_store is to be given to tactus_close; on failure it is untouched. */
+TACTUS_API int tactus_open(const char *path, const struct tactus_options *options,
+                           struct tactus **ret_store);
+
+/* Drains (see tactus_drain), makes everything durable, frees everything. The store is gone
+ * whatever the result; an error says that the file may end at an earlier checkpoint.
+ * No other call on the store may be under way; iterators must have been closed. */
+TACTUS_API int tactus_close(struct tactus *store);
+
+/* Stops without draining: a reopen finds the last durable checkpoint, as after a crash. */
+TACTUS_API void tactus_abandon(struct tactus *store);
+
+/* ---- trees ---------------------------------------------------------------------------------- */
+
+enum tactus_layout_kind {
+    TACTUS_LAYOUT_FIXED = 1,    /* Every key key_size bytes, every value value_size bytes. */
+    TACTUS_LAYOUT_VARIABLE = 2, /* Keys of 1 to key_size, values of 0 to value_size bytes. */
+};
+
+struct tactus_layout {
+    enum tactus_layout_kind kind;
+    uint32_t key_size;   /* 1 to TACTUS_KEY_SIZE_MAX */
+    uint32_t value_size; /* With the key at most a quarter of a block. 0 with VARIABLE: that most. */
+};
+
+struct tactus_tree_info {
+    char                 name[TACTUS_TREE_NAME_MAX + 1];
+    uint32_t             id;
+    struct tactus_layout layout;
+};
+
+/* Creates a tree; an op like any other. *ret_tree is the tree's id for the calls below.
+ * TACTUS_EEXISTS when the name is taken. Names: 1 to 63 of [A-Za-z0-9_.-]. */
+TACTUS_API int tactus_tree_create(struct tactus *store, const char *name,
+                                  const struct tactus_layout *layout, uint32_t *ret_tree);
+/* TACTUS_ENOTREE when there is none of this name. */
+TACTUS_API int tactus_tree_find(struct tactus *store, const char *name, uint32_t *ret_tree);
+/* Copies up to trees_max descriptions in order of id; *ret_count is how many there are. */
+TACTUS_API int tactus_tree_list(struct tactus *store, struct tactus_tree_info *trees,
+                                uint32_t trees_max, uint32_t *ret_count);
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+/* Key and value are copied. A write may wait while compaction catches up, never longer than one
+ * beat's work (struct tactus_stats tells the bound); with no stage threads it does that work
+ * itself. TACTUS_EFULL leaves everything as it was; deletes then still work. */
+TACTUS_API int tactus_put(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
+                          const void *value, size_t value_size);
+/* Deleting a key that is not there is no error. */
+TACTUS_API int tactus_delete(struct tactus *store, uint32_t tree, const void *key,
+                             size_t key_size);
+
+/* A batch: puts and deletes over any trees that become visible together. Later entries win. */
+struct tactus_batch;
+
+TACTUS_API int  tactus_batch_new(struct tactus *store, struct tactus_batch **ret_batch);
+TACTUS_API void tactus_batch_free(struct tactus_batch *batch);
+TACTUS_API void tactus_batch_clear(struct tactus_batch *batch);
+/* TACTUS_EBATCHSIZE when the batch would pass a quarter of memtable_size (accounted bytes). */
+TACTUS_API int tactus_batch_put(struct tactus_batch *batch, uint32_t tree, const void *key,
+                                size_t key_size, const void *value, size_t value_size);
+TACTUS_API int tactus_batch_delete(struct tactus_batch *batch, uint32_t tree, const void *key,
+                                   size_t key_size);
+/* Applies the batch as one op and clears it. An empty batch takes no op. *ret_op may be NULL. */
+TACTUS_API int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op);
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+/* Copies the value into buffer (up to buffer_size bytes) and its whole size into *ret_value_size.
+ * TACTUS_ENOTFOUND when there is no such key. buffer may be NULL with buffer_size 0. */
+TACTUS_API int tactus_get(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
+                          void *buffer, size_t buffer_size, size_t *ret_value_size);
+
+/* An iterator sees the tree as of its opening for at least one whole bar of writes; then its calls
+ * may return TACTUS_EEXPIRED: open another one at the last key. It stands on a record or nowhere.
+ * Moves return TACTUS_ENOTFOUND where there is no further record (it then stands nowhere). */
+struct tactus_iterator;
+
+TACTUS_API int tactus_iterator_open(struct tactus *store, uint32_t tree,
+                                    struct tactus_iterator **ret_iterator);
+TACTUS_API void tactus_iterator_close(struct tactus_iterator *iterator);
+TACTUS_API int  tactus_iterator_first(struct tactus_iterator *iterator);
+TACTUS_API int  tactus_iterator_last(struct tactus_iterator *iterator);
+/* To the first record with a key at or after the given one. */
+TACTUS_API int tactus_iterator_seek(struct tactus_iterator *iterator, const void *key,
+                                    size_t key_size);
+/* To the last record with a key at or before the given one. */
+TACTUS_API int tactus_iterator_seek_back(struct tactus_iterator *iterator, const void *key,
+                                         size_t key_size);
+TACTUS_API int tactus_iterator_next(struct tactus_iterator *iterator);
+TACTUS_API int tactus_iterator_previous(struct tactus_iterator *iterator);
+/* The record under the iterator; the bytes are valid until its next move or close. */
+TACTUS_API void tactus_iterator_record(const struct tactus_iterator *iterator, const void **ret_key,
+                                       size_t *ret_key_size, const void **ret_value,
+                                       size_t *ret_value_size);
+
+/* ---- maintenance ---------------------------------------------------------------------------- */
+
+/* Until both memtables are empty, every level is within its size and depth, and a checkpoint is
+ * durable. An op. */
+TACTUS_API int tactus_drain(struct tactus *store);
+
+/* Compacts every record of the tree into its last level, then drains. An op. */
+TACTUS_API int tactus_compact(struct tactus *store, uint32_t tree);
+
+/* Holds back (true) or allows again (false) every compaction but the flush. An op; not kept over a
+ * close. For bulk loads that end with tactus_compact; reads slow down meanwhile. */
+TACTUS_API int tactus_compaction_hold(struct tactus *store, bool hold);
+
+/* Ends the bar early until all ops before the call are in a durable checkpoint. An op. */
+TACTUS_API int tactus_checkpoint(struct tactus *store);
+
+/* The last op that a crash cannot take back, and the last op there is. */
+TACTUS_API uint64_t tactus_durable_op(struct tactus *store);
+TACTUS_API uint64_t tactus_last_op(struct tactus *store);
+
+/* Does some of the background work, for stores without stage threads. Returns true while there is
+ * more that could be done now. */
+TACTUS_API bool tactus_step(struct tactus *store);
+
+/* ---- observing ------------------------------------------------------------------------------ */
+
+#define TACTUS_LEVELS_MAX 12
+
+struct tactus_level_stats {
+    uint64_t tables;
+    uint64_t bytes;      /* Keys and values */
+    uint64_t records;    /* Tombstones included */
+    uint64_t tombstones;
+    uint32_t depth;      /* Most tables over one key */
+};
+
+struct tactus_stats {
+    uint64_t last_op, durable_op, checkpoint_sequence;
+    uint64_t bars, beats;
+    uint64_t user_bytes;            /* Keys and values accepted by writes since open */
+    uint64_t records_put, records_deleted;
+    uint64_t written_bytes, read_bytes; /* By the store file's I/O since open */
+    uint64_t cache_hits, cache_misses;
+    uint64_t waits;                 /* Writes that waited for compaction */
+    uint64_t wait_ns_total, wait_ns_max;
+    uint64_t wait_bound_bytes;      /* The most work one wait covers, in this bar */
+    uint64_t checkpoint_waits;      /* Bars that had to wait for a checkpoint */
+    uint64_t compactions, jobs, tables_moved, tables_written;
+    uint64_t records_merged;        /* Records read by compactions and flushes */
+    uint64_t records_overwritten, tombstones_dropped;
+    uint64_t bar_work_bytes;        /* Planned input bytes of the current bar */
+    uint64_t bar_work_done_bytes;
+    uint64_t block_size, blocks_acquired, blocks_released, blocks_in_file;
+    uint64_t live_bytes;            /* Keys and values in tables, tombstones included */
+    uint64_t memory_budget_bytes;
+    uint64_t manifest_log_blocks;
+    uint32_t depth_max;             /* Deepest level ever seen since open */
+    uint32_t threads_read, threads_merge, threads_write;
+    uint32_t trees, levels;         /* levels: of the deepest tree */
+    const char *backend;            /* "io_uring", "posix", "memory"; static */
+    bool     direct_io;
+    struct tactus_level_stats level[TACTUS_LEVELS_MAX]; /* All trees together */
+};
+
+TACTUS_API void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats);
+
+/* A checksum of everything that the last durable superblock reaches: equal for equal ops, options
+ * and UUID, whatever the threads. 16 bytes. */
+TACTUS_API int tactus_digest(struct tactus *store, uint8_t ret_digest[16]);
+
+struct tactus_verify_report {
+    uint64_t tables, blocks, records;
+    uint64_t damages;               /* 0: everything reachable is sound */
+};
+
+/* Reads everything reachable and checks it: checksums, key order, stamp order, disjointness of the
+ * last level, free-set accounting, record sums, filters against keys. Calls damage_fn for each
+ * damage with its place; TACTUS_ECORRUPT when there was any. The store must be quiet (no writes). */
+TACTUS_API int tactus_verify(struct tactus *store,
+                             void (*damage_fn)(void *context, const char *text), void *context,
+                             struct tactus_verify_report *ret_report);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
