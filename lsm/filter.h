@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* filter -- a blocked Bloom filter (Putze, Sanders, Singler 2007): all bits of a key in one cache
+ * line, about bits_per_key bits for each. A table's filter is an array of 64-byte lines. */
+#ifndef TACTUS_LSM_FILTER_H
+#define TACTUS_LSM_FILTER_H
+
+#include "base/bytes.h"
+#include "lsm/block.h"
+
+#define TAC_FILTER_LINE_BYTES 64
+#define TAC_FILTER_BITS_MAX 20
+
+/* The key's hash as filters use it; the same for every table. */
+static inline uint32_t tac_filter_hash(struct tac_bytes key)
+{
+    return (uint32_t)(XXH3_64bits(key.data, key.size) >> 32);
+}
+
+/* Bytes of a filter for key_count keys: a multiple of 64; 0 when bits_per_key or key_count is 0. */
+uint64_t tac_filter_bytes(uint64_t key_count, uint32_t bits_per_key);
+/* Fills a filter from hashes. Its lines lie in segments of segment_lines each, the last one maybe
+ * fewer: one segment in an index block, or the filter blocks behind their headers. Any contents. */
+void tac_filter_build(uint8_t *const *segments, uint32_t segment_lines, uint64_t filter_bytes,
+                      const uint32_t *hashes, uint64_t hash_count, uint32_t bits_per_key);
+
+/* Which 64-byte line of the filter a hash lives in, and whether that line may hold the key. The
+ * number of probes is a function of bits_per_key, which the table's index block stores. */
+static inline uint64_t tac_filter_line(uint32_t hash, uint64_t filter_bytes)
+{
+    return (uint64_t)hash * (filter_bytes / TAC_FILTER_LINE_BYTES) >> 32;
+}
+bool tac_filter_line_may_contain(const uint8_t *line, uint32_t hash, uint32_t bits_per_key);
+
+/* A filter block is the common header, then lines: line n of the filter is line n % lines of filter
+ * block n / lines, at 64 + 64 * (n % lines). */
+static inline uint32_t tac_filter_block_lines(uint32_t block_size)
+{
+    return block_size / TAC_FILTER_LINE_BYTES - 1;
+}
+
+#endif

@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/manifest.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/units.h"
+#include "lsm/manifest_event.h"
+
+/* What belongs to a tree beside its public part: the levels' arrays and the slab of descriptors, in
+ * one mapping. Each has room for all tables of the store; the system provides pages as they are
+ * touched, and free descriptors are used again last in, first out, so a tree touches what its own
+ * tables take. */
+struct tree_memory {
+    void             *mapping;
+    size_t            mapping_bytes;
+    uint8_t          *slab;
+    size_t            descriptor_bytes; /* Keys included */
+    uint32_t          slab_used;
+    struct tac_table *free;
+};
+
+struct tac_manifest {
+    uint32_t                 tables_max;
+    uint32_t                 tables_out; /* Taken and not given back */
+    uint32_t                 tree_count;
+    struct tac_manifest_tree trees[TACTUS_TREES_MAX];
+    struct tree_memory       memory[TACTUS_TREES_MAX];
+    struct tac_table        *limbo_first, *limbo_last; /* In order of removed_bar */
+    struct tac_table       **active;                   /* Scratch of the check; tables_max */
+};
+
+/* Readers of the state of two bars ago may still be under way when a third one ends. */
+#define LIMBO_BARS 2
+#define LEVEL_ARRAYS 2
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+struct tac_manifest *tac_manifest_new(uint32_t tables_max)
+{
+    struct tac_manifest *manifest = calloc(1, sizeof *manifest);
+
+    tac_assert(tables_max > 0);
+    if (manifest == NULL) {
+        return NULL;
+    }
+    manifest->tables_max = tables_max;
+    manifest->active = calloc(tables_max, sizeof *manifest->active);
+    if (manifest->active == NULL) {
+        free(manifest);
+        return NULL;
+    }
+    return manifest;
+}
+
+void tac_manifest_free(struct tac_manifest *manifest)
+{
+    if (manifest == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < manifest->tree_count; i++) {
+        munmap(manifest->memory[i].mapping, manifest->memory[i].mapping_bytes);
+    }
+    free(manifest->active);
+    free(manifest);
+}
+
+static size_t descriptor_bytes(uint32_t key_size)
+{
+    return (size_t)tac_round_up(sizeof(struct tac_table) + 2 * (uint64_t)key_size,
+                                _Alignof(struct tac_table));
+}
+
+uint64_t tac_manifest_memory_bytes(uint32_t tables_max)
+{
+    uint64_t per_table =
+        descriptor_bytes(TACTUS_KEY_SIZE_MAX) + (LEVEL_ARRAYS + 1) * sizeof(struct tac_table *);
+
+    return sizeof(struct tac_manifest) + tables_max * per_table;
+}
+
+static int tree_memory_map(struct tac_manifest *manifest, uint32_t tree, uint32_t key_size)
+{
+    struct tree_memory *memory = &manifest->memory[tree];
+    size_t              array_bytes = manifest->tables_max * sizeof(struct tac_table *);
+    size_t              arrays_bytes = TACTUS_LEVELS_MAX * LEVEL_ARRAYS * array_bytes;
+    uint8_t            *mapping;
+
+    *memory = (struct tree_memory){.descriptor_bytes = descriptor_bytes(key_size)};
+    memory->mapping_bytes = arrays_bytes + manifest->tables_max * memory->descriptor_bytes;
+    mapping = mmap(NULL, memory->mapping_bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapping == MAP_FAILED) {
+        return TACTUS_ENOMEM;
+    }
+    /* Huge pages would make a tree of ten tables cost megabytes. A hint: it may fail. */
+    (void)madvise(mapping, memory->mapping_bytes, MADV_NOHUGEPAGE);
+    memory->mapping = mapping;
+    for (uint32_t i = 0; i < TACTUS_LEVELS_MAX; i++) {
+        struct tac_manifest_level *level = &manifest->trees[tree].levels[i];
+
+        level->tables = (struct tac_table **)(void *)(mapping + LEVEL_ARRAYS * i * array_bytes);
+        level->tables_by_max = level->tables + manifest->tables_max;
+    }
+    memory->slab = mapping + arrays_bytes;
+    return TACTUS_OK;
+}
+
+/* ---- trees ---------------------------------------------------------------------------------- */
+
+int tac_manifest_tree_add(struct tac_manifest *manifest, const char *name,
+                          const struct tac_layout *layout, uint32_t *ret_tree,
+                          struct tac_error *error)
+{
+    uint32_t                  id = manifest->tree_count;
+    struct tac_manifest_tree *tree;
+    uint32_t                  existing;
+
+    tac_assert(name[0] != 0 && strlen(name) <= TACTUS_TREE_NAME_MAX);
+    tac_assert(layout->key_size > 0 && layout->key_size <= TACTUS_KEY_SIZE_MAX);
+    if (tac_manifest_tree_find(manifest, name, &existing) == TACTUS_OK) {
+        return tac_error_set(error, TACTUS_EEXISTS, "there is already a tree \"%s\"", name);
+    }
+    if (id == TACTUS_TREES_MAX) {
+        return tac_error_set(error, TACTUS_EFULL, "tree \"%s\": a store holds at most %u trees",
+                             name, TACTUS_TREES_MAX);
+    }
+    tree = &manifest->trees[id];
+    if (tree_memory_map(manifest, id, layout->key_size) != TACTUS_OK) {
+        return tac_error_set(error, TACTUS_ENOMEM,
+                             "tree \"%s\": no memory for %u table descriptors", name,
+                             manifest->tables_max);
+    }
+    memcpy(tree->name, name, strlen(name) + 1);
+    tree->id = id;
+    tree->layout = *layout;
+    tree->planner.last_level = 1;
+    manifest->tree_count++;
+    *ret_tree = id;
+    return TACTUS_OK;
+}
+
+uint32_t tac_manifest_tree_count(const struct tac_manifest *manifest)
+{
+    return manifest->tree_count;
+}
+
+struct tac_manifest_tree *tac_manifest_tree(struct tac_manifest *manifest, uint32_t tree)
+{
+    tac_assert(tree < manifest->tree_count);
+    return &manifest->trees[tree];
+}
+
+int tac_manifest_tree_find(struct tac_manifest *manifest, const char *name, uint32_t *ret_tree)
+{
+    for (uint32_t i = 0; i < manifest->tree_count; i++) {
+        if (strcmp(manifest->trees[i].name, name) == 0) {
+            *ret_tree = i;
+            return TACTUS_OK;
+        }
+    }
+    return TACTUS_ENOTREE;
+}
+
+/* ---- descriptors ---------------------------------------------------------------------------- */
+
+struct tac_table *tac_manifest_table_take(struct tac_manifest *manifest, uint32_t tree)
+{
+    struct tree_memory *memory;
+    struct tac_table   *table;
+    uint32_t            key_size;
+
+    tac_assert(tree < manifest->tree_count);
+    memory = &manifest->memory[tree];
+    table = memory->free;
+    key_size = manifest->trees[tree].layout.key_size;
+    if (manifest->tables_out == manifest->tables_max) {
+        return NULL;
+    }
+    if (table != NULL) {
+        memory->free = table->next;
+    } else {
+        tac_assert(memory->slab_used < manifest->tables_max);
+        table = (struct tac_table *)(void *)(memory->slab +
+                                             memory->slab_used * memory->descriptor_bytes);
+        memory->slab_used++;
+    }
+    manifest->tables_out++;
+    *table = (struct tac_table){
+        .tree = tree,
+        .key_capacity = key_size,
+        .key_min.data = (uint8_t *)(table + 1),
+        .key_max.data = (uint8_t *)(table + 1) + key_size,
+    };
+    return table;
+}
+
+void tac_manifest_table_give_back(struct tac_manifest *manifest, struct tac_table *table)
+{
+    struct tree_memory *memory;
+
+    tac_assert(table->tree < manifest->tree_count);
+    tac_assert(manifest->tables_out > 0);
+    memory = &manifest->memory[table->tree];
+    tac_assert(table->key_capacity > 0); /* Else given back twice */
+    table->key_capacity = 0;
+    table->next = memory->free;
+    memory->free = table;
+    manifest->tables_out--;
+}
+
+uint32_t tac_manifest_tables_free(const struct tac_manifest *manifest)
+{
+    return manifest->tables_max - manifest->tables_out;
+}
+
+void tac_table_set_keys(struct tac_table *table, struct tac_bytes key_min, struct tac_bytes key_max)
+{
+    uint8_t *room = (uint8_t *)(table + 1);
+
+    tac_assert(key_min.size > 0 && key_min.size <= table->key_capacity);
+    tac_assert(key_max.size > 0 && key_max.size <= table->key_capacity);
+    tac_assert(tac_bytes_compare(key_min, key_max) <= 0);
+    /* The new keys may be the old ones. */
+    memmove(room, key_min.data, key_min.size);
+    memmove(room + table->key_capacity, key_max.data, key_max.size);
+    table->key_min = (struct tac_bytes){room, key_min.size};
+    table->key_max = (struct tac_bytes){room + table->key_capacity, key_max.size};
+}
+
+void tac_manifest_limbo_add(struct tac_manifest *manifest, struct tac_table *table, uint64_t bar)
+{
+    tac_assert(manifest->limbo_last == NULL || manifest->limbo_last->removed_bar <= bar);
+    tac_assert(table->key_capacity > 0);
+    table->removed_bar = bar;
+    table->next = NULL;
+    if (manifest->limbo_last == NULL) {
+        manifest->limbo_first = table;
+    } else {
+        manifest->limbo_last->next = table;
+    }
+    manifest->limbo_last = table;
+}
+
+void tac_manifest_limbo_sweep(struct tac_manifest *manifest, uint64_t bar_now)
+{
+    struct tac_table *table = manifest->limbo_first;
+
+    while (table != NULL && bar_now > table->removed_bar + LIMBO_BARS) {
+        manifest->limbo_first = table->next;
+        tac_manifest_table_give_back(manifest, table);
+        table = manifest->limbo_first;
+    }
+    if (table == NULL) {
+        manifest->limbo_last = NULL;
+    }
+}
+
+/* ---- levels --------------------------------------------------------------------------------- */
+
+typedef int table_compare_fn(const struct tac_table *a, const struct tac_table *b);
+
+/* Ids are given once, so no two tables of a tree are equal in either order. */
+static int compare_age(const struct tac_table *a, const struct tac_table *b)
+{
+    if (a->stamp != b->stamp) {
+        return a->stamp < b->stamp ? -1 : 1;
+    }
+    return (a->id > b->id) - (a->id < b->id);
+}
+
+static int compare_by_min(const struct tac_table *a, const struct tac_table *b)
+{
+    int order = tac_bytes_compare(a->key_min, b->key_min);
+
+    if (order == 0) {
+        order = tac_bytes_compare(a->key_max, b->key_max);
+    }
+    return order != 0 ? order : compare_age(a, b);
+}
+
+static int compare_by_max(const struct tac_table *a, const struct tac_table *b)
+{
+    int order = tac_bytes_compare(a->key_max, b->key_max);
+
+    if (order == 0) {
+        order = tac_bytes_compare(a->key_min, b->key_min);
+    }
+    return order != 0 ? order : compare_age(a, b);
+}
+
+/* Where the table is, or belongs. */
+static uint32_t position_find(struct tac_table *const *tables, uint32_t count,
+                              const struct tac_table *table, table_compare_fn *compare)
+{
+    uint32_t low = 0, high = count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (compare(tables[middle], table) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static void array_insert(struct tac_table **tables, uint32_t count, struct tac_table *table,
+                         table_compare_fn *compare)
+{
+    uint32_t position = position_find(tables, count, table, compare);
+
+    tac_assert(position == count || compare(tables[position], table) > 0);
+    memmove(tables + position + 1, tables + position, (count - position) * sizeof *tables);
+    tables[position] = table;
+}
+
+static void array_remove(struct tac_table **tables, uint32_t count, struct tac_table *table,
+                         table_compare_fn *compare)
+{
+    uint32_t position = position_find(tables, count, table, compare);
+
+    tac_assert(position < count && tables[position] == table);
+    memmove(tables + position, tables + position + 1, (count - position - 1) * sizeof *tables);
+}
+
+static struct tac_manifest_level *level_of(struct tac_manifest    *manifest,
+                                           const struct tac_table *table)
+{
+    tac_assert(table->tree < manifest->tree_count);
+    tac_assert(table->level < TACTUS_LEVELS_MAX);
+    return &manifest->trees[table->tree].levels[table->level];
+}
+
+void tac_manifest_insert(struct tac_manifest *manifest, struct tac_table *table)
+{
+    struct tac_manifest_level *level = level_of(manifest, table);
+
+    tac_assert(table->id > 0 && table->key_capacity > 0);
+    tac_assert(tac_bytes_compare(table->key_min, table->key_max) <= 0);
+    tac_assert(level->table_count < manifest->tables_max);
+    array_insert(level->tables, level->table_count, table, compare_by_min);
+    array_insert(level->tables_by_max, level->table_count, table, compare_by_max);
+    level->table_count++;
+    level->bytes += table->bytes;
+    level->records += table->records;
+    level->tombstones += table->tombstones;
+    level->log_bytes += tac_manifest_event_table_bytes(table);
+}
+
+void tac_manifest_remove(struct tac_manifest *manifest, struct tac_table *table)
+{
+    struct tac_manifest_level *level = level_of(manifest, table);
+
+    tac_assert(level->table_count > 0);
+    array_remove(level->tables, level->table_count, table, compare_by_min);
+    array_remove(level->tables_by_max, level->table_count, table, compare_by_max);
+    level->table_count--;
+    level->bytes -= table->bytes;
+    level->records -= table->records;
+    level->tombstones -= table->tombstones;
+    level->log_bytes -= tac_manifest_event_table_bytes(table);
+}
+
+uint32_t tac_manifest_level_depth(const struct tac_manifest_level *level)
+{
+    uint32_t ended = 0, depth_max = 0;
+
+    /* Keys in ascending order: when a table begins, those that end below its first key are over. */
+    for (uint32_t i = 0; i < level->table_count; i++) {
+        while (tac_bytes_compare(level->tables_by_max[ended]->key_max, level->tables[i]->key_min) <
+               0) {
+            ended++;
+        }
+        tac_assert(ended <= i);
+        depth_max = i + 1 - ended > depth_max ? i + 1 - ended : depth_max;
+    }
+    return depth_max;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+uint64_t tac_manifest_table_count(const struct tac_manifest *manifest)
+{
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i < manifest->tree_count; i++) {
+        for (uint32_t j = 0; j < TACTUS_LEVELS_MAX; j++) {
+            count += manifest->trees[i].levels[j].table_count;
+        }
+    }
+    return count;
+}
+
+struct tac_u128 tac_manifest_checksum(const struct tac_manifest *manifest)
+{
+    uint8_t       event[TAC_MANIFEST_EVENT_BYTES_MAX];
+    XXH3_state_t  state;
+    XXH128_hash_t hash;
+
+    XXH3_128bits_reset(&state);
+    for (uint32_t i = 0; i < manifest->tree_count; i++) {
+        const struct tac_manifest_tree *tree = &manifest->trees[i];
+
+        XXH3_128bits_update(&state, event, tac_manifest_event_encode_tree(event, tree));
+        for (uint32_t j = 0; j < TACTUS_LEVELS_MAX; j++) {
+            for (uint32_t k = 0; k < tree->levels[j].table_count; k++) {
+                XXH3_128bits_update(
+                    &state, event,
+                    tac_manifest_event_encode_table(event, tree->levels[j].tables[k]));
+            }
+        }
+    }
+    hash = XXH3_128bits_digest(&state);
+    return (struct tac_u128){.low = hash.low64, .high = hash.high64};
+}
+
+static int table_fault(struct tac_error *error, const struct tac_manifest_tree *tree,
+                       const struct tac_table *table, const char *fault)
+{
+    return tac_error_set(error, TACTUS_ECORRUPT, "manifest: tree \"%s\", level %u, table %llu: %s",
+                         tree->name, table->level, (unsigned long long)table->id, fault);
+}
+
+static const char *table_check(const struct tac_manifest_tree *tree, uint32_t level,
+                               const struct tac_table *table)
+{
+    bool is_fixed = tree->layout.kind == TACTUS_LAYOUT_FIXED;
+
+    if (table->tree != tree->id || table->level != level) {
+        return "it is in another tree's or level's list";
+    }
+    if (table->key_min.size == 0 || table->key_min.size > tree->layout.key_size ||
+        table->key_max.size == 0 || table->key_max.size > tree->layout.key_size ||
+        (is_fixed && table->key_max.size != tree->layout.key_size) ||
+        (is_fixed && !table->is_trimmed && table->key_min.size != tree->layout.key_size)) {
+        return "its keys do not fit the layout";
+    }
+    if (tac_bytes_compare(table->key_min, table->key_max) > 0) {
+        return "its first key is above its last one";
+    }
+    if (table->tombstones > table->records || table->snapshot_min > table->snapshot_max) {
+        return "its counts contradict each other";
+    }
+    return NULL;
+}
+
+/* Keeps in `active` the tables that reach `table`; NULL when their stamps differ from its own. */
+static const char *stamps_check(struct tac_table **active, uint32_t *active_count,
+                                struct tac_table *table)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < *active_count; i++) {
+        if (tac_bytes_compare(active[i]->key_max, table->key_min) >= 0) {
+            if (active[i]->stamp == table->stamp) {
+                return "it overlaps a table of the same stamp";
+            }
+            active[kept++] = active[i];
+        }
+    }
+    active[kept++] = table;
+    *active_count = kept;
+    return NULL;
+}
+
+static int level_check(const struct tac_manifest *manifest, const struct tac_manifest_tree *tree,
+                       uint32_t number, struct tac_error *error)
+{
+    const struct tac_manifest_level *level = &tree->levels[number];
+    struct tac_manifest_level        total = {0};
+    uint32_t                         active_count = 0;
+
+    for (uint32_t i = 0; i < level->table_count; i++) {
+        struct tac_table *table = level->tables[i];
+        const char       *fault = table_check(tree, number, table);
+
+        if (fault == NULL && number > tree->planner.last_level) {
+            fault = "it is below the last level";
+        }
+        if (fault == NULL && i > 0 &&
+            (compare_by_min(level->tables[i - 1], table) >= 0 ||
+             compare_by_max(level->tables_by_max[i - 1], level->tables_by_max[i]) >= 0)) {
+            fault = "it is out of order";
+        }
+        if (fault == NULL) {
+            fault = stamps_check(manifest->active, &active_count, table);
+        }
+        if (fault == NULL && number == tree->planner.last_level && active_count > 1) {
+            fault = "it overlaps another table of the last level";
+        }
+        if (fault != NULL) {
+            return table_fault(error, tree, table, fault);
+        }
+        total.bytes += table->bytes;
+        total.records += table->records;
+        total.tombstones += table->tombstones;
+        total.log_bytes += tac_manifest_event_table_bytes(table);
+    }
+    if (total.bytes != level->bytes || total.records != level->records ||
+        total.tombstones != level->tombstones || total.log_bytes != level->log_bytes) {
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "manifest: tree \"%s\", level %u: totals are not its tables' sums",
+                             tree->name, number);
+    }
+    return TACTUS_OK;
+}
+
+int tac_manifest_check(const struct tac_manifest *manifest, struct tac_error *error)
+{
+    uint64_t table_count = tac_manifest_table_count(manifest);
+    int      rv = TACTUS_OK;
+
+    tac_assert(table_count <= manifest->tables_out);
+    for (uint32_t i = 0; i < manifest->tree_count && rv == TACTUS_OK; i++) {
+        const struct tac_manifest_tree *tree = &manifest->trees[i];
+
+        tac_assert(tree->id == i);
+        tac_assert(tree->planner.last_level < TACTUS_LEVELS_MAX);
+        for (uint32_t j = 0; j < TACTUS_LEVELS_MAX && rv == TACTUS_OK; j++) {
+            rv = level_check(manifest, tree, j, error);
+        }
+    }
+    return rv;
+}

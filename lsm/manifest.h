@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* manifest -- all trees, their levels and tables: the current state (coordinator only) and frozen
+ * versions for readers.
+ *
+ * Changes are applied at a bar's end, in job order, by the coordinator. Descriptors come from slabs
+ * of the manifest, one per tree, sized for the tree's keys; all memory is bounded at open. */
+#ifndef TACTUS_LSM_MANIFEST_H
+#define TACTUS_LSM_MANIFEST_H
+
+#include "lsm/table.h"
+#include "lsm/planner_state.h"
+
+struct tac_manifest_level {
+    struct tac_table **tables;        /* In order of (key_min, key_max, stamp, id) */
+    struct tac_table **tables_by_max; /* The same in order of (key_max, key_min, stamp, id) */
+    uint32_t           table_count;
+    uint64_t           bytes, records, tombstones;
+    uint64_t           log_bytes; /* What the tables' newest events take in the manifest log */
+};
+
+struct tac_manifest_tree {
+    char                      name[TACTUS_TREE_NAME_MAX + 1];
+    uint32_t                  id; /* Index in the manifest's trees; never used again */
+    struct tac_layout         layout;
+    struct tac_planner_state  planner;
+    uint64_t                  log_sequence; /* Manifest-log block of the newest tree event */
+    struct tac_manifest_level levels[TACTUS_LEVELS_MAX];
+};
+
+struct tac_manifest;
+
+/* tables_max: tables of all trees, descriptors waiting for readers or handed to jobs included. */
+struct tac_manifest *tac_manifest_new(uint32_t tables_max);
+void                 tac_manifest_free(struct tac_manifest *manifest);
+uint64_t             tac_manifest_memory_bytes(uint32_t tables_max);
+
+/* Adds a tree (id = how many there were), last level 1. Name and layout have been checked.
+ * TACTUS_EFULL beyond TACTUS_TREES_MAX; EEXISTS; ENOMEM. */
+TAC_MUST_CHECK int        tac_manifest_tree_add(struct tac_manifest *manifest, const char *name,
+                                                const struct tac_layout *layout, uint32_t *ret_tree,
+                                                struct tac_error *error);
+uint32_t                  tac_manifest_tree_count(const struct tac_manifest *manifest);
+struct tac_manifest_tree *tac_manifest_tree(struct tac_manifest *manifest, uint32_t tree);
+/* TACTUS_ENOTREE by name; no error text. */
+TAC_MUST_CHECK int tac_manifest_tree_find(struct tac_manifest *manifest, const char *name,
+                                          uint32_t *ret_tree);
+
+/* A blank descriptor of the tree (keys' room ready), or NULL when tables_max are in use. */
+struct tac_table *tac_manifest_table_take(struct tac_manifest *manifest, uint32_t tree);
+void     tac_manifest_table_give_back(struct tac_manifest *manifest, struct tac_table *table);
+uint32_t tac_manifest_tables_free(const struct tac_manifest *manifest);
+void     tac_table_set_keys(struct tac_table *table, struct tac_bytes key_min,
+                            struct tac_bytes key_max);
+
+/* Puts a descriptor into its tree and level; takes it out (it is then the caller's). O(tables). */
+void tac_manifest_insert(struct tac_manifest *manifest, struct tac_table *table);
+void tac_manifest_remove(struct tac_manifest *manifest, struct tac_table *table);
+/* A removed descriptor that readers may still see: given back by tac_manifest_limbo_sweep once
+ * `bar_now` is more than two bars after the one given here. */
+void tac_manifest_limbo_add(struct tac_manifest *manifest, struct tac_table *table, uint64_t bar);
+void tac_manifest_limbo_sweep(struct tac_manifest *manifest, uint64_t bar_now);
+
+uint64_t tac_manifest_table_count(const struct tac_manifest *manifest);
+/* Checksum over all trees and tables in a fixed order: what replay must rebuild. */
+struct tac_u128 tac_manifest_checksum(const struct tac_manifest *manifest);
+/* The invariants: order, key sizes, stamps of overlapping tables distinct, the last level disjoint,
+ * nothing below it, totals. TACTUS_ECORRUPT names the table. */
+TAC_MUST_CHECK int tac_manifest_check(const struct tac_manifest *manifest, struct tac_error *error);
+/* Most tables of the level over one key. O(tables). */
+uint32_t tac_manifest_level_depth(const struct tac_manifest_level *level);
+
+/* ---- versions for readers ---- */
+
+/* A frozen copy: for each tree and level the tables split into runs, so that in a run no two tables
+ * overlap and the one that may hold a key is found by binary search. There are as many runs as the
+ * level is deep; which of two runs is newer differs from key to key: stamps tell. Read-only. */
+struct tac_version_run {
+    struct tac_table **tables; /* Ascending, disjoint */
+    uint32_t           table_count;
+};
+struct tac_version_level {
+    struct tac_version_run *runs;
+    uint32_t                run_count;
+};
+struct tac_version_tree {
+    struct tac_layout        layout;
+    char                     name[TACTUS_TREE_NAME_MAX + 1];
+    uint32_t                 level_count; /* The last level's number and one */
+    struct tac_version_level levels[TACTUS_LEVELS_MAX];
+};
+struct tac_version {
+    uint64_t                bar; /* Bars ended when it was made */
+    uint32_t                tree_count;
+    struct tac_version_tree trees[TACTUS_TREES_MAX];
+};
+
+/* A version object with room for tables_max tables; refilled, never grown. */
+struct tac_version *tac_version_new(uint32_t tables_max);
+void                tac_version_free(struct tac_version *version);
+uint64_t            tac_version_memory_bytes(uint32_t tables_max);
+void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest, uint64_t bar);
+/* The table of the run that may hold the key, or NULL. */
+struct tac_table *tac_version_run_find(const struct tac_version_run *run, struct tac_bytes key);
+
+#endif

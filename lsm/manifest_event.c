@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/manifest_event.h"
+
+#include "base/units.h"
+
+/* Every event begins with these; sizes are multiples of 8. */
+enum {
+    OFFSET_SIZE = 0,  /* u16 */
+    OFFSET_KIND = 2,  /* u8 */
+    OFFSET_FLAGS = 3, /* u8; of tables, else 0 */
+    OFFSET_TREE = 4,  /* u32 */
+};
+enum {
+    TREE_OFFSET_LAYOUT_KIND = 8, /* u32 */
+    TREE_OFFSET_KEY_SIZE = 12,   /* u32 */
+    TREE_OFFSET_VALUE_SIZE = 16, /* u32; 4 zero bytes follow */
+    TREE_OFFSET_LAST_LEVEL = 24, /* u32 */
+    TREE_OFFSET_RESERVED = 28,   /* u32 */
+    TREE_OFFSET_FLUSH_MEAN = 32, /* u64 */
+    TREE_OFFSET_WORK_MEAN = 40,  /* u64 */
+    TREE_OFFSET_BAR_COUNT = 48,  /* u64 */
+    TREE_OFFSET_NAME = 56,       /* 64 bytes, zero-padded */
+};
+enum {
+    TABLE_OFFSET_LEVEL = 8,               /* u32 */
+    TABLE_OFFSET_VALUE_BLOCK_COUNT = 12,  /* u32 */
+    TABLE_OFFSET_ID = 16,                 /* u64 */
+    TABLE_OFFSET_STAMP = 24,              /* u64 */
+    TABLE_OFFSET_SNAPSHOT_MIN = 32,       /* u64 */
+    TABLE_OFFSET_SNAPSHOT_MAX = 40,       /* u64 */
+    TABLE_OFFSET_INDEX_ADDRESS = 48,      /* u64 */
+    TABLE_OFFSET_INDEX_CHECKSUM = 56,     /* u128 */
+    TABLE_OFFSET_FILTER_BLOCK_COUNT = 72, /* u32 */
+    TABLE_OFFSET_KEY_MIN_SIZE = 76,       /* u16 */
+    TABLE_OFFSET_KEY_MAX_SIZE = 78,       /* u16 */
+    TABLE_OFFSET_BYTES = 80,              /* u64 */
+    TABLE_OFFSET_RECORDS = 88,            /* u64 */
+    TABLE_OFFSET_TOMBSTONES = 96,         /* u64 */
+    TABLE_OFFSET_SUM = 104,               /* u128; 8 zero bytes follow */
+    TABLE_OFFSET_KEYS = 128,              /* key_min, key_max, zeros up to a multiple of 8 */
+};
+enum {
+    REMOVE_OFFSET_ID = 8
+}; /* u64 */
+
+#define FLAG_DAMAGED 1u
+#define FLAG_TRIMMED 2u
+
+tac_static_assert(TREE_OFFSET_NAME + TACTUS_TREE_NAME_MAX + 1 == TAC_MANIFEST_EVENT_TREE_BYTES,
+                  "a tree event ends with its name");
+tac_static_assert(TABLE_OFFSET_KEYS == TAC_MANIFEST_EVENT_TABLE_BYTES,
+                  "a table event ends with its keys");
+tac_static_assert(TAC_MANIFEST_EVENT_BYTES_MAX <= UINT16_MAX, "an event's size fits its field");
+
+/* ---- encoding ------------------------------------------------------------------------------- */
+
+uint32_t tac_manifest_event_table_bytes(const struct tac_table *table)
+{
+    return (uint32_t)tac_round_up(
+        (uint64_t)TAC_MANIFEST_EVENT_TABLE_BYTES + table->key_min.size + table->key_max.size, 8);
+}
+
+static void head_encode(uint8_t *event, enum tac_manifest_event_kind kind, uint32_t size_bytes,
+                        uint32_t tree, uint32_t flags)
+{
+    tac_assert(size_bytes % 8 == 0);
+    tac_assert(size_bytes <= TAC_MANIFEST_EVENT_BYTES_MAX);
+    memset(event, 0, size_bytes);
+    tac_store_u16(event + OFFSET_SIZE, (uint16_t)size_bytes);
+    event[OFFSET_KIND] = (uint8_t)kind;
+    event[OFFSET_FLAGS] = (uint8_t)flags;
+    tac_store_u32(event + OFFSET_TREE, tree);
+}
+
+uint32_t tac_manifest_event_encode_tree(uint8_t *event, const struct tac_manifest_tree *tree)
+{
+    head_encode(event, TAC_MANIFEST_EVENT_TREE, TAC_MANIFEST_EVENT_TREE_BYTES, tree->id, 0);
+    tac_store_u32(event + TREE_OFFSET_LAYOUT_KIND, tree->layout.kind);
+    tac_store_u32(event + TREE_OFFSET_KEY_SIZE, tree->layout.key_size);
+    tac_store_u32(event + TREE_OFFSET_VALUE_SIZE, tree->layout.value_size);
+    tac_store_u32(event + TREE_OFFSET_LAST_LEVEL, tree->planner.last_level);
+    tac_store_u32(event + TREE_OFFSET_RESERVED, tree->planner.reserved);
+    tac_store_u64(event + TREE_OFFSET_FLUSH_MEAN, tree->planner.flush_mean);
+    tac_store_u64(event + TREE_OFFSET_WORK_MEAN, tree->planner.work_mean);
+    tac_store_u64(event + TREE_OFFSET_BAR_COUNT, tree->planner.bar_count);
+    memcpy(event + TREE_OFFSET_NAME, tree->name, strlen(tree->name));
+    return TAC_MANIFEST_EVENT_TREE_BYTES;
+}
+
+uint32_t tac_manifest_event_encode_table(uint8_t *event, const struct tac_table *table)
+{
+    uint32_t size_bytes = tac_manifest_event_table_bytes(table);
+    uint32_t flags =
+        (table->is_damaged ? FLAG_DAMAGED : 0) | (table->is_trimmed ? FLAG_TRIMMED : 0);
+
+    tac_assert(table->key_min.size > 0 && table->key_min.size <= TACTUS_KEY_SIZE_MAX);
+    tac_assert(table->key_max.size > 0 && table->key_max.size <= TACTUS_KEY_SIZE_MAX);
+    head_encode(event, TAC_MANIFEST_EVENT_TABLE, size_bytes, table->tree, flags);
+    tac_store_u32(event + TABLE_OFFSET_LEVEL, table->level);
+    tac_store_u32(event + TABLE_OFFSET_VALUE_BLOCK_COUNT, table->value_block_count);
+    tac_store_u64(event + TABLE_OFFSET_ID, table->id);
+    tac_store_u64(event + TABLE_OFFSET_STAMP, table->stamp);
+    tac_store_u64(event + TABLE_OFFSET_SNAPSHOT_MIN, table->snapshot_min);
+    tac_store_u64(event + TABLE_OFFSET_SNAPSHOT_MAX, table->snapshot_max);
+    tac_store_u64(event + TABLE_OFFSET_INDEX_ADDRESS, table->index.address);
+    tac_store_u64(event + TABLE_OFFSET_INDEX_CHECKSUM, table->index.checksum.low);
+    tac_store_u64(event + TABLE_OFFSET_INDEX_CHECKSUM + 8, table->index.checksum.high);
+    tac_store_u32(event + TABLE_OFFSET_FILTER_BLOCK_COUNT, table->filter_block_count);
+    tac_store_u16(event + TABLE_OFFSET_KEY_MIN_SIZE, (uint16_t)table->key_min.size);
+    tac_store_u16(event + TABLE_OFFSET_KEY_MAX_SIZE, (uint16_t)table->key_max.size);
+    tac_store_u64(event + TABLE_OFFSET_BYTES, table->bytes);
+    tac_store_u64(event + TABLE_OFFSET_RECORDS, table->records);
+    tac_store_u64(event + TABLE_OFFSET_TOMBSTONES, table->tombstones);
+    tac_store_u64(event + TABLE_OFFSET_SUM, table->sum.low);
+    tac_store_u64(event + TABLE_OFFSET_SUM + 8, table->sum.high);
+    memcpy(event + TABLE_OFFSET_KEYS, table->key_min.data, table->key_min.size);
+    memcpy(event + TABLE_OFFSET_KEYS + table->key_min.size, table->key_max.data,
+           table->key_max.size);
+    return size_bytes;
+}
+
+uint32_t tac_manifest_event_encode_remove(uint8_t *event, const struct tac_table *table)
+{
+    tac_assert(table->id > 0);
+    head_encode(event, TAC_MANIFEST_EVENT_REMOVE, TAC_MANIFEST_EVENT_REMOVE_BYTES, table->tree, 0);
+    tac_store_u64(event + REMOVE_OFFSET_ID, table->id);
+    return TAC_MANIFEST_EVENT_REMOVE_BYTES;
+}
+
+/* ---- decoding ------------------------------------------------------------------------------- */
+
+static bool name_is_valid(const uint8_t name[TACTUS_TREE_NAME_MAX + 1])
+{
+    uint32_t size = 0;
+
+    while (size <= TACTUS_TREE_NAME_MAX && name[size] != 0) {
+        uint8_t c = name[size];
+
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+              c == '_' || c == '.' || c == '-')) {
+            return false;
+        }
+        size++;
+    }
+    for (uint32_t i = size; i <= TACTUS_TREE_NAME_MAX; i++) {
+        if (name[i] != 0) {
+            return false;
+        }
+    }
+    return size >= 1 && size <= TACTUS_TREE_NAME_MAX;
+}
+
+static int tree_decode(const uint8_t *event, uint32_t block_size,
+                       struct tac_manifest_event *decoded, struct tac_error *error)
+{
+    struct tac_layout *layout = &decoded->layout;
+
+    if (decoded->size_bytes != TAC_MANIFEST_EVENT_TREE_BYTES) {
+        return tac_error_set(error, TACTUS_ECORRUPT, "a tree's event has %u bytes",
+                             decoded->size_bytes);
+    }
+    *layout = (struct tac_layout){
+        .kind = tac_load_u32(event + TREE_OFFSET_LAYOUT_KIND),
+        .key_size = tac_load_u32(event + TREE_OFFSET_KEY_SIZE),
+        .value_size = tac_load_u32(event + TREE_OFFSET_VALUE_SIZE),
+    };
+    decoded->planner = (struct tac_planner_state){
+        .last_level = tac_load_u32(event + TREE_OFFSET_LAST_LEVEL),
+        .reserved = tac_load_u32(event + TREE_OFFSET_RESERVED),
+        .flush_mean = tac_load_u64(event + TREE_OFFSET_FLUSH_MEAN),
+        .work_mean = tac_load_u64(event + TREE_OFFSET_WORK_MEAN),
+        .bar_count = tac_load_u64(event + TREE_OFFSET_BAR_COUNT),
+    };
+    memcpy(decoded->name, event + TREE_OFFSET_NAME, sizeof decoded->name);
+    if (decoded->tree >= TACTUS_TREES_MAX || !name_is_valid(event + TREE_OFFSET_NAME)) {
+        return tac_error_set(error, TACTUS_ECORRUPT, "tree %u has an impossible name or number",
+                             decoded->tree);
+    }
+    if ((layout->kind != TACTUS_LAYOUT_FIXED && layout->kind != TACTUS_LAYOUT_VARIABLE) ||
+        layout->key_size == 0 || layout->key_size > TACTUS_KEY_SIZE_MAX ||
+        (uint64_t)layout->key_size + layout->value_size > block_size / 4) {
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "tree \"%s\" has an impossible layout (kind %u, keys of %u and values "
+                             "of %u bytes)",
+                             decoded->name, layout->kind, layout->key_size, layout->value_size);
+    }
+    if (decoded->planner.last_level == 0 || decoded->planner.last_level >= TACTUS_LEVELS_MAX) {
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "tree \"%s\" has last level %u, must be 1 to %u", decoded->name,
+                             decoded->planner.last_level, TACTUS_LEVELS_MAX - 1);
+    }
+    return TACTUS_OK;
+}
+
+static void table_load(const uint8_t *event, uint32_t flags, struct tac_table *table)
+{
+    uint32_t key_min_size = tac_load_u16(event + TABLE_OFFSET_KEY_MIN_SIZE);
+    uint32_t key_max_size = tac_load_u16(event + TABLE_OFFSET_KEY_MAX_SIZE);
+
+    *table = (struct tac_table){
+        .id = tac_load_u64(event + TABLE_OFFSET_ID),
+        .tree = tac_load_u32(event + OFFSET_TREE),
+        .level = tac_load_u32(event + TABLE_OFFSET_LEVEL),
+        .stamp = tac_load_u64(event + TABLE_OFFSET_STAMP),
+        .snapshot_min = tac_load_u64(event + TABLE_OFFSET_SNAPSHOT_MIN),
+        .snapshot_max = tac_load_u64(event + TABLE_OFFSET_SNAPSHOT_MAX),
+        .index.address = tac_load_u64(event + TABLE_OFFSET_INDEX_ADDRESS),
+        .index.checksum.low = tac_load_u64(event + TABLE_OFFSET_INDEX_CHECKSUM),
+        .index.checksum.high = tac_load_u64(event + TABLE_OFFSET_INDEX_CHECKSUM + 8),
+        .value_block_count = tac_load_u32(event + TABLE_OFFSET_VALUE_BLOCK_COUNT),
+        .filter_block_count = tac_load_u32(event + TABLE_OFFSET_FILTER_BLOCK_COUNT),
+        .bytes = tac_load_u64(event + TABLE_OFFSET_BYTES),
+        .records = tac_load_u64(event + TABLE_OFFSET_RECORDS),
+        .tombstones = tac_load_u64(event + TABLE_OFFSET_TOMBSTONES),
+        .sum.low = tac_load_u64(event + TABLE_OFFSET_SUM),
+        .sum.high = tac_load_u64(event + TABLE_OFFSET_SUM + 8),
+        .is_damaged = (flags & FLAG_DAMAGED) != 0,
+        .is_trimmed = (flags & FLAG_TRIMMED) != 0,
+        .key_min = {event + TABLE_OFFSET_KEYS, key_min_size},
+        .key_max = {event + TABLE_OFFSET_KEYS + key_min_size, key_max_size},
+    };
+}
+
+static int table_decode(const uint8_t *event, struct tac_manifest_event *decoded,
+                        struct tac_error *error)
+{
+    struct tac_table *table = &decoded->table;
+    uint32_t          flags = event[OFFSET_FLAGS];
+
+    if (decoded->size_bytes < TAC_MANIFEST_EVENT_TABLE_BYTES) {
+        return tac_error_set(error, TACTUS_ECORRUPT, "a table's event has only %u bytes",
+                             decoded->size_bytes);
+    }
+    table_load(event, flags, table);
+    decoded->id = table->id;
+    if (tac_manifest_event_table_bytes(table) != decoded->size_bytes || table->key_min.size == 0 ||
+        table->key_max.size == 0 || table->key_min.size > TACTUS_KEY_SIZE_MAX ||
+        table->key_max.size > TACTUS_KEY_SIZE_MAX ||
+        tac_bytes_compare(table->key_min, table->key_max) > 0) {
+        return tac_error_set(
+            error, TACTUS_ECORRUPT, "table %llu has impossible keys (%u and %u bytes)",
+            (unsigned long long)table->id, table->key_min.size, table->key_max.size);
+    }
+    if (table->id == 0 || table->level >= TACTUS_LEVELS_MAX || table->tombstones > table->records ||
+        table->snapshot_min > table->snapshot_max ||
+        (flags & ~(FLAG_DAMAGED | FLAG_TRIMMED)) != 0) {
+        return tac_error_set(
+            error, TACTUS_ECORRUPT,
+            "table %llu is impossible: level %u, %llu records, %llu tombstones, "
+            "snapshots %llu to %llu, flags %u",
+            (unsigned long long)table->id, table->level, (unsigned long long)table->records,
+            (unsigned long long)table->tombstones, (unsigned long long)table->snapshot_min,
+            (unsigned long long)table->snapshot_max, flags);
+    }
+    return TACTUS_OK;
+}
+
+int tac_manifest_event_decode(const uint8_t *event, uint32_t size_bytes, uint32_t block_size,
+                              struct tac_manifest_event *ret_event, struct tac_error *error)
+{
+    uint32_t event_bytes, kind;
+
+    if (size_bytes < TAC_MANIFEST_EVENT_REMOVE_BYTES) {
+        return tac_error_set(error, TACTUS_ECORRUPT, "an event is cut off");
+    }
+    event_bytes = tac_load_u16(event + OFFSET_SIZE);
+    kind = event[OFFSET_KIND];
+    if (event_bytes < TAC_MANIFEST_EVENT_REMOVE_BYTES || event_bytes % 8 != 0 ||
+        event_bytes > size_bytes) {
+        return tac_error_set(error, TACTUS_ECORRUPT, "an event of %u bytes, %u are left",
+                             event_bytes, size_bytes);
+    }
+    ret_event->kind = (enum tac_manifest_event_kind)kind;
+    ret_event->size_bytes = event_bytes;
+    ret_event->tree = tac_load_u32(event + OFFSET_TREE);
+    ret_event->id = 0;
+    switch (kind) {
+    case TAC_MANIFEST_EVENT_TREE:
+        return tree_decode(event, block_size, ret_event, error);
+    case TAC_MANIFEST_EVENT_TABLE:
+        return table_decode(event, ret_event, error);
+    case TAC_MANIFEST_EVENT_REMOVE:
+        ret_event->id = tac_load_u64(event + REMOVE_OFFSET_ID);
+        if (event_bytes == TAC_MANIFEST_EVENT_REMOVE_BYTES) {
+            return TACTUS_OK;
+        }
+    }
+    return tac_error_set(error, TACTUS_ECORRUPT, "an event of unknown kind %u or wrong size %u",
+                         kind, event_bytes);
+}

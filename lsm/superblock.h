@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* superblock -- the root of a checkpoint, in four copies as two ping-pong pairs (rule R1).
+ *
+ * Copies are 4 KiB at the start of blocks 0, 64, 128, 192. Even sequences are written to copies 0
+ * and 1, odd ones to 2 and 3, so a checkpoint never touches the pair of the one before. */
+#ifndef TACTUS_LSM_SUPERBLOCK_H
+#define TACTUS_LSM_SUPERBLOCK_H
+
+#include "lsm/free_set.h"
+
+#define TAC_SUPERBLOCK_BYTES 4096
+#define TAC_FREE_SET_BLOCKS_MAX 96
+
+/* Byte-shaping options, as created. */
+struct tac_shape {
+    uint64_t memtable_size, table_size, slice_size, file_size_max;
+    uint32_t block_size, page_size, runs_per_level, last_ratio, beats_per_bar, lag_beats;
+    uint32_t checkpoint_interval_bars, filter_bits_per_key;
+};
+
+struct tac_superblock {
+    uint8_t          uuid[TACTUS_UUID_BYTES];
+    uint64_t         features_compatible; /* Kept as found; a new store has none */
+    uint64_t         sequence;            /* 1 at creation; one more for each checkpoint */
+    struct tac_u128  parent_checksum;     /* Of the superblock before; zero for the first */
+    struct tac_shape shape;
+    uint64_t         op_persisted;  /* P: the last op whose records are all in tables */
+    uint64_t         op_compacted;  /* C: the last op whose beats have run */
+    uint64_t         op_released;   /* The op at which the released set becomes free */
+    uint64_t         bar_count;     /* Bars ended so far */
+    uint64_t         table_id_last; /* Highest table id given */
+    uint64_t         stamp_last;    /* Highest stamp given */
+    uint64_t         table_count;
+    struct tac_u128  manifest_checksum;         /* tac_manifest_checksum of the manifest it names */
+    struct tac_block_reference manifest_newest; /* Newest manifest-log block; all zero: none */
+    uint64_t                   manifest_oldest_sequence; /* See manifest_log.h */
+    uint64_t                   manifest_block_count;
+    uint64_t                   blocks_in_file;
+    uint32_t                   free_set_block_count;
+    struct tac_block_reference free_set[TAC_FREE_SET_BLOCKS_MAX];
+};
+
+/* Which two copies a sequence goes to: first and first + 1. */
+static inline uint32_t tac_superblock_copy_first(uint64_t sequence)
+{
+    return sequence % 2 == 0 ? 0 : 2;
+}
+
+/* Writes one copy, checksum included; the copy number is outside the checksum. */
+void tac_superblock_encode(uint8_t *copy, const struct tac_superblock *superblock,
+                           uint32_t copy_number);
+/* The checksum that the copies of this superblock carry. */
+struct tac_u128 tac_superblock_checksum(const struct tac_superblock *superblock);
+
+struct tac_superblock_choice {
+    struct tac_superblock superblock;
+    uint32_t              repair_first_mask;  /* Phase 1: copies of the chosen pair to rewrite */
+    uint32_t              repair_second_mask; /* Phase 2: copies of the other pair to overwrite */
+};
+/* Chooses among the four copies (each TAC_SUPERBLOCK_BYTES; NULL: unreadable) as R1 says. Before
+ * anything else is written the caller encodes the chosen superblock into phase 1's copies, syncs,
+ * then into phase 2's, syncs. Other copies are never rewritten.
+ * TACTUS_EFORMAT: none is a Tactus superblock; TACTUS_ECORRUPT: none is whole; TACTUS_EFORK. */
+TAC_MUST_CHECK int tac_superblock_choose(const uint8_t *const copies[TAC_SUPERBLOCK_COPIES],
+                                         struct tac_superblock_choice *ret_choice,
+                                         struct tac_error             *error);
+
+/* ---- shape.c ---- */
+
+/* Every number in range and consistent with each other; for create and open alike. TACTUS_EOPTION
+ * names the option, its value and the range. */
+TAC_MUST_CHECK int tac_shape_check(const struct tac_shape *shape, struct tac_error *error);
+uint64_t           tac_uuid_checksum_seed(const uint8_t uuid[TACTUS_UUID_BYTES]);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* table -- what the manifest knows of a table: an immutable sorted part of a tree, made of value
+ * blocks, one index block, and filter blocks where the filter does not fit into the index block.
+ *
+ * A descriptor never changes once readers can see it: a slice makes a new descriptor of the same
+ * table. Descriptors have room for the two keys of their tree's layout right behind them. */
+#ifndef TACTUS_LSM_TABLE_H
+#define TACTUS_LSM_TABLE_H
+
+#include "base/bytes.h"
+#include "lsm/block.h"
+
+/* How a tree's records are laid out; FORMAT.md, "Trees". */
+struct tac_layout {
+    uint32_t kind;       /* enum tactus_layout_kind */
+    uint32_t key_size;   /* FIXED: of every key; VARIABLE: at most */
+    uint32_t value_size; /* FIXED: of every value; VARIABLE: at most */
+};
+
+struct tac_table {
+    uint64_t                   id;    /* 1, 2, 3 … in order of commit; never used again */
+    uint32_t                   tree;
+    uint32_t                   level;
+    uint64_t                   stamp; /* Of overlapping tables of a level the higher one is newer */
+    uint64_t                   snapshot_min; /* Op at which it became visible */
+    uint64_t                   snapshot_max; /* Op at which it became invisible; UINT64_MAX: not yet */
+    struct tac_block_reference index;
+    uint32_t                   value_block_count; /* As written */
+    uint32_t                   filter_block_count; /* 0: the filter, if any, is in the index block */
+    /* What is left of the table: as written, less what slices have taken from its low end. */
+    uint64_t        bytes;      /* Keys and values */
+    uint64_t        records;    /* Tombstones included */
+    uint64_t        tombstones;
+    struct tac_u128 sum;        /* Of the record hashes */
+    bool            is_damaged; /* A block was found damaged; plans skip it */
+    bool            is_trimmed; /* key_min is an edge, not a key; blocks below it may be unused */
+    struct tac_bytes key_min;   /* No record that counts is below */
+    struct tac_bytes key_max;   /* The last record's key */
+
+    /* Memory only */
+    uint64_t          log_sequence; /* Manifest-log block that holds the newest event; manifest_log.h */
+    uint64_t          removed_bar;  /* Bar at whose end it left the manifest */
+    struct tac_table *next;         /* In a free, limbo or output list */
+    uint32_t          key_capacity; /* Bytes behind the descriptor for each of the two keys */
+    uint32_t          rank_min, rank_max; /* Scratch of the planner's input */
+    uint32_t          run;           /* Scratch of tac_version_fill; not for readers */
+};
+
+#endif

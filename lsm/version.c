@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
+#include "base/units.h"
+#include "lsm/manifest.h"
+
+/* The public part and its arrays; every run holds at least one table, so tables_max bounds both. */
+struct version_object {
+    struct tac_version      version;
+    uint32_t                tables_max;
+    uint32_t                tables_used, runs_used;
+    struct tac_table      **tables;
+    struct tac_version_run *runs;
+    uint64_t               *ended; /* Scratch: runs of the level whose last table is over */
+};
+
+uint64_t tac_version_memory_bytes(uint32_t tables_max)
+{
+    return sizeof(struct version_object) +
+           tables_max * (sizeof(struct tac_table *) + sizeof(struct tac_version_run)) +
+           tac_div_ceil(tables_max, 64) * 8;
+}
+
+struct tac_version *tac_version_new(uint32_t tables_max)
+{
+    struct version_object *object = calloc(1, sizeof *object);
+
+    tac_assert(tables_max > 0);
+    if (object == NULL) {
+        return NULL;
+    }
+    object->tables_max = tables_max;
+    object->tables = calloc(tables_max, sizeof *object->tables);
+    object->runs = calloc(tables_max, sizeof *object->runs);
+    object->ended = calloc(tac_div_ceil(tables_max, 64), 8);
+    if (object->tables == NULL || object->runs == NULL || object->ended == NULL) {
+        tac_version_free(&object->version);
+        return NULL;
+    }
+    return &object->version;
+}
+
+static struct version_object *object_of(struct tac_version *version)
+{
+    tac_static_assert(offsetof(struct version_object, version) == 0, "the version is first");
+    return (struct version_object *)(void *)version;
+}
+
+void tac_version_free(struct tac_version *version)
+{
+    struct version_object *object = object_of(version);
+
+    if (version == NULL) {
+        return;
+    }
+    free(object->ended);
+    free(object->runs);
+    free(object->tables);
+    free(object);
+}
+
+/* Takes the lowest run that is over; run_count when none is. *word_first: words below have none. */
+static uint32_t run_take(uint64_t *ended, uint32_t run_count, uint32_t *word_first)
+{
+    uint32_t word = *word_first, word_end = (run_count + 63) / 64;
+
+    while (word < word_end && ended[word] == 0) {
+        word++;
+    }
+    *word_first = word;
+    if (word == word_end) {
+        return run_count;
+    }
+    uint32_t run = word * 64 + (uint32_t)__builtin_ctzll(ended[word]);
+
+    tac_assert(run < run_count);
+    ended[word] &= ended[word] - 1;
+    return run;
+}
+
+/* Gives each table, in order of key_min, the first run whose last table ends below it. A new run
+ * is begun only while all others lie over the key: there are as many as the level is deep. */
+static uint32_t runs_assign(struct version_object *object, const struct tac_manifest_level *level)
+{
+    struct tac_version_run *runs = object->runs + object->runs_used;
+    uint32_t                over = 0, run_count = 0, word_first = 0;
+
+    for (uint32_t i = 0; i < level->table_count; i++) {
+        struct tac_table *table = level->tables[i];
+        struct tac_table *other = level->tables_by_max[over];
+        uint32_t          run;
+
+        while (tac_bytes_compare(other->key_max, table->key_min) < 0) {
+            object->ended[other->run / 64] |= 1ull << (other->run % 64);
+            word_first = other->run / 64 < word_first ? other->run / 64 : word_first;
+            other = level->tables_by_max[++over];
+        }
+        run = run_take(object->ended, run_count, &word_first);
+        if (run == run_count) {
+            tac_assert(object->runs_used + run_count < object->tables_max);
+            if (run_count % 64 == 0) {
+                object->ended[run_count / 64] = 0;
+            }
+            runs[run_count++] = (struct tac_version_run){0};
+        }
+        table->run = run;
+        runs[run].table_count++;
+    }
+    return run_count;
+}
+
+static void level_fill(struct version_object *object, struct tac_version_level *ret_level,
+                       const struct tac_manifest_level *level)
+{
+    struct tac_version_run *runs = object->runs + object->runs_used;
+    uint32_t                run_count;
+
+    tac_assert(level->table_count <= object->tables_max - object->tables_used);
+    run_count = runs_assign(object, level);
+    tac_assert_slow(run_count == tac_manifest_level_depth(level));
+    for (uint32_t i = 0; i < run_count; i++) {
+        tac_assert(runs[i].table_count > 0);
+        runs[i].tables = object->tables + object->tables_used;
+        object->tables_used += runs[i].table_count;
+        runs[i].table_count = 0;
+    }
+    for (uint32_t i = 0; i < level->table_count; i++) {
+        struct tac_version_run *run = &runs[level->tables[i]->run];
+
+        run->tables[run->table_count++] = level->tables[i];
+    }
+    object->runs_used += run_count;
+    *ret_level = (struct tac_version_level){.runs = runs, .run_count = run_count};
+}
+
+void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest, uint64_t bar)
+{
+    struct version_object *object = object_of(version);
+
+    object->tables_used = 0;
+    object->runs_used = 0;
+    version->bar = bar;
+    version->tree_count = tac_manifest_tree_count(manifest);
+    for (uint32_t i = 0; i < version->tree_count; i++) {
+        const struct tac_manifest_tree *tree = tac_manifest_tree(manifest, i);
+        struct tac_version_tree        *copy = &version->trees[i];
+
+        copy->layout = tree->layout;
+        memcpy(copy->name, tree->name, sizeof copy->name);
+        copy->level_count = tree->planner.last_level + 1;
+        tac_assert(copy->level_count <= TACTUS_LEVELS_MAX);
+        for (uint32_t j = 0; j < TACTUS_LEVELS_MAX; j++) {
+            tac_assert(j < copy->level_count || tree->levels[j].table_count == 0);
+            level_fill(object, &copy->levels[j], &tree->levels[j]);
+        }
+    }
+    tac_assert(object->tables_used == tac_manifest_table_count(manifest));
+}
+
+struct tac_table *tac_version_run_find(const struct tac_version_run *run, struct tac_bytes key)
+{
+    uint32_t low = 0, high = run->table_count;
+
+    /* The last table that begins at or below the key */
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (tac_bytes_compare(run->tables[middle]->key_min, key) <= 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if (low == 0 || tac_bytes_compare(key, run->tables[low - 1]->key_max) > 0) {
+        return NULL;
+    }
+    return run->tables[low - 1];
+}
