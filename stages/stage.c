@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stage -- see stage.h.
+ *
+ * note: actor-wake
+ * A delivery pushes its request into the mailbox (a seq_cst RMW) and then tries to change `wake`
+ * (again an RMW). A runner sets `wake` to RUNNING (RMW) and then empties the mailbox (RMW). All four
+ * are in one total order, so either the runner finds the request, or the deliverer finds RUNNING and
+ * leaves NOTIFIED behind, which the runner meets when it tries to become IDLE.
+ *
+ * note: stalled-credit
+ * A merge without credit pushes its seat on `stalled` and then looks at the credit once more; a
+ * grant raises the credit and then empties `stalled`. Both orders are store, then look, with seq_cst
+ * RMWs, so one of the two sees the other and the seat goes back to the merge queue. */
+#include "stages/stage.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "queues/atomics.h"
+#include "stages/seat.h"
+
+void tac_stack_push(struct tac_stack *stack, struct tac_link *link)
+{
+    void *top = tac_atomic_load_acquire_ptr(&stack->top);
+
+    do { /* Each failed turn means that another push or take succeeded. */
+        link->next = top;
+    } while (!tac_atomic_compare_exchange_ptr(&stack->top, &top, link));
+}
+
+struct tac_link *tac_stack_take_all(struct tac_stack *stack)
+{
+    return tac_atomic_exchange_ptr(&stack->top, NULL);
+}
+
+int tac_stages_create(struct tac_stages *stages, uint32_t ring_size, struct tac_error *error)
+{
+    for (uint32_t i = 0; i < TAC_STAGES_WITH_QUEUE; i++) {
+        if (!tac_ring_create(&stages->queues[i].ring, ring_size)) {
+            while (i > 0) {
+                tac_ring_destroy(&stages->queues[--i].ring);
+            }
+            return tac_error_set(error, TACTUS_ENOMEM, "out of memory for the rings of the stages");
+        }
+        stages->queues[i].overflow.top = NULL;
+    }
+    return TACTUS_OK;
+}
+
+void tac_stages_destroy(struct tac_stages *stages)
+{
+    for (uint32_t i = 0; i < TAC_STAGES_WITH_QUEUE; i++) {
+        tac_assert(stages->queues[i].overflow.top == NULL);
+        tac_assert(tac_ring_count(&stages->queues[i].ring) == 0);
+        tac_ring_destroy(&stages->queues[i].ring);
+    }
+}
+
+/* One sleeper at home in the stage; else, with assist, one of another stage's. */
+static void stage_notify(struct tac_stages *stages, enum tac_stage_id stage)
+{
+    if (tac_event_count_notify(stages->events[stage], 1) > 0 || !stages->assist) {
+        return;
+    }
+    for (uint32_t other = 0; other < TAC_STAGES_WITH_QUEUE; other++) {
+        if (other != stage && tac_event_count_notify(stages->events[other], 1) > 0) {
+            return;
+        }
+    }
+}
+
+void tac_stage_push(struct tac_stages *stages, enum tac_stage_id stage, struct tac_link *link)
+{
+    struct tac_stage_queue *queue = &stages->queues[stage];
+
+    tac_assert(stage < TAC_STAGES_WITH_QUEUE);
+    tac_assert(link != NULL);
+    link->next = NULL;
+    if (!tac_ring_try_push_mp(&queue->ring, link)) {
+        tac_stack_push(&queue->overflow, link);
+    }
+    stage_notify(stages, stage);
+}
+
+struct tac_link *tac_stage_pop(struct tac_stages *stages, enum tac_stage_id stage)
+{
+    struct tac_stage_queue *queue = &stages->queues[stage];
+    struct tac_link        *first, *rest;
+    void                   *item;
+
+    tac_assert(stage < TAC_STAGES_WITH_QUEUE);
+    if (tac_ring_try_pop_mc(&queue->ring, &item)) {
+        return item;
+    }
+    if (tac_atomic_load_acquire_ptr(&queue->overflow.top) == NULL) {
+        return NULL;
+    }
+    first = tac_stack_take_all(&queue->overflow);
+    if (first == NULL) {
+        return NULL;
+    }
+    /* Others may have looked and found nothing while we held the list: push with a wake-up. */
+    rest = first->next;
+    while (rest != NULL) {
+        struct tac_link *next = rest->next;
+
+        tac_stage_push(stages, stage, rest);
+        rest = next;
+    }
+    return first;
+}
+
+void tac_coordinator_wake(struct tac_stages *stages)
+{
+    tac_event_count_notify(stages->events[TAC_STAGE_COORDINATOR], 1);
+}
+
+void tac_actor_wake(struct tac_stages *stages, struct tac_actor *actor)
+{
+    uint32_t expected;
+
+    if (actor->is_coordinator) {
+        tac_coordinator_wake(stages);
+        return;
+    }
+    for (;;) { /* Each turn another party has changed `wake`: at most a few turns. */
+        expected = TAC_WAKE_IDLE;
+        if (tac_atomic_compare_exchange_u32(&actor->wake, &expected, TAC_WAKE_QUEUED)) {
+            struct tac_seat *seat =
+                (struct tac_seat *)((char *)actor - offsetof(struct tac_seat, actor));
+
+            tac_stage_push(stages, TAC_STAGE_MERGE, &seat->link);
+            return;
+        }
+        if (expected != TAC_WAKE_RUNNING) {
+            tac_assert(expected == TAC_WAKE_QUEUED || expected == TAC_WAKE_NOTIFIED);
+            return; /* It will look into the mailbox after this: note actor-wake. */
+        }
+        if (tac_atomic_compare_exchange_u32(&actor->wake, &expected, TAC_WAKE_NOTIFIED)) {
+            return;
+        }
+    }
+}
+
+void tac_actor_deliver(struct tac_stages *stages, struct tac_request *request)
+{
+    struct tac_actor *owner = request->owner;
+
+    tac_stack_push(&owner->mailbox, &request->link);
+    tac_actor_wake(stages, owner); /* The request is the owner's again: not touched any more. */
+}
+
+/* Every seat on the stalled list back to the merge queue. */
+static void stalled_release(struct tac_stages *stages)
+{
+    struct tac_link *link = tac_stack_take_all(&stages->stalled);
+
+    while (link != NULL) {
+        struct tac_link *next = link->next;
+
+        tac_stage_push(stages, TAC_STAGE_MERGE, link);
+        link = next;
+    }
+}
+
+void tac_stages_grant(struct tac_stages *stages, uint64_t credit_bytes)
+{
+    tac_atomic_exchange_u64(&stages->credit_bytes, credit_bytes);
+    stalled_release(stages); /* note stalled-credit */
+}
+
+static bool has_credit(struct tac_stages *stages)
+{
+    return tac_atomic_fetch_add_u64(&stages->consumed_bytes, 0) <
+           tac_atomic_fetch_add_u64(&stages->credit_bytes, 0);
+}
+
+bool tac_merge_step(struct tac_worker *worker)
+{
+    struct tac_stages *stages = worker->stages;
+    struct tac_link   *link = tac_stage_pop(stages, TAC_STAGE_MERGE);
+    struct tac_seat   *seat = (struct tac_seat *)link;
+    uint32_t           expected = TAC_WAKE_RUNNING;
+    uint32_t           wake;
+
+    if (link == NULL) {
+        return false;
+    }
+    wake = tac_atomic_exchange_u32(&seat->actor.wake, TAC_WAKE_RUNNING);
+    tac_assert(wake == TAC_WAKE_QUEUED);
+    switch (tac_seat_run(seat, has_credit(stages))) {
+    case TAC_SEAT_RUN_AGAIN:
+        tac_atomic_exchange_u32(&seat->actor.wake, TAC_WAKE_QUEUED);
+        tac_stage_push(stages, TAC_STAGE_MERGE, &seat->link);
+        return true;
+    case TAC_SEAT_RUN_WAIT:
+        if (!tac_atomic_compare_exchange_u32(&seat->actor.wake, &expected, TAC_WAKE_IDLE)) {
+            tac_assert(expected == TAC_WAKE_NOTIFIED);
+            tac_atomic_exchange_u32(&seat->actor.wake, TAC_WAKE_QUEUED);
+            tac_stage_push(stages, TAC_STAGE_MERGE, &seat->link);
+        }
+        return true;
+    case TAC_SEAT_RUN_STALLED:
+        tac_atomic_fetch_add_u64(&stages->credit_waits, 1);
+        tac_atomic_exchange_u32(&seat->actor.wake, TAC_WAKE_QUEUED);
+        tac_stack_push(&stages->stalled, &seat->link);
+        if (has_credit(stages)) { /* note stalled-credit */
+            stalled_release(stages);
+        }
+        return true;
+    case TAC_SEAT_RUN_OVER:
+        tac_atomic_exchange_u32(&seat->actor.wake, TAC_WAKE_IDLE);
+        tac_stack_push(&stages->done, &seat->link);
+        tac_coordinator_wake(stages); /* The seat is the coordinator's now. */
+        return true;
+    }
+    tac_unreachable();
+}
+
+/* ---- I/O ------------------------------------------------------------------------------------ */
+
+static void request_submit(struct tac_worker *worker, struct tac_request *request,
+                           enum tac_io_kind kind)
+{
+    struct tac_stages *stages = worker->stages;
+    struct tac_io     *io = &request->io;
+    uint32_t           block_size = stages->geometry.block_size;
+
+    memset(io, 0, sizeof *io);
+    io->kind = kind;
+    io->owner = request;
+    io->segment_count = request->block_count;
+    io->size_bytes = (uint64_t)request->block_count * request->transfer_bytes;
+    io->offset_bytes = request->references[0].address * block_size;
+    for (uint32_t i = 0; i < request->block_count; i++) {
+        tac_assert(request->references[i].address == request->references[0].address + i);
+        tac_assert(request->transfer_bytes == block_size || request->block_count == 1);
+        io->segments[i] = (struct iovec){request->blocks[i]->data, request->transfer_bytes};
+    }
+    if (!stages->storage->ops->submit(worker->io, io)) {
+        /* Refused: back to the queue; nothing relies on the order of requests. */
+        tac_stage_push(stages, kind == TAC_IO_READ ? TAC_STAGE_READ : TAC_STAGE_WRITE,
+                       &request->link);
+    }
+}
+
+static bool queue_has_room(const struct tac_worker *worker)
+{
+    return worker->io->in_flight < worker->io->depth;
+}
+
+bool tac_read_step(struct tac_worker *worker)
+{
+    struct tac_request *request;
+
+    if (!queue_has_room(worker)) {
+        return false;
+    }
+    request = (struct tac_request *)tac_stage_pop(worker->stages, TAC_STAGE_READ);
+    if (request == NULL) {
+        return false;
+    }
+    if (request->kind == TAC_REQUEST_GATHER) {
+        tac_seat_gather(request);
+        tac_actor_deliver(worker->stages, request);
+        return true;
+    }
+    tac_assert(request->kind == TAC_REQUEST_READ);
+    request_submit(worker, request, TAC_IO_READ);
+    return true;
+}
+
+bool tac_write_step(struct tac_worker *worker)
+{
+    struct tac_stages  *stages = worker->stages;
+    struct tac_request *request;
+
+    if (!queue_has_room(worker)) {
+        return false;
+    }
+    request = (struct tac_request *)tac_stage_pop(stages, TAC_STAGE_WRITE);
+    if (request == NULL) {
+        return false;
+    }
+    if (request->kind == TAC_REQUEST_SYNC) {
+        request_submit(worker, request, TAC_IO_SYNC);
+        return true;
+    }
+    tac_assert(request->kind == TAC_REQUEST_WRITE);
+    for (uint32_t i = 0; i < request->block_count; i++) {
+        /* Between seal and write a buffer is nobody's: a change here would be a bug of ours. */
+        tac_assert_slow(request->block_kinds[i] == 0 ||
+                        tac_block_verify(request->blocks[i]->data, &stages->geometry,
+                                         request->block_kinds[i], &request->references[i],
+                                         NULL) == TACTUS_OK);
+    }
+    request_submit(worker, request, TAC_IO_WRITE);
+    return true;
+}
+
+/* Checks what was read against the references; a block that does not match is read once more. */
+static void read_check(struct tac_stages *stages, struct tac_request *request)
+{
+    uint32_t block_size = stages->geometry.block_size;
+
+    for (uint32_t i = 0; i < request->block_count; i++) {
+        const struct tac_block_reference *reference = &request->references[i];
+        enum tac_block_kind               kind = request->block_kinds[i];
+        uint8_t                          *data = request->blocks[i]->data;
+
+        if (tac_block_verify(data, &stages->geometry, kind, reference, NULL) == TACTUS_OK) {
+            continue;
+        }
+        if (stages->storage->ops->read(stages->storage, data, block_size,
+                                       reference->address * block_size, NULL) == TACTUS_OK &&
+            tac_block_verify(data, &stages->geometry, kind, reference, NULL) == TACTUS_OK) {
+            continue;
+        }
+        request->result = TACTUS_ECORRUPT;
+        request->failed_block = i;
+        return;
+    }
+}
+
+bool tac_reap_step(struct tac_worker *worker)
+{
+    struct tac_stages *stages = worker->stages;
+    struct tac_io     *list = NULL;
+
+    if (worker->io == NULL || worker->io->in_flight == 0) {
+        return false;
+    }
+    if (stages->storage->ops->reap(worker->io, &list) == 0) {
+        return false;
+    }
+    while (list != NULL) {
+        struct tac_io      *next = list->next;
+        struct tac_request *request = list->owner;
+
+        request->result = list->result;
+        request->os_error = list->os_error;
+        if (request->kind == TAC_REQUEST_READ && request->result == 0) {
+            read_check(stages, request);
+        }
+        tac_actor_deliver(stages, request);
+        list = next;
+    }
+    return true;
+}
+
+bool tac_worker_step(struct tac_worker *worker)
+{
+    static bool (*const step[TAC_STAGES_WITH_QUEUE])(struct tac_worker *) = {
+        [TAC_STAGE_READ] = tac_read_step,
+        [TAC_STAGE_MERGE] = tac_merge_step,
+        [TAC_STAGE_WRITE] = tac_write_step,
+    };
+    /* Whom to help first: writes free blocks, merges use what was read, reads come last. */
+    static const enum tac_stage_id order[] = {TAC_STAGE_WRITE, TAC_STAGE_MERGE, TAC_STAGE_READ};
+    bool progressed = tac_reap_step(worker);
+
+    if (worker->home == TAC_STAGE_COORDINATOR) {
+        return worker->coordinator_step(worker->coordinator_context) || progressed;
+    }
+    if (step[worker->home](worker)) {
+        worker->steps++;
+        return true;
+    }
+    for (uint32_t i = 0; worker->stages->assist && i < TAC_STAGES_WITH_QUEUE; i++) {
+        if (order[i] != worker->home && step[order[i]](worker)) {
+            worker->assists++;
+            return true;
+        }
+    }
+    return progressed;
+}

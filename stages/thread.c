@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* thread -- see thread.h. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* pthread_setname_np */
+#endif
+#include "stages/thread.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "queues/atomics.h"
+
+/* False: the thread may not park yet. */
+static bool worker_flush(struct tac_worker *worker)
+{
+    return worker->io == NULL || worker->stages->storage->ops->flush(worker->io);
+}
+
+/* Finishes what the thread's own I/O queue has under way: nobody else can reap it. */
+static void worker_finish_io(struct tac_worker_slot *slot)
+{
+    struct tac_worker *worker = &slot->worker;
+
+    while (worker->io != NULL && worker->io->in_flight > 0) {
+        if (worker_flush(worker) && !tac_reap_step(worker)) {
+            tac_parker_wait(&slot->parker);
+        }
+    }
+}
+
+static void *worker_main(void *argument)
+{
+    struct tac_worker_slot *slot = argument;
+    struct tac_worker      *worker = &slot->worker;
+    struct tac_event_count *event = worker->stages->events[worker->home];
+
+    while (tac_atomic_load_acquire_u32(slot->stop) == 0) {
+        if (tac_worker_step(worker)) {
+            continue;
+        }
+        tac_event_count_prepare(event, slot->slot);
+        if (tac_worker_step(worker) || tac_atomic_load_acquire_u32(slot->stop) != 0 ||
+            !worker_flush(worker)) {
+            tac_event_count_cancel(event, slot->slot); /* note: parking, in event_count.h */
+            continue;
+        }
+        tac_event_count_wait(event, slot->slot);
+    }
+    worker_finish_io(slot);
+    return NULL;
+}
+
+/* Signals are the application's: none is delivered to a thread of ours. */
+static int thread_start(struct tac_worker_slot *slot, const char *name, struct tac_error *error)
+{
+    sigset_t all, before;
+    int      result;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    result = pthread_create(&slot->thread, NULL, worker_main, slot);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (result != 0) {
+        return tac_error_set(error, TACTUS_ENOMEM, "cannot start a thread: %s", strerror(result));
+    }
+    pthread_setname_np(slot->thread, name);
+    return TACTUS_OK;
+}
+
+static int slot_create(struct tac_worker_pool *pool, struct tac_stages *stages,
+                       enum tac_stage_id home, uint32_t number, uint32_t io_depth,
+                       struct tac_error *error)
+{
+    struct tac_worker_slot *slot = &pool->slots[pool->count];
+    int                     wake_fd = -1;
+
+    memset(slot, 0, sizeof *slot);
+    slot->stop = &pool->stop;
+    slot->slot = number;
+    slot->weight = 1;
+    slot->worker.stages = stages;
+    slot->worker.home = home;
+    slot->parker.fd = -1;
+    if (tac_parker_create(&slot->parker, error) != TACTUS_OK) {
+        return error->code;
+    }
+    wake_fd = slot->parker.fd;
+    if (home != TAC_STAGE_COORDINATOR &&
+        stages->storage->ops->queue_new(stages->storage, io_depth, wake_fd, &slot->worker.io,
+                                        error) != TACTUS_OK) {
+        tac_parker_destroy(&slot->parker);
+        return error->code;
+    }
+    pool->count++;
+    return TACTUS_OK;
+}
+
+static int slots_create(struct tac_worker_pool *pool, struct tac_stages *stages,
+                        const uint32_t *counts, uint32_t io_depth, struct tac_error *error)
+{
+    for (uint32_t home = 0; home < TAC_STAGE_COUNT; home++) {
+        uint32_t count = home < TAC_STAGES_WITH_QUEUE ? counts[home] : 1;
+
+        for (uint32_t i = 0; i < count; i++) {
+            if (slot_create(pool, stages, (enum tac_stage_id)home, i, io_depth, error) !=
+                TACTUS_OK) {
+                return error->code;
+            }
+        }
+    }
+    return TACTUS_OK;
+}
+
+static void events_create(struct tac_worker_pool *pool, struct tac_stages *stages,
+                          const uint32_t *counts)
+{
+    struct tac_parker *parkers[TAC_WORKERS_MAX];
+    struct tac_parker *progress = &pool->progress_parker;
+    uint32_t           first = 0;
+
+    for (uint32_t home = 0; home < TAC_STAGE_COUNT; home++) {
+        uint32_t count = home < TAC_STAGES_WITH_QUEUE ? counts[home] : 1;
+
+        for (uint32_t i = 0; i < count; i++) {
+            parkers[i] = &pool->slots[first + i].parker;
+        }
+        first += count;
+        tac_event_count_create(&pool->events[home], parkers, pool->has_threads ? count : 0);
+        stages->events[home] = &pool->events[home];
+    }
+    tac_event_count_create(&pool->progress, &progress, pool->has_threads ? 1 : 0);
+    stages->progress = &pool->progress;
+}
+
+static void stepping_begin(struct tac_worker_pool *pool, const struct tac_stepping *stepping)
+{
+    pool->is_random = stepping->seed != 0;
+    pool->prng.state = stepping->seed;
+    pool->weight_total = 0;
+    for (uint32_t i = 0; i < pool->count; i++) {
+        /* Swarm: in some seeds a worker is hardly ever stepped. */
+        static const uint32_t weights[] = {1, 4, 16, 64};
+
+        if (pool->is_random) {
+            pool->slots[i].weight = weights[tac_prng_below(&pool->prng, 4)];
+        }
+        pool->weight_total += pool->slots[i].weight;
+    }
+}
+
+static const char *const thread_names[TAC_STAGE_COUNT] = {"tac-read", "tac-merge", "tac-write",
+                                                          "tac-coord"};
+
+int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stages,
+                          const struct tac_worker_counts *counts,
+                          const struct tac_stepping *stepping,
+                          bool (*coordinator_step)(void *context), void *coordinator_context,
+                          struct tac_error *error)
+{
+    static const struct tac_stepping one_each = {1, 1, 1, 0, false};
+    uint32_t                         number[TAC_STAGES_WITH_QUEUE];
+    uint32_t                         total = 1;
+
+    memset(pool, 0, sizeof *pool);
+    stepping = stepping != NULL ? stepping : &one_each;
+    pool->has_threads = counts->has_threads;
+    memcpy(number, counts->count, sizeof number);
+    if (!pool->has_threads) {
+        number[TAC_STAGE_READ] = stepping->workers_read;
+        number[TAC_STAGE_MERGE] = stepping->workers_merge;
+        number[TAC_STAGE_WRITE] = stepping->workers_write;
+        stages->assist = stepping->assist;
+    }
+    for (uint32_t i = 0; i < TAC_STAGES_WITH_QUEUE; i++) {
+        tac_assert(number[i] >= 1);
+        total += number[i];
+    }
+    tac_assert(total <= TAC_WORKERS_MAX);
+    pool->slots = calloc(total, sizeof *pool->slots);
+    if (pool->slots == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for %u workers", total);
+    }
+    pool->progress_parker.fd = -1;
+    if (tac_parker_create(&pool->progress_parker, error) != TACTUS_OK ||
+        slots_create(pool, stages, number, counts->io_depth, error) != TACTUS_OK) {
+        tac_worker_pool_stop(pool);
+        return error->code;
+    }
+    events_create(pool, stages, number);
+    pool->slots[total - 1].worker.coordinator_step = coordinator_step;
+    pool->slots[total - 1].worker.coordinator_context = coordinator_context;
+    stepping_begin(pool, stepping);
+    for (uint32_t i = 0; pool->has_threads && i < pool->count; i++) {
+        struct tac_worker_slot *slot = &pool->slots[i];
+
+        if (thread_start(slot, thread_names[slot->worker.home], error) != TACTUS_OK) {
+            slot->thread = 0;
+            tac_worker_pool_stop(pool);
+            return error->code;
+        }
+    }
+    return TACTUS_OK;
+}
+
+void tac_worker_pool_stop(struct tac_worker_pool *pool)
+{
+    tac_atomic_exchange_u32(&pool->stop, 1);
+    for (uint32_t i = 0; i < pool->count; i++) {
+        tac_parker_wake(&pool->slots[i].parker);
+    }
+    for (uint32_t i = 0; i < pool->count; i++) {
+        struct tac_worker_slot *slot = &pool->slots[i];
+
+        if (slot->thread != 0) {
+            pthread_join(slot->thread, NULL);
+        } else {
+            worker_finish_io(slot);
+        }
+    }
+    for (uint32_t i = 0; i < pool->count; i++) {
+        struct tac_worker_slot *slot = &pool->slots[i];
+
+        if (slot->worker.io != NULL) {
+            slot->worker.stages->storage->ops->queue_free(slot->worker.io);
+        }
+        tac_parker_destroy(&slot->parker);
+    }
+    if (pool->progress_parker.fd >= 0) {
+        tac_parker_destroy(&pool->progress_parker);
+    }
+    free(pool->slots);
+    memset(pool, 0, sizeof *pool);
+}
+
+/* ---- stepping ------------------------------------------------------------------------------- */
+
+static struct tac_worker_slot *slot_choose(struct tac_worker_pool *pool)
+{
+    uint64_t point;
+
+    if (!pool->is_random) {
+        return &pool->slots[pool->turn++ % pool->count];
+    }
+    point = tac_prng_below(&pool->prng, pool->weight_total);
+    for (uint32_t i = 0; i < pool->count; i++) {
+        if (point < pool->slots[i].weight) {
+            return &pool->slots[i];
+        }
+        point -= pool->slots[i].weight;
+    }
+    tac_unreachable();
+}
+
+/* Nobody found anything to do: the first worker with I/O under way waits for a completion. */
+static bool wait_for_io(struct tac_worker_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->count; i++) {
+        struct tac_worker *worker = &pool->slots[i].worker;
+
+        if (worker->io != NULL && worker->io->in_flight > 0) {
+            if (worker_flush(worker)) {
+                tac_parker_wait(&pool->slots[i].parker);
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
+bool tac_worker_pool_step(struct tac_worker_pool *pool)
+{
+    tac_assert(!pool->has_threads);
+    if (tac_worker_step(&slot_choose(pool)->worker)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < pool->count; i++) { /* The chosen one was idle: is everybody? */
+        if (tac_worker_step(&pool->slots[i].worker)) {
+            return true;
+        }
+    }
+    return wait_for_io(pool);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* thread -- the workers of a store: threads that run the loop, or virtual workers that the caller
+ * steps. The loop is all that a thread adds: step; when nothing is to be done, sleep in the event
+ * count of the home stage, where rings and completions of the thread's own I/O queue wake it. */
+#ifndef TACTUS_STAGES_THREAD_H
+#define TACTUS_STAGES_THREAD_H
+
+#include <pthread.h>
+
+#include "base/prng.h"
+#include "stages/stage.h"
+
+#define TAC_WORKERS_MAX 256
+
+/* How a store without threads is stepped. */
+struct tac_stepping {
+    uint32_t workers_read, workers_merge, workers_write; /* Virtual workers; at least 1 each */
+    uint64_t seed; /* 0: each in turn; else one at random each time, some slower than others */
+    bool     assist;
+};
+
+struct tac_worker_slot {
+    struct tac_worker worker;
+    struct tac_parker parker;
+    pthread_t         thread;
+    uint32_t          slot;   /* In the event count of its home */
+    uint32_t          weight; /* Simulation: chance of being stepped */
+    uint32_t         *stop;
+};
+
+struct tac_worker_pool {
+    struct tac_worker_slot *slots;
+    uint32_t                count;
+    bool                    has_threads;
+    uint32_t                stop;  /* Atomic */
+    struct tac_event_count  events[TAC_STAGE_COUNT];
+    struct tac_event_count  progress;
+    struct tac_parker       progress_parker;
+    /* Stepping */
+    struct tac_prng         prng;
+    bool                    is_random;
+    uint32_t                turn;
+    uint32_t                weight_total;
+};
+
+struct tac_worker_counts {
+    uint32_t count[TAC_STAGES_WITH_QUEUE];
+    bool     has_threads;
+    uint32_t io_depth;
+};
+
+/* Fills stages->events and ->progress; with threads, they run from here on. */
+TAC_MUST_CHECK int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stages,
+                                         const struct tac_worker_counts *counts,
+                                         const struct tac_stepping *stepping,
+                                         bool (*coordinator_step)(void *context),
+                                         void *coordinator_context, struct tac_error *error);
+/* Threads finish their current step and what their I/O queues have under way, then end. */
+void tac_worker_pool_stop(struct tac_worker_pool *pool);
+
+/* Without threads: one turn of some worker. False: none found anything to do and no I/O is under
+ * way. When only I/O is under way it waits for a completion. */
+bool tac_worker_pool_step(struct tac_worker_pool *pool);
+
+#endif
