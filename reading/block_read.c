@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "reading/block_read.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* ---- whole blocks ---- */
+
+static int block_address_check(const struct tac_read_side *side, uint64_t address,
+                               struct tac_error *error)
+{
+    if (address > (uint64_t)INT64_MAX / side->geometry.block_size - 1) {
+        return tac_error_set(error, TACTUS_ECORRUPT, "block %" PRIu64 ": no such address", address);
+    }
+    return TACTUS_OK;
+}
+
+static int block_fill(struct tac_read_side *side, enum tac_block_kind kind,
+                      const struct tac_block_reference *reference, struct tac_cache_frame *frame,
+                      struct tac_error *error)
+{
+    const struct tac_geometry *geometry = &side->geometry;
+    int rv = block_address_check(side, reference->address, error);
+
+    if (rv != TACTUS_OK) {
+        return rv;
+    }
+    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS; attempt++) {
+        rv = side->storage->ops->read(side->storage, frame->data, geometry->block_size,
+                                      reference->address * geometry->block_size, error);
+        if (rv != TACTUS_OK) {
+            return rv;
+        }
+        rv = tac_block_verify(frame->data, geometry, kind, reference, error);
+        if (rv == TACTUS_OK) {
+            break;
+        }
+    }
+    if (rv == TACTUS_OK && kind == TAC_BLOCK_INDEX) {
+        rv = tac_index_block_decode(frame->extra, frame->data, geometry, reference->address, error);
+    }
+    return rv;
+}
+
+struct tac_cache_frame *tac_block_find(struct tac_read_side *side, enum tac_block_kind kind,
+                                       const struct tac_block_reference *reference,
+                                       struct tac_read_counts *counts)
+{
+    struct tac_cache_key    key = {reference->address, reference->checksum.low, kind};
+    struct tac_cache_frame *frame = tac_cache_find(side->index_cache, &key);
+
+    counts->hits += frame != NULL;
+    return frame;
+}
+
+int tac_block_read(struct tac_read_side *side, enum tac_block_kind kind,
+                   const struct tac_block_reference *reference, struct tac_read_counts *counts,
+                   struct tac_cache_frame **ret_frame, struct tac_error *error)
+{
+    struct tac_cache_key    key = {reference->address, reference->checksum.low, kind};
+    struct tac_cache_frame *frame = tac_block_find(side, kind, reference, counts);
+    int                     rv;
+
+    tac_assert(kind == TAC_BLOCK_INDEX || kind == TAC_BLOCK_FILTER);
+    if (frame != NULL) {
+        *ret_frame = frame;
+        return TACTUS_OK;
+    }
+    counts->misses++;
+    frame = tac_cache_claim(side->index_cache, &key);
+    if (frame == NULL) {
+        frame = tac_cache_frame_private(side->geometry.block_size, sizeof(struct tac_index_block));
+    }
+    if (frame == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "no memory to read block %" PRIu64,
+                             reference->address);
+    }
+    rv = block_fill(side, kind, reference, frame, error);
+    if (rv != TACTUS_OK) {
+        tac_cache_abandon(frame);
+        return rv;
+    }
+    tac_cache_publish(frame);
+    *ret_frame = frame;
+    return TACTUS_OK;
+}
+
+/* ---- pages ---- */
+
+/* The storage reads aligned ranges; pages smaller than the alignment lie inside one. */
+uint64_t tac_units_buffer_bytes(const struct tac_read_side *side, uint32_t unit_count)
+{
+    uint64_t bytes = (uint64_t)unit_count * side->geometry.page_size;
+    uint64_t alignment = side->storage->alignment_bytes;
+
+    return side->geometry.page_size % alignment == 0 ? bytes
+                                                     : tac_round_up(bytes, alignment) + alignment;
+}
+
+int tac_units_read(struct tac_read_side *side, uint64_t address, uint32_t unit_first,
+                   uint32_t unit_count, uint8_t *buffer, const uint8_t **ret_data,
+                   struct tac_error *error)
+{
+    uint64_t alignment = side->storage->alignment_bytes;
+    uint64_t offset = address * side->geometry.block_size +
+                      (uint64_t)unit_first * side->geometry.page_size;
+    uint64_t begin = offset - offset % alignment;
+    uint64_t end = tac_round_up(offset + (uint64_t)unit_count * side->geometry.page_size, alignment);
+    int      rv;
+
+    tac_assert(unit_first >= 1 && unit_count >= 1);
+    tac_assert(end - begin <= tac_units_buffer_bytes(side, unit_count));
+    rv = block_address_check(side, address, error);
+    if (rv != TACTUS_OK) {
+        return rv;
+    }
+    rv = side->storage->ops->read(side->storage, buffer, end - begin, begin, error);
+    if (rv == TACTUS_OK) {
+        *ret_data = buffer + (offset - begin);
+    }
+    return rv;
+}
+
+struct tac_page tac_page_of_entry(const struct tac_read_side *side,
+                                  const struct tac_page_entry *entry,
+                                  const struct tac_layout *layout, const uint8_t *data)
+{
+    return (struct tac_page){
+        .data = data,
+        .layout = layout,
+        .size_bytes = (uint32_t)entry->unit_count * side->geometry.page_size,
+        .record_count = entry->record_count,
+        .flags = entry->flags,
+    };
+}
+
+int tac_page_verify(const struct tac_read_side *side, uint64_t address,
+                    const struct tac_page_entry *entry, const struct tac_page *page,
+                    struct tac_error *error)
+{
+    struct tac_u128 checksum =
+        tac_checksum(page->data, page->size_bytes, side->geometry.checksum_seed);
+
+    tac_assert(page->size_bytes == (uint32_t)entry->unit_count * side->geometry.page_size);
+    if (!tac_u128_equal(checksum, entry->checksum)) {
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "block %" PRIu64 ": wrong checksum of the page at unit %u", address,
+                             entry->unit_first);
+    }
+    if (tac_page_check(page, error) != TACTUS_OK) {
+        (void)tac_error_wrap(error, "block %" PRIu64 ": page at unit %u", address,
+                             entry->unit_first);
+        return TACTUS_ECORRUPT;
+    }
+    return TACTUS_OK;
+}
+
+/* Reads the page into the frame and checks it. A frame of the cache has no room for an aligned range
+ * around a page that is smaller than the storage's alignment: then by way of memory taken for the
+ * moment. */
+static int page_fill(struct tac_read_side *side, uint64_t address,
+                     const struct tac_page_entry *entry, struct tac_cache_frame *frame,
+                     uint64_t frame_bytes, struct tac_page *page, struct tac_error *error)
+{
+    uint64_t buffer_bytes = tac_units_buffer_bytes(side, entry->unit_count);
+    uint8_t *bounce = NULL;
+    int      rv = TACTUS_ECORRUPT;
+
+    if (buffer_bytes > frame_bytes) {
+        bounce = aligned_alloc(side->storage->alignment_bytes, buffer_bytes);
+        if (bounce == NULL) {
+            return tac_error_set(error, TACTUS_ENOMEM, "no memory to read a page");
+        }
+    }
+    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && rv == TACTUS_ECORRUPT; attempt++) {
+        rv = tac_units_read(side, address, entry->unit_first, entry->unit_count,
+                            bounce != NULL ? bounce : frame->data, &page->data, error);
+        if (rv == TACTUS_OK) {
+            rv = tac_page_verify(side, address, entry, page, error);
+        }
+    }
+    if (bounce != NULL && rv == TACTUS_OK) {
+        memcpy(frame->data, page->data, page->size_bytes);
+        page->data = frame->data;
+    }
+    free(bounce);
+    return rv;
+}
+
+/* All that the check of a page depends on is part of its key: a hostile file may refer to one page
+ * in two ways. */
+static struct tac_cache_key page_key(uint64_t address, const struct tac_page_entry *entry,
+                                     uint32_t tree)
+{
+    tac_assert(tree < TACTUS_TREES_MAX);
+    return (struct tac_cache_key){
+        .address = address,
+        .checksum_low = entry->checksum.low,
+        .detail = entry->unit_first | (uint64_t)entry->record_count << 16 |
+                  (uint64_t)entry->flags << 32 | (uint64_t)tree << 48,
+    };
+}
+
+int tac_page_read(struct tac_read_side *side, uint64_t address, const struct tac_page_entry *entry,
+                  uint32_t tree, const struct tac_layout *layout, struct tac_read_counts *counts,
+                  struct tac_cache_frame **ret_frame, struct tac_page *ret_page,
+                  struct tac_error *error)
+{
+    struct tac_cache_key    key = page_key(address, entry, tree);
+    bool                    is_single = entry->unit_count == 1;
+    struct tac_page         page = tac_page_of_entry(side, entry, layout, NULL);
+    struct tac_cache_frame *frame = is_single ? tac_cache_find(side->page_cache, &key) : NULL;
+    uint64_t                frame_bytes = page.size_bytes;
+    int                     rv;
+
+    if (frame != NULL) {
+        counts->hits++;
+        page.data = frame->data;
+        *ret_page = page;
+        *ret_frame = frame;
+        return TACTUS_OK;
+    }
+    counts->misses++;
+    if (is_single) {
+        frame = tac_cache_claim(side->page_cache, &key);
+    }
+    if (frame == NULL) {
+        frame_bytes = tac_units_buffer_bytes(side, entry->unit_count);
+        frame = tac_cache_frame_private(frame_bytes, 0);
+    }
+    if (frame == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "no memory to read a page");
+    }
+    rv = page_fill(side, address, entry, frame, frame_bytes, &page, error);
+    if (rv != TACTUS_OK) {
+        tac_cache_abandon(frame);
+        return rv;
+    }
+    tac_cache_publish(frame);
+    *ret_page = page;
+    *ret_frame = frame;
+    return TACTUS_OK;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* block_read -- blocks and pages of tables for readers: from the cache, or from the storage and
+ * checked. Private to reading/.
+ *
+ * Every function reads a second time where the checksum does not match. TACTUS_ECORRUPT then means
+ * damage, or that the reader's view is so old that the block has been overwritten: the caller knows
+ * its view (tac_read_side_is_stale). */
+#ifndef TACTUS_READING_BLOCK_READ_H
+#define TACTUS_READING_BLOCK_READ_H
+
+#include "lsm/index_block.h"
+#include "reading/read_side.h"
+
+/* A mismatch is looked at once more: what the device or the bus got wrong is not damage. */
+#define TAC_READ_ATTEMPTS 2
+
+/* Of one call into the read side; added to the side's counters when it ends. */
+struct tac_read_counts {
+    uint32_t hits, misses;
+};
+
+/* A table as readers remember it outside the guard. */
+struct tac_table_place {
+    struct tac_block_reference index;
+    uint64_t                   id;
+    uint64_t                   stamp;
+    uint32_t                   tree;
+    uint32_t                   level;
+};
+
+static inline struct tac_table_place tac_table_place_of(const struct tac_table *table)
+{
+    return (struct tac_table_place){
+        .index = table->index,
+        .id = table->id,
+        .stamp = table->stamp,
+        .tree = table->tree,
+        .level = table->level,
+    };
+}
+
+/* An index or filter block that is in the cache, pinned; or NULL. */
+struct tac_cache_frame *tac_block_find(struct tac_read_side *side, enum tac_block_kind kind,
+                                       const struct tac_block_reference *reference,
+                                       struct tac_read_counts *counts);
+/* A whole index or filter block. The frame's data is the block; of an index block, its extra is the
+ * struct tac_index_block. Pinned: unpin it soon. */
+TAC_MUST_CHECK int tac_block_read(struct tac_read_side *side, enum tac_block_kind kind,
+                                  const struct tac_block_reference *reference,
+                                  struct tac_read_counts *counts,
+                                  struct tac_cache_frame **ret_frame, struct tac_error *error);
+
+/* A page of a value block: from the page cache if it has one unit. The page lies in the frame. */
+TAC_MUST_CHECK int tac_page_read(struct tac_read_side *side, uint64_t address,
+                                 const struct tac_page_entry *entry, uint32_t tree,
+                                 const struct tac_layout *layout, struct tac_read_counts *counts,
+                                 struct tac_cache_frame **ret_frame, struct tac_page *ret_page,
+                                 struct tac_error *error);
+
+/* Reads units of a value block into memory, not by way of the cache and not checked. The buffer is
+ * aligned like the storage and has room for tac_units_buffer_bytes; *ret_data is where the first
+ * unit lies in it. */
+TAC_MUST_CHECK int tac_units_read(struct tac_read_side *side, uint64_t address, uint32_t unit_first,
+                                  uint32_t unit_count, uint8_t *buffer, const uint8_t **ret_data,
+                                  struct tac_error *error);
+uint64_t tac_units_buffer_bytes(const struct tac_read_side *side, uint32_t unit_count);
+
+/* The page that an entry describes, at data; and whether it is what the entry promises. */
+struct tac_page tac_page_of_entry(const struct tac_read_side *side,
+                                  const struct tac_page_entry *entry,
+                                  const struct tac_layout *layout, const uint8_t *data);
+TAC_MUST_CHECK int tac_page_verify(const struct tac_read_side *side, uint64_t address,
+                                   const struct tac_page_entry *entry, const struct tac_page *page,
+                                   struct tac_error *error);
+
+/* What was read by somebody who entered with a view of this bar may have been overwritten. */
+bool tac_read_side_is_stale(const struct tac_read_side *side, uint64_t view_bar);
+
+/* Loads view and op so that the op lies within the view's time. Inside the guard. */
+struct tac_view *tac_read_side_view(struct tac_read_side *side, uint64_t *ret_op);
+
+void tac_read_side_count(struct tac_read_side *side, const struct tac_read_counts *counts);
+
+/* Puts tree, level and table in front of a text; returns the error's code. */
+int tac_read_side_name_place(struct tac_read_side *side, const struct tac_table_place *place, int code,
+                             struct tac_error *error);
+
+#endif

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* note: frame-state
+ *
+ * A frame's state is one word: the number of pins, and flags.
+ *
+ *     empty      0
+ *     filling    FILLING + pins    the claimer's; others may pin it for a moment, see that it is not
+ *                                  published, and unpin it
+ *     published  PUBLISHED + pins  key and data do not change while there is a pin
+ *     private    PRIVATE + 1       of no cache
+ *
+ * Only a frame without pins is claimed, by one compare-and-exchange of the whole word: of two
+ * claimers one wins, and a reader that pinned the frame in between makes both fail.
+ *
+ * Reading: the reader's fetch-and-add (acquire) takes its pin and shows PUBLISHED in one step. The
+ * publisher's add (release) came before, so key and data are there. From then on a claim fails until
+ * the reader's unpin (release), which the claim (acquire) sees: so the reader has finished with the
+ * data before a claimer writes a byte of it.
+ *
+ * A tag is only a hint where to look: it is written by the claimer and may be one of an earlier or a
+ * later key of the frame. The key decides, compared after the pin.
+ *
+ * note: second-chance
+ *
+ * A hit sets REFERENCED; a claim passes over each referenced frame once and clears it. A frame is
+ * published without it, so that what is read once leaves before what is read twice. */
+#include "reading/cache.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/prng.h"
+#include "queues/atomics.h"
+
+#define STATE_PINS 0x00ffffffu
+#define STATE_FILLING 0x01000000u
+#define STATE_PUBLISHED 0x02000000u
+#define STATE_REFERENCED 0x04000000u
+#define STATE_PRIVATE 0x08000000u
+
+#define FRAME_ALIGNMENT 4096 /* What direct I/O may ask of memory */
+
+/* Hints where the keys of a set lie; 0: nowhere. */
+struct tac_cache_set {
+    uint32_t tags[TAC_CACHE_WAYS]; /* Atomics, relaxed */
+};
+
+struct tac_cache {
+    uint8_t              *memory; /* Frames, sets, data; NULL: no frames */
+    uint64_t              memory_bytes;
+    struct tac_cache_set *sets;
+    uint8_t              *frames;       /* way_count of each set, frame_stride apart */
+    uint32_t              frame_stride; /* A frame, its extra bytes, up to a cache line's end */
+    uint32_t              set_count;
+    uint32_t              way_count; /* TAC_CACHE_WAYS, or the frames of a tiny cache */
+};
+
+/* Where a key may lie. */
+struct place {
+    uint32_t sets[2];
+    uint32_t tag;
+};
+
+static struct place cache_place(const struct tac_cache *cache, const struct tac_cache_key *key)
+{
+    uint64_t hash = tac_mix_u64(key->checksum_low ^ key->address * 0x9e3779b97f4a7c15u ^ key->detail);
+
+    return (struct place){
+        .sets = {(uint32_t)((hash >> 32) * cache->set_count >> 32),
+                 (uint32_t)((hash & UINT32_MAX) * cache->set_count >> 32)},
+        .tag = (uint32_t)(hash >> 16) | 1,
+    };
+}
+
+static struct tac_cache_frame *cache_frame(const struct tac_cache *cache, uint32_t set, uint32_t way)
+{
+    uint64_t index = (uint64_t)set * cache->way_count + way;
+
+    return (struct tac_cache_frame *)(cache->frames + index * cache->frame_stride);
+}
+
+static bool key_equal(const struct tac_cache_key *a, const struct tac_cache_key *b)
+{
+    return a->checksum_low == b->checksum_low && a->address == b->address && a->detail == b->detail;
+}
+
+/* ---- life ---- */
+
+static uint64_t cache_size(uint64_t sets, uint64_t ways, uint64_t stride, uint64_t frame_size)
+{
+    uint64_t heads = sets * (sizeof(struct tac_cache_set) + ways * stride);
+
+    return tac_round_up(heads, FRAME_ALIGNMENT) + sets * ways * frame_size;
+}
+
+/* As many sets of TAC_CACHE_WAYS frames as fit into the bytes, or one smaller set, or none. */
+static void cache_dimension(struct tac_cache *cache, uint64_t bytes, uint32_t frame_size)
+{
+    uint64_t ways = TAC_CACHE_WAYS;
+    uint64_t sets = bytes / cache_size(1, ways, cache->frame_stride, frame_size);
+
+    if (sets == 0) {
+        sets = 1;
+        while (ways > 0 && cache_size(1, ways, cache->frame_stride, frame_size) > bytes) {
+            ways--;
+        }
+    } else { /* The rounding up is once for all of them: another set may fit. */
+        while (cache_size(sets + 1, ways, cache->frame_stride, frame_size) <= bytes) {
+            sets++;
+        }
+    }
+    tac_assert(sets <= UINT32_MAX);
+    cache->set_count = (uint32_t)sets;
+    cache->way_count = (uint32_t)ways;
+}
+
+static void cache_frames_init(struct tac_cache *cache, uint32_t frame_size)
+{
+    uint64_t heads = (uint64_t)cache->set_count *
+                     (sizeof(struct tac_cache_set) + (uint64_t)cache->way_count * cache->frame_stride);
+    uint8_t *data = cache->memory + tac_round_up(heads, FRAME_ALIGNMENT);
+
+    cache->frames = cache->memory;
+    cache->sets = (struct tac_cache_set *)(cache->memory +
+                                           tac_cache_frame_count(cache) * cache->frame_stride);
+    for (uint32_t set = 0; set < cache->set_count; set++) {
+        for (uint32_t way = 0; way < cache->way_count; way++) {
+            struct tac_cache_frame *frame = cache_frame(cache, set, way);
+
+            frame->data = data;
+            frame->extra = frame + 1;
+            data += frame_size;
+        }
+    }
+    tac_assert(data == cache->memory + cache->memory_bytes);
+}
+
+tac_static_assert(sizeof(struct tac_cache_frame) % 8 == 0, "extra bytes are aligned");
+
+int tac_cache_new(uint64_t bytes, uint32_t frame_size, uint32_t extra_size,
+                  struct tac_cache **ret_cache, struct tac_error *error)
+{
+    struct tac_cache *cache = calloc(1, sizeof *cache);
+
+    tac_assert(frame_size >= 512 && tac_is_power_of_two(frame_size));
+    if (cache == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "no memory for a cache");
+    }
+    cache->frame_stride = (uint32_t)tac_round_up(sizeof(struct tac_cache_frame) + extra_size,
+                                                 TAC_CACHE_LINE_BYTES);
+    cache_dimension(cache, bytes, frame_size);
+    if (cache->way_count > 0) {
+        void *memory;
+
+        cache->memory_bytes =
+            cache_size(cache->set_count, cache->way_count, cache->frame_stride, frame_size);
+        tac_assert(cache->memory_bytes <= bytes);
+        memory = mmap(NULL, cache->memory_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (memory == MAP_FAILED) {
+            free(cache);
+            return tac_error_set(error, TACTUS_ENOMEM, "no memory for a cache of %llu bytes",
+                                 (unsigned long long)bytes);
+        }
+        /* Advice: a get that visits twenty filters then misses few translations. */
+        (void)madvise(memory, cache->memory_bytes, MADV_HUGEPAGE);
+        cache->memory = memory;
+        cache_frames_init(cache, frame_size);
+    }
+    *ret_cache = cache;
+    return 0;
+}
+
+void tac_cache_free(struct tac_cache *cache)
+{
+    if (cache == NULL) {
+        return;
+    }
+    for (uint64_t i = 0; i < tac_cache_frame_count(cache); i++) {
+        struct tac_cache_frame *frame =
+            (struct tac_cache_frame *)(cache->frames + i * cache->frame_stride);
+
+        tac_assert((tac_atomic_load_acquire_u32(&frame->state) & STATE_PINS) == 0);
+    }
+    if (cache->memory != NULL) {
+        munmap(cache->memory, cache->memory_bytes);
+    }
+    free(cache);
+}
+
+uint64_t tac_cache_frame_count(const struct tac_cache *cache)
+{
+    return (uint64_t)cache->set_count * cache->way_count;
+}
+
+uint64_t tac_cache_memory_bytes(const struct tac_cache *cache) { return cache->memory_bytes; }
+
+/* ---- finding ---- */
+
+/* Pins the frame if it is published with this key. Note frame-state. */
+static bool frame_pin(struct tac_cache_frame *frame, const struct tac_cache_key *key)
+{
+    uint32_t before = tac_atomic_fetch_add_acq_rel_u32(&frame->state, 1);
+
+    tac_yield_point();
+    tac_assert((before & STATE_PINS) < STATE_PINS);
+    if ((before & STATE_PUBLISHED) == 0 || !key_equal(&frame->key, key)) {
+        tac_cache_unpin(frame);
+        return false;
+    }
+    if ((before & STATE_REFERENCED) == 0) {
+        tac_atomic_fetch_or_u32(&frame->state, STATE_REFERENCED);
+    }
+    return true;
+}
+
+struct tac_cache_frame *tac_cache_find(struct tac_cache *cache, const struct tac_cache_key *key)
+{
+    struct place place;
+
+    if (cache->way_count == 0) {
+        return NULL;
+    }
+    place = cache_place(cache, key);
+    for (uint32_t choice = 0; choice < 2; choice++) {
+        struct tac_cache_set *set = &cache->sets[place.sets[choice]];
+
+        for (uint32_t way = 0; way < cache->way_count; way++) {
+            if (tac_atomic_load_relaxed_u32(&set->tags[way]) == place.tag) {
+                struct tac_cache_frame *frame = cache_frame(cache, place.sets[choice], way);
+
+                if (frame_pin(frame, key)) {
+                    return frame;
+                }
+            }
+        }
+    }
+    return NULL;
+}
+
+void tac_cache_unpin(struct tac_cache_frame *frame)
+{
+    uint32_t before;
+
+    tac_yield_point();
+    before = tac_atomic_fetch_add_acq_rel_u32(&frame->state, UINT32_MAX);
+
+    tac_assert((before & STATE_PINS) > 0);
+    if ((before & STATE_PRIVATE) != 0) {
+        tac_assert((before & STATE_PINS) == 1);
+        free(frame);
+    }
+}
+
+/* ---- filling ---- */
+
+/* Claims the frame if it has no pins, and is empty where `empty_only`; else, if it is referenced,
+ * takes away its second chance. */
+static bool frame_claim(struct tac_cache_frame *frame, bool empty_only)
+{
+    uint32_t state = tac_atomic_load_relaxed_u32(&frame->state);
+
+    if ((state & (STATE_PINS | STATE_FILLING)) != 0 || (empty_only && state != 0)) {
+        return false;
+    }
+    if ((state & STATE_REFERENCED) != 0) {
+        tac_atomic_fetch_and_u32(&frame->state, ~STATE_REFERENCED);
+        return false;
+    }
+    tac_yield_point();
+    return tac_atomic_compare_exchange_u32(&frame->state, &state, STATE_FILLING | 1);
+}
+
+/* Claims the frame for the key if it can be. */
+static struct tac_cache_frame *way_claim(struct tac_cache *cache, uint32_t set, uint32_t way,
+                                         uint32_t tag, const struct tac_cache_key *key,
+                                         bool empty_only)
+{
+    struct tac_cache_frame *frame = cache_frame(cache, set, way);
+
+    if (!frame_claim(frame, empty_only)) {
+        return NULL;
+    }
+    frame->key = *key;
+    tac_atomic_store_relaxed_u32(&cache->sets[set].tags[way], tag);
+    return frame;
+}
+
+struct tac_cache_frame *tac_cache_claim(struct tac_cache *cache, const struct tac_cache_key *key)
+{
+    uint32_t                ways = cache->way_count;
+    struct tac_cache_frame *frame = NULL;
+    struct place            place;
+
+    if (ways == 0) {
+        return NULL;
+    }
+    place = cache_place(cache, key);
+    /* An empty frame, of the emptier set: both fill up from their first way. */
+    for (uint32_t i = 0; i < 2 * ways && frame == NULL; i++) {
+        frame = way_claim(cache, place.sets[i % 2], i / 2, place.tag, key, true);
+    }
+    /* Any frame, around both sets from a place that the key decides; and once more, as the first
+     * round may only have taken second chances away. */
+    for (uint32_t i = 0; i < 4 * ways && frame == NULL; i++) {
+        uint32_t at = ((place.tag >> 8) + i) % (2 * ways);
+
+        frame = way_claim(cache, place.sets[at / ways], at % ways, place.tag, key, false);
+    }
+    return frame;
+}
+
+void tac_cache_publish(struct tac_cache_frame *frame)
+{
+    uint32_t before = tac_atomic_load_relaxed_u32(&frame->state);
+
+    tac_assert((before & STATE_PINS) > 0);
+    if ((before & STATE_PRIVATE) == 0) {
+        tac_assert((before & (STATE_FILLING | STATE_PUBLISHED)) == STATE_FILLING);
+        tac_yield_point();
+        tac_atomic_fetch_add_acq_rel_u32(&frame->state, STATE_PUBLISHED - STATE_FILLING);
+    }
+}
+
+void tac_cache_abandon(struct tac_cache_frame *frame)
+{
+    uint32_t before = tac_atomic_load_relaxed_u32(&frame->state);
+
+    tac_assert((before & STATE_PUBLISHED) == 0);
+    if ((before & STATE_PRIVATE) == 0) {
+        tac_assert((before & STATE_FILLING) != 0);
+        tac_atomic_fetch_add_acq_rel_u32(&frame->state, 0 - STATE_FILLING);
+    }
+    tac_cache_unpin(frame);
+}
+
+struct tac_cache_frame *tac_cache_frame_private(uint64_t data_size, uint32_t extra_size)
+{
+    uint64_t head = tac_round_up(sizeof(struct tac_cache_frame) + extra_size, FRAME_ALIGNMENT);
+    struct tac_cache_frame *frame;
+
+    tac_assert(data_size > 0);
+    frame = aligned_alloc(FRAME_ALIGNMENT, head + tac_round_up(data_size, FRAME_ALIGNMENT));
+    if (frame == NULL) {
+        return NULL;
+    }
+    frame->state = STATE_PRIVATE | 1;
+    frame->key = (struct tac_cache_key){0};
+    frame->data = (uint8_t *)frame + head;
+    frame->extra = frame + 1;
+    return frame;
+}

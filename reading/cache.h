@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cache -- blocks or pages of one size that readers have read and checked.
+ *
+ * The checksum of the contents is part of the key, so a stale block can never be a hit and nothing
+ * ever has to be invalidated. All memory is fixed when the cache is made; a frame is not touched
+ * before it is first filled.
+ *
+ * A key has two sets of TAC_CACHE_WAYS frames that it may lie in, as in two-choice hashing: the cache
+ * can be full to the brim before a set overflows, where one set each would overflow at two thirds.
+ *
+ * Thread   any, at any time; no locks. Two threads that miss the same key may both fill a frame of
+ *          their own: harmless.
+ * Life     find or claim gives a pinned frame. A claimed one is the claimer's to fill, then to
+ *          publish or to abandon. A pinned, published frame does not change. Unpin it soon: a frame
+ *          that is pinned cannot be reused.
+ */
+#ifndef TACTUS_READING_CACHE_H
+#define TACTUS_READING_CACHE_H
+
+#include "base/error.h"
+#include "base/units.h"
+
+#define TAC_CACHE_WAYS 8
+
+/* Two keys are equal when all three numbers are. */
+struct tac_cache_key {
+    uint64_t address;      /* Of the block */
+    uint64_t checksum_low; /* Of the contents */
+    uint64_t detail;       /* Whatever else decides how the contents may be used: place in the block,
+                              number of records, … */
+};
+
+struct tac_cache_frame {
+    uint32_t             state; /* Atomic; pins and flags, see cache.c */
+    struct tac_cache_key key;   /* Written by the claimer, stable while pinned and published */
+    uint8_t             *data;  /* frame_size bytes; fixed */
+    void                *extra; /* extra_size bytes; fixed. What is decoded once per fill */
+};
+
+struct tac_cache;
+
+/* bytes: of everything the cache allocates but its own small struct. Frames are what fits; none is
+ * legal. frame_size: a power of two from 512 on; data is aligned to it, up to 4096. */
+TAC_MUST_CHECK int tac_cache_new(uint64_t bytes, uint32_t frame_size, uint32_t extra_size,
+                                 struct tac_cache **ret_cache, struct tac_error *error);
+/* No frame is pinned. */
+void     tac_cache_free(struct tac_cache *cache);
+uint64_t tac_cache_frame_count(const struct tac_cache *cache);
+uint64_t tac_cache_memory_bytes(const struct tac_cache *cache);
+
+/* The published frame of the key, pinned; or NULL. */
+struct tac_cache_frame *tac_cache_find(struct tac_cache *cache, const struct tac_cache_key *key);
+
+/* A frame to fill, pinned, which is not in the cache yet; or NULL when every frame that the key may
+ * use is pinned: then use a private one. */
+struct tac_cache_frame *tac_cache_claim(struct tac_cache *cache, const struct tac_cache_key *key);
+/* The claimed frame is filled: others may find it. It stays pinned. Private frames: nothing. */
+void tac_cache_publish(struct tac_cache_frame *frame);
+/* The claimed or private frame could not be filled: gives it back, unpinned. */
+void tac_cache_abandon(struct tac_cache_frame *frame);
+void tac_cache_unpin(struct tac_cache_frame *frame);
+
+/* A frame of its own that no cache knows; freed by its unpin. data is aligned to 4096.
+ * NULL: out of memory. */
+struct tac_cache_frame *tac_cache_frame_private(uint64_t data_size, uint32_t extra_size);
+
+#endif

@@ -1,0 +1,544 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The happy path of a run: a seek finds the table in the view, its page in the index block, and
+ * takes that one page by way of the cache. Each further read is of twice as many pages, past the
+ * cache, up to most of a value block. A table that only follows is a bound until it is reached.
+ *
+ * Possible failures are: the view has expired; a read of the storage; damage. What looks like damage
+ * in an expired view is a block that has been given a new life, and is reported as expired. After a
+ * failure the source must be positioned anew; its head is as it was, or lost to the next read. */
+#include "reading/iterator_source.h"
+
+#include <inttypes.h>
+
+#include "base/units.h"
+
+/* ---- the guard ---- */
+
+static int source_expired(struct tac_error *error)
+{
+    return tac_error_set(error, TACTUS_EEXPIRED,
+                         "the iterator is older than a bar: open another one at its last key");
+}
+
+/* Enters the guard; on failure the view must not be looked into, and nothing is to be left. */
+static int view_enter(const struct tac_source_shared *shared, struct tac_read_ticket *ret_ticket,
+                      struct tac_error *error)
+{
+    struct tac_read_ticket ticket = tac_read_side_enter(shared->side);
+
+    if (tac_read_side_is_stale(shared->side, shared->view_bar)) {
+        tac_read_side_leave(shared->side, ticket);
+        return source_expired(error);
+    }
+    *ret_ticket = ticket;
+    return TACTUS_OK;
+}
+
+/* ---- life ---- */
+
+uint64_t tac_source_memory_bytes(const struct tac_source_shared *shared, bool is_run)
+{
+    uint64_t bytes = shared->record_bytes;
+
+    if (is_run) {
+        bytes = tac_units_buffer_bytes(shared->side, shared->chunk_units) +
+                2 * (uint64_t)shared->layout.key_size;
+    }
+    return tac_round_up(bytes, 4096);
+}
+
+void tac_source_init_memtable(struct tac_source *source, const struct tac_source_shared *shared,
+                              uint32_t rank, struct tac_memtable_reader *reader, uint8_t *memory)
+{
+    tac_assert(rank < 2 && reader != NULL);
+    tac_assert(shared->record_bytes > 0);
+    *source = (struct tac_source){.rank = rank, .reader = reader, .buffer = memory};
+}
+
+void tac_source_init_run(struct tac_source *source, const struct tac_source_shared *shared,
+                         uint32_t level, uint32_t run, uint8_t *memory)
+{
+    uint64_t chunk_bytes = tac_units_buffer_bytes(shared->side, shared->chunk_units);
+
+    tac_assert((uintptr_t)memory % shared->side->storage->alignment_bytes == 0);
+    tac_assert(level < TACTUS_LEVELS_MAX);
+    *source = (struct tac_source){
+        .rank = 2 + level,
+        .run = run,
+        .buffer = memory,
+        .key_min = memory + chunk_bytes,
+        .key_max = memory + chunk_bytes + shared->layout.key_size,
+    };
+}
+
+static struct tac_bytes source_key_min(const struct tac_source *source)
+{
+    return (struct tac_bytes){source->key_min, source->key_min_size};
+}
+
+static struct tac_bytes source_key_max(const struct tac_source *source)
+{
+    return (struct tac_bytes){source->key_max, source->key_max_size};
+}
+
+/* ---- memtables ---- */
+
+/* Takes what the reader gave into the source's memory. Inside the guard. */
+static void memtable_head(struct tac_source *source, const struct tac_source_shared *shared,
+                          bool is_found, const struct tac_record_view *view)
+{
+    const struct tac_record *record = &view->record;
+
+    if (!is_found) {
+        source->state = TAC_SOURCE_END;
+        return;
+    }
+    tac_assert(record->key.size + record->value.size <= shared->record_bytes);
+    memcpy(source->buffer, record->key.data, record->key.size);
+    if (record->value.size > 0) {
+        memcpy(source->buffer + record->key.size, record->value.data, record->value.size);
+    }
+    source->head = (struct tac_record){
+        .key = {source->buffer, record->key.size},
+        .value = {source->buffer + record->key.size, record->value.size},
+        .is_tombstone = record->is_tombstone,
+    };
+    source->state = TAC_SOURCE_RECORD;
+}
+
+static int memtable_seek(struct tac_source *source, const struct tac_source_shared *shared,
+                         struct tac_bytes key, struct tac_error *error)
+{
+    struct tac_memtable_reader *reader = source->reader;
+    struct tac_record_view      view;
+    struct tac_read_ticket      ticket;
+    bool                        is_found;
+    int                         rv = view_enter(shared, &ticket, error);
+
+    if (rv != TACTUS_OK) {
+        return rv;
+    }
+    if (key.size == 0) {
+        is_found = shared->is_backward ? tac_memtable_reader_last(reader, &view)
+                                       : tac_memtable_reader_first(reader, &view);
+    } else {
+        is_found = shared->is_backward ? tac_memtable_reader_seek_back(reader, key, &view)
+                                       : tac_memtable_reader_seek(reader, key, &view);
+    }
+    memtable_head(source, shared, is_found, &view);
+    tac_read_side_leave(shared->side, ticket);
+    return TACTUS_OK;
+}
+
+static int memtable_advance(struct tac_source *source, const struct tac_source_shared *shared,
+                            struct tac_error *error)
+{
+    struct tac_record_view view;
+    struct tac_read_ticket ticket;
+    bool                   is_found;
+    int                    rv = view_enter(shared, &ticket, error);
+
+    if (rv != TACTUS_OK) {
+        return rv;
+    }
+    is_found = shared->is_backward ? tac_memtable_reader_previous(source->reader, &view)
+                                   : tac_memtable_reader_next(source->reader, &view);
+    memtable_head(source, shared, is_found, &view);
+    tac_read_side_leave(shared->side, ticket);
+    return TACTUS_OK;
+}
+
+/* ---- runs: which table ---- */
+
+/* The version's run. Inside the guard. */
+static const struct tac_version_run *run_in_view(const struct tac_source        *source,
+                                                 const struct tac_source_shared *shared)
+{
+    const struct tac_version_level *level =
+        &shared->view->version->trees[shared->tree].levels[source->rank - 2];
+
+    tac_assert(source->run < level->run_count);
+    return &level->runs[source->run];
+}
+
+/* Makes a table of the run the current one, with the edge that comes first as bound; beyond the
+ * last table (or before the first: the number is then above every other): the end. Inside the
+ * guard. */
+static void run_table_take(struct tac_source *source, const struct tac_source_shared *shared,
+                           uint32_t number)
+{
+    const struct tac_version_run *run = run_in_view(source, shared);
+    const struct tac_table       *table;
+
+    source->table_count = run->table_count;
+    if (number >= run->table_count) {
+        source->state = TAC_SOURCE_END;
+        return;
+    }
+    table = run->tables[number];
+    tac_assert(table->key_min.size <= shared->layout.key_size);
+    tac_assert(table->key_max.size <= shared->layout.key_size);
+    source->table = number;
+    source->place = tac_table_place_of(table);
+    source->stamp = table->stamp;
+    source->is_trimmed = table->is_trimmed;
+    source->key_min_size = table->key_min.size;
+    source->key_max_size = table->key_max.size;
+    memcpy(source->key_min, table->key_min.data, table->key_min.size);
+    memcpy(source->key_max, table->key_max.data, table->key_max.size);
+    source->page_first = source->page_count = 0;
+    source->head = (struct tac_record){
+        .key = shared->is_backward ? source_key_max(source) : source_key_min(source),
+    };
+    source->state = TAC_SOURCE_BOUND;
+}
+
+/* The first table with a key_max at or above the key; backward, the last one with a key_min at or
+ * below it. Table_count, or the highest number, when there is none. */
+static uint32_t run_find(const struct tac_version_run *run, bool is_backward, struct tac_bytes key)
+{
+    uint32_t low = 0, high = run->table_count;
+
+    if (key.size == 0) {
+        return is_backward ? run->table_count - 1 : 0;
+    }
+    while (low < high) {
+        uint32_t                middle = low + (high - low) / 2;
+        const struct tac_table *table = run->tables[middle];
+        bool is_before = is_backward ? tac_bytes_compare(table->key_min, key) <= 0
+                                     : tac_bytes_compare(table->key_max, key) < 0;
+
+        if (is_before) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return is_backward ? low - 1 : low;
+}
+
+static int run_next_table(struct tac_source *source, const struct tac_source_shared *shared,
+                          struct tac_error *error)
+{
+    struct tac_read_ticket ticket;
+    int                    rv = view_enter(shared, &ticket, error);
+
+    if (rv == TACTUS_OK) {
+        run_table_take(source, shared, shared->is_backward ? source->table - 1 : source->table + 1);
+        tac_read_side_leave(shared->side, ticket);
+    }
+    return rv;
+}
+
+/* ---- runs: pages of the current table ---- */
+
+/* Names the table in the text, or says that the view is too old to tell. */
+static int run_failure(const struct tac_source *source, const struct tac_source_shared *shared,
+                       int code, struct tac_error *error)
+{
+    tac_assert(code != TACTUS_OK);
+    if (code != TACTUS_ECORRUPT) {
+        return code;
+    }
+    if (tac_read_side_is_stale(shared->side, shared->view_bar)) {
+        return source_expired(error);
+    }
+    return tac_read_side_name_place(shared->side, &source->place, code, error);
+}
+
+/* Reads the table's index block: the pages that count, and the one that may hold the key. */
+static int run_table_open(struct tac_source *source, struct tac_source_shared *shared,
+                          struct tac_bytes key, uint32_t *ret_page, struct tac_error *error)
+{
+    struct tac_cache_frame       *frame;
+    const struct tac_index_block *index;
+    int rv = tac_block_read(shared->side, TAC_BLOCK_INDEX, &source->place.index, &shared->counts,
+                            &frame, error);
+
+    if (rv != TACTUS_OK) {
+        return run_failure(source, shared, rv, error);
+    }
+    index = frame->extra;
+    source->page_end = index->page_count;
+    source->page_lowest =
+        source->is_trimmed ? tac_index_find_page(index, source_key_min(source)) : 0;
+    *ret_page = tac_index_find_page(index, key);
+    tac_cache_unpin(frame);
+    return TACTUS_OK;
+}
+
+/* A chunk that is to be read: pages of one value block. */
+struct chunk {
+    uint64_t              address;
+    uint32_t              page_first, page_count;
+    uint32_t              unit_first, unit_count;
+    struct tac_page_entry entries[TAC_CHUNK_PAGES_MAX];
+};
+
+/* Chooses the chunk: `page`, and the pages that follow it in the walk as long as they are of the
+ * same value block, count, and are not too many. */
+static void chunk_choose(const struct tac_source *source, const struct tac_source_shared *shared,
+                         const struct tac_index_block *index, uint32_t page,
+                         struct chunk *ret_chunk)
+{
+    struct tac_index_value_block block =
+        tac_index_value_block(index, tac_index_block_of_page(index, page));
+    uint32_t limit_low = source->page_lowest > block.page_first ? source->page_lowest
+                                                                : block.page_first;
+    uint32_t limit_high = block.page_first + block.page_count;
+    uint32_t first = page, end = page + 1;
+    uint32_t units = tac_index_page(index, page).unit_count;
+
+    tac_assert(page >= limit_low && page < limit_high);
+    while (end - first < TAC_CHUNK_PAGES_MAX) {
+        uint32_t other = shared->is_backward ? first - 1 : end;
+
+        if (shared->is_backward ? first == limit_low : end == limit_high) {
+            break;
+        }
+        units += tac_index_page(index, other).unit_count;
+        if (units > source->units_next) {
+            break;
+        }
+        first = shared->is_backward ? other : first;
+        end = shared->is_backward ? end : other + 1;
+    }
+    *ret_chunk = (struct chunk){
+        .address = block.reference.address,
+        .page_first = first,
+        .page_count = end - first,
+        .unit_first = tac_index_page(index, first).unit_first,
+    };
+    for (uint32_t i = 0; i < end - first; i++) {
+        ret_chunk->entries[i] = tac_index_page(index, first + i);
+        ret_chunk->unit_count += ret_chunk->entries[i].unit_count;
+    }
+}
+
+/* One page, by way of the cache: what a seek needs. */
+static int chunk_read_cached(struct tac_source *source, struct tac_source_shared *shared,
+                             const struct chunk *chunk, struct tac_error *error)
+{
+    struct tac_cache_frame *frame;
+    struct tac_page         page;
+    int rv = tac_page_read(shared->side, chunk->address, &chunk->entries[0], shared->tree,
+                           &shared->layout, &shared->counts, &frame, &page, error);
+
+    if (rv == TACTUS_OK) {
+        memcpy(source->buffer, page.data, page.size_bytes);
+        source->chunk = source->buffer;
+        tac_cache_unpin(frame);
+    }
+    return rv;
+}
+
+/* Several pages, past the cache. */
+static int chunk_read_direct(struct tac_source *source, struct tac_source_shared *shared,
+                             const struct chunk *chunk, struct tac_error *error)
+{
+    uint32_t page_size = shared->side->geometry.page_size;
+    int      rv = TACTUS_ECORRUPT;
+
+    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && rv == TACTUS_ECORRUPT; attempt++) {
+        rv = tac_units_read(shared->side, chunk->address, chunk->unit_first, chunk->unit_count,
+                            source->buffer, &source->chunk, error);
+        for (uint32_t i = 0; i < chunk->page_count && rv == TACTUS_OK; i++) {
+            const struct tac_page_entry *entry = &chunk->entries[i];
+            uint32_t        offset = (uint32_t)(entry->unit_first - chunk->unit_first) * page_size;
+            struct tac_page page =
+                tac_page_of_entry(shared->side, entry, &shared->layout, source->chunk + offset);
+
+            rv = tac_page_verify(shared->side, chunk->address, entry, &page, error);
+        }
+    }
+    return rv;
+}
+
+static int chunk_read(struct tac_source *source, struct tac_source_shared *shared,
+                      const struct chunk *chunk, struct tac_error *error)
+{
+    uint32_t page_size = shared->side->geometry.page_size;
+    int      rv;
+
+    source->page_count = 0;
+    if (chunk->unit_count > shared->chunk_units) {
+        rv = tac_error_set(error, TACTUS_ECORRUPT,
+                           "block %" PRIu64 ": the page at unit %u is too large", chunk->address,
+                           chunk->unit_first);
+    } else if (source->units_next == 1 && chunk->unit_count == 1) {
+        rv = chunk_read_cached(source, shared, chunk, error);
+    } else {
+        rv = chunk_read_direct(source, shared, chunk, error);
+    }
+    if (rv != TACTUS_OK) {
+        return rv;
+    }
+    source->page_first = chunk->page_first;
+    source->page_count = chunk->page_count;
+    for (uint32_t i = 0; i < chunk->page_count; i++) {
+        const struct tac_page_entry *entry = &chunk->entries[i];
+
+        source->pages[i] = (struct tac_chunk_page){
+            .offset = (uint32_t)(entry->unit_first - chunk->unit_first) * page_size,
+            .unit_count = entry->unit_count,
+            .record_count = entry->record_count,
+            .flags = entry->flags,
+        };
+    }
+    if (source->units_next < shared->chunk_units) {
+        source->units_next =
+            2 * source->units_next < shared->chunk_units ? 2 * source->units_next
+                                                         : shared->chunk_units;
+    }
+    return TACTUS_OK;
+}
+
+/* Makes a page of the current table the current one; reads it if it is not in the chunk. */
+static int run_page(struct tac_source *source, struct tac_source_shared *shared, uint32_t page,
+                    struct tac_error *error)
+{
+    const struct tac_chunk_page *place;
+
+    tac_assert(page >= source->page_lowest && page < source->page_end);
+    if (page < source->page_first || page - source->page_first >= source->page_count) {
+        struct tac_cache_frame *frame;
+        struct chunk            chunk;
+        int rv = tac_block_read(shared->side, TAC_BLOCK_INDEX, &source->place.index,
+                                &shared->counts, &frame, error);
+
+        if (rv == TACTUS_OK) {
+            chunk_choose(source, shared, frame->extra, page, &chunk);
+            tac_cache_unpin(frame);
+            rv = chunk_read(source, shared, &chunk, error);
+        }
+        if (rv != TACTUS_OK) {
+            return run_failure(source, shared, rv, error);
+        }
+    }
+    place = &source->pages[page - source->page_first];
+    source->page = page;
+    source->current = (struct tac_page){
+        .data = source->chunk + place->offset,
+        .layout = &shared->layout,
+        .size_bytes = place->unit_count * shared->side->geometry.page_size,
+        .record_count = place->record_count,
+        .flags = place->flags,
+    };
+    return TACTUS_OK;
+}
+
+/* ---- runs: records ---- */
+
+static int run_record(struct tac_source *source, const struct tac_source_shared *shared,
+                      uint32_t record, struct tac_error *error)
+{
+    tac_assert(record < source->current.record_count);
+    source->record = record;
+    source->head = tac_page_record(&source->current, record);
+    source->state = TAC_SOURCE_RECORD;
+    /* Below the edge of a trimmed table nothing counts. Only its lowest page has such records. */
+    if (shared->is_backward && source->is_trimmed && source->page == source->page_lowest &&
+        tac_bytes_compare(source->head.key, source_key_min(source)) < 0) {
+        return run_next_table(source, shared, error);
+    }
+    return TACTUS_OK;
+}
+
+/* To the first record of the next page of the walk, or to the next table. */
+static int run_next_page(struct tac_source *source, struct tac_source_shared *shared,
+                         struct tac_error *error)
+{
+    bool is_backward = shared->is_backward;
+    int  rv;
+
+    if (is_backward ? source->page == source->page_lowest : source->page + 1 == source->page_end) {
+        return run_next_table(source, shared, error);
+    }
+    rv = run_page(source, shared, is_backward ? source->page - 1 : source->page + 1, error);
+    if (rv != TACTUS_OK) {
+        return rv;
+    }
+    return run_record(source, shared, is_backward ? source->current.record_count - 1 : 0, error);
+}
+
+/* To the first record at or behind the key, which lies within the current table's range. */
+static int run_seek_in_table(struct tac_source *source, struct tac_source_shared *shared,
+                             struct tac_bytes key, struct tac_error *error)
+{
+    uint32_t page = 0, record;
+    bool     is_equal;
+    int      rv = run_table_open(source, shared, key, &page, error);
+
+    if (rv == TACTUS_OK) {
+        rv = run_page(source, shared, page, error);
+    }
+    if (rv != TACTUS_OK) {
+        return rv;
+    }
+    record = tac_page_lower_bound(&source->current, key, &is_equal);
+    if (shared->is_backward && !is_equal) {
+        record--; /* From 0 to the highest number there is: no record of the page */
+    }
+    if (record >= source->current.record_count) {
+        return run_next_page(source, shared, error);
+    }
+    return run_record(source, shared, record, error);
+}
+
+static int run_seek(struct tac_source *source, struct tac_source_shared *shared,
+                    struct tac_bytes key, struct tac_error *error)
+{
+    struct tac_read_ticket        ticket;
+    const struct tac_version_run *run;
+    int                           rv = view_enter(shared, &ticket, error);
+
+    if (rv != TACTUS_OK) {
+        return rv;
+    }
+    run = run_in_view(source, shared);
+    run_table_take(source, shared, run_find(run, shared->is_backward, key));
+    tac_read_side_leave(shared->side, ticket);
+    source->units_next = 1;
+    if (source->state == TAC_SOURCE_END || key.size == 0) {
+        return TACTUS_OK;
+    }
+    tac_assert(source->state == TAC_SOURCE_BOUND);
+    if (shared->is_backward ? tac_bytes_compare(source->head.key, key) <= 0
+                            : tac_bytes_compare(source->head.key, key) >= 0) {
+        return TACTUS_OK; /* The whole table is behind the key. */
+    }
+    return run_seek_in_table(source, shared, key, error);
+}
+
+/* ---- both ---- */
+
+int tac_source_seek(struct tac_source *source, struct tac_source_shared *shared,
+                    struct tac_bytes key, struct tac_error *error)
+{
+    return source->reader != NULL ? memtable_seek(source, shared, key, error)
+                                  : run_seek(source, shared, key, error);
+}
+
+int tac_source_load(struct tac_source *source, struct tac_source_shared *shared,
+                    struct tac_error *error)
+{
+    tac_assert(source->state == TAC_SOURCE_BOUND);
+    tac_assert(source->reader == NULL);
+    return run_seek_in_table(source, shared, source->head.key, error);
+}
+
+int tac_source_advance(struct tac_source *source, struct tac_source_shared *shared,
+                       struct tac_error *error)
+{
+    tac_assert(source->state == TAC_SOURCE_RECORD);
+    if (source->reader != NULL) {
+        return memtable_advance(source, shared, error);
+    }
+    if (tac_source_advance_in_page(source, shared)) {
+        return TACTUS_OK;
+    }
+    if (shared->is_backward && source->record > 0) {
+        return run_record(source, shared, source->record - 1, error);
+    }
+    return run_next_page(source, shared, error);
+}

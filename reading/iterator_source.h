@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* iterator_source -- one sorted input of an iterator: a memtable, or a run of tables of one level.
+ * Private to reading/.
+ *
+ * A source stands on a record, its head; or, to save reading a table that may not be needed, only at
+ * a bound: it has no record before the bound, and what comes next is read when the bound is
+ * reached. Or it has ended. "Before" and "next" are meant in the direction of the walk.
+ *
+ * Heads lie in memory of the source, never in a memtable or the cache: they stay as they are until
+ * the source is moved, whatever becomes of the view.
+ *
+ * Guard    view, version, table descriptors and memtables are looked into only inside the guard and
+ *          before the view has expired; no section lasts over a read of the storage.
+ * Thread   one at a time, as the iterator. */
+#ifndef TACTUS_READING_ITERATOR_SOURCE_H
+#define TACTUS_READING_ITERATOR_SOURCE_H
+
+#include "reading/block_read.h"
+
+/* Pages of one read. A value block has at most 127 pages of data. */
+#define TAC_CHUNK_PAGES_MAX 32
+
+/* What the sources of an iterator have in common. */
+struct tac_source_shared {
+    struct tac_read_side  *side;
+    const struct tac_view *view; /* Only inside the guard, before it has expired */
+    uint64_t               view_bar;
+    uint64_t               visible_op;
+    uint32_t               tree;
+    struct tac_layout      layout;
+    bool                   is_backward;  /* The direction of the walk; changes at a seek only */
+    uint32_t               record_bytes; /* Most that a record can have */
+    uint32_t               chunk_units;  /* Most of one read */
+    struct tac_read_counts counts;
+};
+
+enum tac_source_state {
+    TAC_SOURCE_END,
+    TAC_SOURCE_BOUND,  /* head.key is the bound; it has no value */
+    TAC_SOURCE_RECORD, /* head is a record */
+};
+
+/* A page of the chunk in the source's buffer. */
+struct tac_chunk_page {
+    uint32_t offset; /* From the chunk's first byte */
+    uint16_t unit_count, record_count, flags;
+};
+
+struct tac_source {
+    enum tac_source_state state;
+    struct tac_record     head;
+    /* Of two equal keys the one of the lower rank is newer; within a rank, that of the higher
+     * stamp: 0 and 1 are the memtables, then come the levels. */
+    uint32_t rank;
+    uint64_t stamp;
+    /* Fixed. */
+    struct tac_memtable_reader *reader; /* Of a memtable; NULL: a run */
+    uint32_t                    run;    /* In its level, which is rank - 2 */
+    uint8_t                    *buffer; /* Of a memtable: its record. Of a run: the chunk */
+    uint8_t                    *key_min, *key_max; /* Of the current table; layout.key_size each */
+    /* The current table of the run. */
+    uint32_t               table, table_count;
+    struct tac_table_place place;
+    uint32_t               key_min_size, key_max_size;
+    bool                   is_trimmed; /* Records below key_min do not count */
+    uint32_t               page_lowest, page_end; /* Pages with records that count */
+    /* The chunk: pages in the buffer, in order. */
+    uint32_t              page_first, page_count;
+    uint32_t              units_next; /* Of the next read: grows with every one in sequence */
+    const uint8_t        *chunk;
+    struct tac_chunk_page pages[TAC_CHUNK_PAGES_MAX];
+    /* The head in the chunk. */
+    uint32_t        page; /* In the table */
+    uint32_t        record;
+    struct tac_page current;
+};
+
+/* Bytes of memory that a source needs, and how they are handed out of it; aligned to 4096. */
+uint64_t tac_source_memory_bytes(const struct tac_source_shared *shared, bool is_run);
+void     tac_source_init_memtable(struct tac_source *source, const struct tac_source_shared *shared,
+                                  uint32_t rank, struct tac_memtable_reader *reader, uint8_t *memory);
+void     tac_source_init_run(struct tac_source *source, const struct tac_source_shared *shared,
+                             uint32_t level, uint32_t run, uint8_t *memory);
+
+/* To the first record at or behind the key in the direction of the walk, or a bound before it.
+ * key.size 0: to the beginning. The key is not in the source's memory. */
+TAC_MUST_CHECK int tac_source_seek(struct tac_source *source, struct tac_source_shared *shared,
+                                   struct tac_bytes key, struct tac_error *error);
+/* From a bound to the first record behind it, to another bound, or to the end. */
+TAC_MUST_CHECK int tac_source_load(struct tac_source *source, struct tac_source_shared *shared,
+                                   struct tac_error *error);
+/* From a record to the next one. */
+TAC_MUST_CHECK int tac_source_advance(struct tac_source *source, struct tac_source_shared *shared,
+                                      struct tac_error *error);
+/* The next record of the same page, if there is one: then head is all that changes. */
+static inline bool tac_source_advance_in_page(struct tac_source              *source,
+                                              const struct tac_source_shared *shared)
+{
+    if (source->reader != NULL) {
+        return false;
+    }
+    if (shared->is_backward) {
+        /* Records below the edge of a trimmed table are looked for where the page is left. */
+        if (source->record == 0 || (source->is_trimmed && source->page == source->page_lowest)) {
+            return false;
+        }
+        source->record--;
+    } else {
+        if (source->record + 1 == source->current.record_count) {
+            return false;
+        }
+        source->record++;
+    }
+    source->head = tac_page_record(&source->current, source->record);
+    return true;
+}
+
+/* All that an open iterator has allocated. */
+uint64_t tac_iterator_memory_bytes(const struct tac_iterator *iterator);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* read_side -- everything a reader of a store touches: the current view, the caches, the guard that
+ * keeps a superseded view alive while somebody looks at it.
+ *
+ * A view is one pointer {manifest version, both memtables}, published by the coordinator at a bar's
+ * end. Readers take no lock: they enter the guard (a counter of their own cache line), load the
+ * view, look, and leave; no guarded section spans I/O or a caller's code. What a reader has copied
+ * out of a view of bar n (references of blocks, memtable pointers) stays good until the end of bar
+ * n + 1: released blocks are not overwritten and memtables not reset before that. A reader that
+ * comes later finds checksums that do not match, or sees the bar that has passed (rule: readers never
+ * change what is free). */
+#ifndef TACTUS_READING_READ_SIDE_H
+#define TACTUS_READING_READ_SIDE_H
+
+#include "lsm/manifest.h"
+#include "lsm/memtable.h"
+#include "reading/cache.h"
+#include "stages/storage.h"
+
+struct tac_view {
+    uint64_t             bar;       /* Bars ended when it was published */
+    struct tac_version  *version;
+    struct tac_memtable *mutable_table;
+    struct tac_memtable *immutable_table; /* NULL: none */
+};
+
+#define TAC_GUARD_STRIPES 64
+
+struct tac_read_guard_stripe {
+    uint64_t active[2]; /* Readers inside, by parity of the epoch they entered in */
+} TAC_CACHE_ALIGNED;
+
+struct tac_read_side {
+    /* Fixed at open. */
+    struct tac_geometry geometry;
+    struct tac_storage *storage;
+    uint32_t            filter_bits_per_key;
+    struct tac_cache   *index_cache; /* Frames of block_size: index and filter blocks */
+    struct tac_cache   *page_cache;  /* Frames of page_size */
+    /* Written by the coordinator (view, bar) and the writer (op); read by anybody. Atomics. */
+    struct tac_view *view TAC_CACHE_ALIGNED;
+    uint64_t         bar_now;    /* view->bar of the newest view */
+    uint64_t         visible_op; /* The last op whose records are all in the memtable */
+    uint64_t         epoch;
+    struct tac_read_guard_stripe stripes[TAC_GUARD_STRIPES];
+    /* Counters, any reader; relaxed. */
+    uint64_t gets, cache_hits, cache_misses, retries;
+};
+
+/* page_cache_bytes, index_cache_bytes: memory for frames; 0 is legal (every read goes to disk). */
+TAC_MUST_CHECK int tac_read_side_create(struct tac_read_side *side, const struct tac_geometry *geometry,
+                                        struct tac_storage *storage, uint32_t filter_bits_per_key,
+                                        uint64_t page_cache_bytes, uint64_t index_cache_bytes,
+                                        struct tac_error *error);
+void     tac_read_side_destroy(struct tac_read_side *side);
+
+/* Coordinator. Publishes a view; the old one may still be in use until tac_read_side_quiesced says
+ * that every reader that might have loaded it has left. */
+void tac_read_side_publish(struct tac_read_side *side, struct tac_view *view);
+/* Coordinator, at a bar's end before its view is published: views of bars before bar_now - 1 may not
+ * be looked into any more. Once tac_read_side_quiesced says so, nobody does. */
+void tac_read_side_expire(struct tac_read_side *side, uint64_t bar_now);
+/* Non-blocking: starts a grace period if none runs, returns true once every reader that was inside
+ * when `view` was superseded has left. Called at a later bar's end; grace periods are then long over. */
+bool tac_read_side_quiesced(struct tac_read_side *side);
+
+struct tac_read_ticket {
+    uint32_t stripe;
+    uint32_t parity;
+};
+struct tac_read_ticket tac_read_side_enter(struct tac_read_side *side);
+void                   tac_read_side_leave(struct tac_read_side *side, struct tac_read_ticket ticket);
+
+/* The newest visible version of a key: copies up to buffer_size bytes of the value, sets the whole
+ * size. TACTUS_ENOTFOUND (no text), TACTUS_ECORRUPT (tree, level, table and address named), EIO. */
+TAC_MUST_CHECK int tac_read_side_get(struct tac_read_side *side, uint32_t tree, struct tac_bytes key,
+                                     void *buffer, size_t buffer_size, size_t *ret_value_size,
+                                     struct tac_error *error);
+
+/* Reads through the cache, checked: index block (decoded) and single pages. The frame is pinned and
+ * must be unpinned soon. */
+TAC_MUST_CHECK int tac_read_side_index(struct tac_read_side *side,
+                                       const struct tac_block_reference *reference,
+                                       struct tac_cache_frame **ret_frame, struct tac_error *error);
+
+/* ---- iterators: reading/iterator.c; contract in tactus.h, struct tactus_iterator ---- */
+struct tac_iterator;
+TAC_MUST_CHECK int tac_iterator_open(struct tac_read_side *side, uint32_t tree,
+                                     struct tac_iterator **ret_iterator, struct tac_error *error);
+void tac_iterator_close(struct tac_iterator *iterator);
+TAC_MUST_CHECK int tac_iterator_first(struct tac_iterator *iterator, struct tac_error *error);
+TAC_MUST_CHECK int tac_iterator_last(struct tac_iterator *iterator, struct tac_error *error);
+TAC_MUST_CHECK int tac_iterator_seek(struct tac_iterator *iterator, struct tac_bytes key,
+                                     struct tac_error *error);
+TAC_MUST_CHECK int tac_iterator_seek_back(struct tac_iterator *iterator, struct tac_bytes key,
+                                          struct tac_error *error);
+TAC_MUST_CHECK int tac_iterator_next(struct tac_iterator *iterator, struct tac_error *error);
+TAC_MUST_CHECK int tac_iterator_previous(struct tac_iterator *iterator, struct tac_error *error);
+/* Valid until the next move; the iterator stands on a record. */
+struct tac_record tac_iterator_record(const struct tac_iterator *iterator);
+
+#endif
