@@ -1,0 +1,681 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* api -- the functions of tactus.h: arguments are checked here and nowhere further in. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "pipeline/options.h"
+#include "pipeline/store.h"
+#include "queues/atomics.h"
+
+struct tactus_batch {
+    struct tactus *store;
+    uint8_t       *data; /* Entries one behind the other: struct batch_entry, key, value */
+    size_t         size, capacity;
+    uint64_t       accounted_bytes;
+    bool           has_puts;
+    uint32_t       count;
+};
+
+struct batch_entry {
+    uint32_t tree;
+    uint32_t key_size;
+    uint32_t value_size;
+    uint32_t is_tombstone;
+};
+
+struct tactus_iterator {
+    struct tac_iterator *iterator;
+};
+
+static _Thread_local struct tac_error last_error;
+
+const char *tactus_message(void) { return last_error.message; }
+
+/* ---- store ---------------------------------------------------------------------------------- */
+
+int tactus_options_set(struct tactus_options *options, const char *name, const char *value)
+{
+    if (options == NULL || name == NULL || value == NULL) {
+        return tac_error_set(&last_error, TACTUS_EINVAL, "options, name and value must be given");
+    }
+    return tac_options_set(options, name, value, &last_error);
+}
+
+int tactus_create(const char *path, const struct tactus_options *options)
+{
+    struct tactus_options defaults;
+    struct tac_storage   *storage;
+    int                   result;
+
+    if (path == NULL) {
+        return tac_error_set(&last_error, TACTUS_EINVAL, "no path");
+    }
+    if (options == NULL) {
+        tactus_options_init(&defaults);
+        options = &defaults;
+    }
+    if (options->backend == TACTUS_BACKEND_MEMORY) {
+        return tac_error_set(&last_error, TACTUS_EOPTION,
+                             "a memory store has no file to create: open it");
+    }
+    if (tac_storage_create_file(path, options->backend, options->direct_io, &storage,
+                                &last_error) != TACTUS_OK) {
+        return last_error.code;
+    }
+    result = tac_store_create(storage, options, &last_error);
+    storage->ops->close(storage);
+    if (result != TACTUS_OK) {
+        (void)unlink(path);
+    }
+    return result;
+}
+
+/* A memory store begins empty at every open; its disk goes with it. */
+static int memory_storage_open(const struct tactus_options *options, struct tac_storage **ret_storage)
+{
+    struct tac_memory_disk *disk = tac_memory_disk_new(0);
+    int                     result;
+
+    if (disk == NULL) {
+        return tac_error_set(&last_error, TACTUS_ENOMEM, "out of memory for a memory store");
+    }
+    result = tac_storage_open_memory_owned(disk, ret_storage, &last_error);
+    if (result == TACTUS_OK) {
+        result = tac_store_create(*ret_storage, options, &last_error);
+        if (result != TACTUS_OK) {
+            (*ret_storage)->ops->close(*ret_storage);
+        }
+    }
+    return result;
+}
+
+int tactus_open(const char *path, const struct tactus_options *options, struct tactus **ret_store)
+{
+    struct tactus_options defaults;
+    struct tac_storage   *storage;
+    int                   result;
+
+    if (ret_store == NULL) {
+        return tac_error_set(&last_error, TACTUS_EINVAL, "no place for the store's handle");
+    }
+    if (options == NULL) {
+        tactus_options_init(&defaults);
+        options = &defaults;
+    }
+    if (options->backend == TACTUS_BACKEND_MEMORY) {
+        result = memory_storage_open(options, &storage);
+    } else if (path == NULL) {
+        result = tac_error_set(&last_error, TACTUS_EINVAL, "no path");
+    } else {
+        result = tac_storage_open_file(path, options->backend, options->direct_io, &storage,
+                                       &last_error);
+    }
+    if (result != TACTUS_OK) {
+        return result;
+    }
+    result = tac_store_open(storage, options, NULL, ret_store, &last_error);
+    if (result != TACTUS_OK) {
+        storage->ops->close(storage);
+        return path == NULL ? result : tac_error_wrap(&last_error, "%s", path);
+    }
+    return TACTUS_OK;
+}
+
+int tactus_close(struct tactus *store)
+{
+    return tac_store_close(store, &last_error);
+}
+
+void tactus_abandon(struct tactus *store) { tac_store_abandon(store); }
+
+/* ---- trees ---------------------------------------------------------------------------------- */
+
+static bool name_is_legal(const char *name)
+{
+    size_t size = strlen(name);
+
+    return size >= 1 && size <= TACTUS_TREE_NAME_MAX &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == size;
+}
+
+static int layout_check(const struct tactus *store, const struct tactus_layout *layout,
+                        struct tac_layout *ret_layout)
+{
+    uint32_t record_max = store->shape.block_size / 4;
+    uint32_t key_max = (uint32_t)tac_min_u64(TACTUS_KEY_SIZE_MAX, store->shape.block_size / 16);
+    uint32_t value_size = layout->value_size;
+
+    if (layout->kind != TACTUS_LAYOUT_FIXED && layout->kind != TACTUS_LAYOUT_VARIABLE) {
+        return tac_error_set(&last_error, TACTUS_ELAYOUT, "layout kind %d is neither fixed nor variable",
+                             (int)layout->kind);
+    }
+    if (layout->key_size == 0 || layout->key_size > key_max) {
+        return tac_error_set(&last_error, TACTUS_EKEYSIZE,
+                             "key size %u; 1 to %u with blocks of %u bytes", layout->key_size,
+                             key_max, store->shape.block_size);
+    }
+    if (layout->kind == TACTUS_LAYOUT_VARIABLE && value_size == 0) {
+        value_size = record_max - layout->key_size;
+    }
+    if (value_size > record_max - layout->key_size) {
+        return tac_error_set(&last_error, TACTUS_EVALUESIZE,
+                             "value size %u; with the key at most %u (a quarter of a block)",
+                             value_size, record_max);
+    }
+    *ret_layout = (struct tac_layout){layout->kind, layout->key_size, value_size};
+    return TACTUS_OK;
+}
+
+static int tree_create(struct tactus *store, const char *name, const struct tac_layout *layout,
+                       uint32_t *ret_tree)
+{
+    uint32_t tree;
+
+    if (tac_manifest_tree_find(store->manifest, name, &tree) == TACTUS_OK) {
+        return tac_error_set(&last_error, TACTUS_EEXISTS, "tree \"%s\" exists already", name);
+    }
+    if (tac_writer_control(store, &last_error) != TACTUS_OK) {
+        return last_error.code;
+    }
+    if (tac_manifest_tree_add(store->manifest, name, layout, &tree, &last_error) != TACTUS_OK) {
+        return last_error.code;
+    }
+    tac_manifest_log_tree(store->manifest_log, tac_manifest_tree(store->manifest, tree));
+    tac_atomic_store_release_u32(&store->tree_count, tree + 1);
+    *ret_tree = tree;
+    return TACTUS_OK;
+}
+
+int tactus_tree_create(struct tactus *store, const char *name, const struct tactus_layout *layout,
+                       uint32_t *ret_tree)
+{
+    struct tac_layout inner;
+    uint32_t          tree = 0;
+    int               result;
+
+    if (name == NULL || layout == NULL || !name_is_legal(name)) {
+        return tac_error_set(&last_error, TACTUS_EINVAL,
+                             "a tree's name is 1 to %d of A-Z a-z 0-9 _ . -", TACTUS_TREE_NAME_MAX);
+    }
+    if (layout_check(store, layout, &inner) != TACTUS_OK) {
+        return last_error.code;
+    }
+    pthread_mutex_lock(&store->commit_lock);
+    result = tree_create(store, name, &inner, &tree);
+    pthread_mutex_unlock(&store->commit_lock);
+    if (result == TACTUS_OK && ret_tree != NULL) {
+        *ret_tree = tree;
+    }
+    return result;
+}
+
+int tactus_tree_find(struct tactus *store, const char *name, uint32_t *ret_tree)
+{
+    int result;
+
+    pthread_mutex_lock(&store->commit_lock);
+    result = name == NULL ? TACTUS_ENOTREE
+                          : tac_manifest_tree_find(store->manifest, name, ret_tree);
+    pthread_mutex_unlock(&store->commit_lock);
+    if (result != TACTUS_OK) {
+        return tac_error_set(&last_error, TACTUS_ENOTREE, "no tree \"%s\"",
+                             name == NULL ? "(null)" : name);
+    }
+    return TACTUS_OK;
+}
+
+int tactus_tree_list(struct tactus *store, struct tactus_tree_info *trees, uint32_t trees_max,
+                     uint32_t *ret_count)
+{
+    uint32_t count;
+
+    pthread_mutex_lock(&store->commit_lock);
+    count = tac_manifest_tree_count(store->manifest);
+    for (uint32_t i = 0; i < count && i < trees_max; i++) {
+        const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
+
+        memcpy(trees[i].name, tree->name, sizeof trees[i].name);
+        trees[i].id = i;
+        trees[i].layout = (struct tactus_layout){(enum tactus_layout_kind)tree->layout.kind,
+                                                 tree->layout.key_size, tree->layout.value_size};
+    }
+    pthread_mutex_unlock(&store->commit_lock);
+    *ret_count = count;
+    return TACTUS_OK;
+}
+
+/* Trees are only ever added, and their layouts never change. */
+static int tree_layout(struct tactus *store, uint32_t tree, struct tac_layout *ret_layout)
+{
+    if (tree >= tac_atomic_load_acquire_u32(&store->tree_count)) {
+        return tac_error_set(&last_error, TACTUS_ENOTREE, "no tree with id %u", tree);
+    }
+    *ret_layout = tac_manifest_tree(store->manifest, tree)->layout;
+    return TACTUS_OK;
+}
+
+static int key_check(const struct tac_layout *layout, const void *key, size_t key_size)
+{
+    if (key == NULL || key_size == 0) {
+        return tac_error_set(&last_error, TACTUS_EKEYSIZE, "the key is empty");
+    }
+    if (key_size > layout->key_size) {
+        return tac_error_set(&last_error, TACTUS_EKEYSIZE, "key of %zu bytes; at most %u here",
+                             key_size, layout->key_size);
+    }
+    if (layout->kind == TACTUS_LAYOUT_FIXED && key_size != layout->key_size) {
+        return tac_error_set(&last_error, TACTUS_ELAYOUT,
+                             "key of %zu bytes; keys of this tree have %u", key_size,
+                             layout->key_size);
+    }
+    return TACTUS_OK;
+}
+
+static int record_check(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
+                        const void *value, size_t value_size, bool is_tombstone)
+{
+    struct tac_layout layout;
+
+    if (tree_layout(store, tree, &layout) != TACTUS_OK ||
+        key_check(&layout, key, key_size) != TACTUS_OK) {
+        return last_error.code;
+    }
+    if (is_tombstone) {
+        return TACTUS_OK;
+    }
+    if (value == NULL && value_size > 0) {
+        return tac_error_set(&last_error, TACTUS_EINVAL, "no value");
+    }
+    if (value_size > layout.value_size) {
+        return tac_error_set(&last_error, TACTUS_EVALUESIZE, "value of %zu bytes; at most %u here",
+                             value_size, layout.value_size);
+    }
+    if (layout.kind == TACTUS_LAYOUT_FIXED && value_size != layout.value_size) {
+        return tac_error_set(&last_error, TACTUS_ELAYOUT,
+                             "value of %zu bytes; values of this tree have %u", value_size,
+                             layout.value_size);
+    }
+    return TACTUS_OK;
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+/* With commit_lock held, after tac_writer_begin. */
+static void record_insert(struct tactus *store, uint32_t tree, struct tac_bytes key,
+                          struct tac_bytes value, bool is_tombstone)
+{
+    tac_memtable_put(store->memtables[store->memtable_mutable], tree, store->last_op, key, value,
+                     is_tombstone);
+    store->user_bytes += key.size + value.size;
+    store->records_put += !is_tombstone;
+    store->records_deleted += is_tombstone;
+}
+
+static int record_write(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
+                        const void *value, size_t value_size, bool is_tombstone)
+{
+    uint64_t accounted;
+    int      result =
+        record_check(store, tree, key, key_size, value, value_size, is_tombstone);
+
+    if (result != TACTUS_OK) {
+        return result;
+    }
+    accounted = tac_memtable_record_accounted((uint32_t)key_size, (uint32_t)value_size);
+    pthread_mutex_lock(&store->commit_lock);
+    result = tac_writer_begin(store, accounted, !is_tombstone, &last_error);
+    if (result == TACTUS_OK) {
+        store->last_op++;
+        record_insert(store, tree, (struct tac_bytes){key, (uint32_t)key_size},
+                      (struct tac_bytes){value, (uint32_t)value_size}, is_tombstone);
+        tac_writer_end(store);
+    }
+    pthread_mutex_unlock(&store->commit_lock);
+    return result;
+}
+
+int tactus_put(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
+               const void *value, size_t value_size)
+{
+    return record_write(store, tree, key, key_size, value, value_size, false);
+}
+
+int tactus_delete(struct tactus *store, uint32_t tree, const void *key, size_t key_size)
+{
+    return record_write(store, tree, key, key_size, NULL, 0, true);
+}
+
+int tactus_batch_new(struct tactus *store, struct tactus_batch **ret_batch)
+{
+    struct tactus_batch *batch = calloc(1, sizeof *batch);
+
+    if (batch == NULL) {
+        return tac_error_set(&last_error, TACTUS_ENOMEM, "out of memory for a batch");
+    }
+    batch->store = store;
+    *ret_batch = batch;
+    return TACTUS_OK;
+}
+
+void tactus_batch_free(struct tactus_batch *batch)
+{
+    if (batch != NULL) {
+        free(batch->data);
+        free(batch);
+    }
+}
+
+void tactus_batch_clear(struct tactus_batch *batch)
+{
+    batch->size = 0;
+    batch->accounted_bytes = 0;
+    batch->has_puts = false;
+    batch->count = 0;
+}
+
+static int batch_reserve(struct tactus_batch *batch, size_t more)
+{
+    size_t   capacity = batch->capacity == 0 ? 4096 : batch->capacity;
+    uint8_t *data;
+
+    while (capacity < batch->size + more) {
+        capacity *= 2;
+    }
+    if (capacity == batch->capacity) {
+        return TACTUS_OK;
+    }
+    data = realloc(batch->data, capacity);
+    if (data == NULL) {
+        return tac_error_set(&last_error, TACTUS_ENOMEM, "out of memory for a batch");
+    }
+    batch->data = data;
+    batch->capacity = capacity;
+    return TACTUS_OK;
+}
+
+static int batch_add(struct tactus_batch *batch, uint32_t tree, const void *key, size_t key_size,
+                     const void *value, size_t value_size, bool is_tombstone)
+{
+    struct batch_entry entry = {tree, (uint32_t)key_size, (uint32_t)value_size, is_tombstone};
+    uint64_t           accounted;
+    uint64_t           limit = batch->store->shape.memtable_size / 4;
+
+    if (record_check(batch->store, tree, key, key_size, value, value_size, is_tombstone) !=
+        TACTUS_OK) {
+        return last_error.code;
+    }
+    accounted = tac_memtable_record_accounted((uint32_t)key_size, (uint32_t)value_size);
+    if (batch->accounted_bytes + accounted > limit) {
+        return tac_error_set(&last_error, TACTUS_EBATCHSIZE,
+                             "the batch would have more than %llu accounted bytes (a quarter of "
+                             "the memtable): commit it first",
+                             (unsigned long long)limit);
+    }
+    if (batch_reserve(batch, sizeof entry + key_size + value_size) != TACTUS_OK) {
+        return last_error.code;
+    }
+    memcpy(batch->data + batch->size, &entry, sizeof entry);
+    memcpy(batch->data + batch->size + sizeof entry, key, key_size);
+    if (value_size > 0) {
+        memcpy(batch->data + batch->size + sizeof entry + key_size, value, value_size);
+    }
+    batch->size += sizeof entry + key_size + value_size;
+    batch->accounted_bytes += accounted;
+    batch->has_puts |= !is_tombstone;
+    batch->count++;
+    return TACTUS_OK;
+}
+
+int tactus_batch_put(struct tactus_batch *batch, uint32_t tree, const void *key, size_t key_size,
+                     const void *value, size_t value_size)
+{
+    return batch_add(batch, tree, key, key_size, value, value_size, false);
+}
+
+int tactus_batch_delete(struct tactus_batch *batch, uint32_t tree, const void *key,
+                        size_t key_size)
+{
+    return batch_add(batch, tree, key, key_size, NULL, 0, true);
+}
+
+static void batch_insert(struct tactus *store, const struct tactus_batch *batch)
+{
+    const uint8_t *at = batch->data;
+
+    for (uint32_t i = 0; i < batch->count; i++) {
+        struct batch_entry entry;
+
+        memcpy(&entry, at, sizeof entry);
+        at += sizeof entry;
+        record_insert(store, entry.tree, (struct tac_bytes){at, entry.key_size},
+                      (struct tac_bytes){at + entry.key_size, entry.value_size},
+                      entry.is_tombstone != 0);
+        at += entry.key_size + entry.value_size;
+    }
+    tac_assert(at == batch->data + batch->size);
+}
+
+int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
+{
+    struct tactus *store = batch->store;
+    uint64_t       op;
+    int            result;
+
+    if (batch->count == 0) {
+        return TACTUS_OK;
+    }
+    pthread_mutex_lock(&store->commit_lock);
+    result = tac_writer_begin(store, batch->accounted_bytes, batch->has_puts, &last_error);
+    if (result == TACTUS_OK) {
+        store->last_op++;
+        batch_insert(store, batch);
+        tac_writer_end(store);
+    }
+    op = store->last_op;
+    pthread_mutex_unlock(&store->commit_lock);
+    if (result == TACTUS_OK) {
+        tactus_batch_clear(batch);
+        if (ret_op != NULL) {
+            *ret_op = op;
+        }
+    }
+    return result;
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+static int read_check(struct tactus *store, uint32_t tree, const void *key, size_t key_size)
+{
+    struct tac_layout layout;
+
+    if (tac_storage_is_forked(store->storage)) {
+        return tac_error_set(&last_error, TACTUS_EFORKED,
+                             "the store was opened by the parent process; open it again here");
+    }
+    if (tree_layout(store, tree, &layout) != TACTUS_OK) {
+        return last_error.code;
+    }
+    return key_size == SIZE_MAX ? TACTUS_OK : key_check(&layout, key, key_size);
+}
+
+int tactus_get(struct tactus *store, uint32_t tree, const void *key, size_t key_size, void *buffer,
+               size_t buffer_size, size_t *ret_value_size)
+{
+    size_t value_size;
+    int    result = read_check(store, tree, key, key_size);
+
+    if (result == TACTUS_OK) {
+        tac_error_clear(&last_error);
+        result = tac_read_side_get(&store->read_side, tree,
+                                   (struct tac_bytes){key, (uint32_t)key_size}, buffer,
+                                   buffer_size, &value_size, &last_error);
+    }
+    if (result == TACTUS_OK && ret_value_size != NULL) {
+        *ret_value_size = value_size;
+    }
+    return result;
+}
+
+int tactus_iterator_open(struct tactus *store, uint32_t tree, struct tactus_iterator **ret_iterator)
+{
+    struct tactus_iterator *iterator;
+    int                     result = read_check(store, tree, NULL, SIZE_MAX);
+
+    if (result != TACTUS_OK) {
+        return result;
+    }
+    iterator = calloc(1, sizeof *iterator);
+    if (iterator == NULL) {
+        return tac_error_set(&last_error, TACTUS_ENOMEM, "out of memory for an iterator");
+    }
+    result = tac_iterator_open(&store->read_side, tree, &iterator->iterator, &last_error);
+    if (result != TACTUS_OK) {
+        free(iterator);
+        return result;
+    }
+    *ret_iterator = iterator;
+    return TACTUS_OK;
+}
+
+void tactus_iterator_close(struct tactus_iterator *iterator)
+{
+    if (iterator != NULL) {
+        tac_iterator_close(iterator->iterator);
+        free(iterator);
+    }
+}
+
+int tactus_iterator_first(struct tactus_iterator *iterator)
+{
+    return tac_iterator_first(iterator->iterator, &last_error);
+}
+
+int tactus_iterator_last(struct tactus_iterator *iterator)
+{
+    return tac_iterator_last(iterator->iterator, &last_error);
+}
+
+/* Any byte string is a place in the order; none at all is before every key. */
+static int seek_check(const void *key, size_t key_size)
+{
+    if (key == NULL || key_size == 0 || key_size > TACTUS_KEY_SIZE_MAX) {
+        return tac_error_set(&last_error, TACTUS_EKEYSIZE, "key of %zu bytes; 1 to %d", key_size,
+                             TACTUS_KEY_SIZE_MAX);
+    }
+    return TACTUS_OK;
+}
+
+int tactus_iterator_seek(struct tactus_iterator *iterator, const void *key, size_t key_size)
+{
+    int result = seek_check(key, key_size);
+
+    return result != TACTUS_OK
+               ? result
+               : tac_iterator_seek(iterator->iterator,
+                                   (struct tac_bytes){key, (uint32_t)key_size}, &last_error);
+}
+
+int tactus_iterator_seek_back(struct tactus_iterator *iterator, const void *key, size_t key_size)
+{
+    int result = seek_check(key, key_size);
+
+    return result != TACTUS_OK
+               ? result
+               : tac_iterator_seek_back(iterator->iterator,
+                                        (struct tac_bytes){key, (uint32_t)key_size}, &last_error);
+}
+
+int tactus_iterator_next(struct tactus_iterator *iterator)
+{
+    return tac_iterator_next(iterator->iterator, &last_error);
+}
+
+int tactus_iterator_previous(struct tactus_iterator *iterator)
+{
+    return tac_iterator_previous(iterator->iterator, &last_error);
+}
+
+void tactus_iterator_record(const struct tactus_iterator *iterator, const void **ret_key,
+                            size_t *ret_key_size, const void **ret_value, size_t *ret_value_size)
+{
+    struct tac_record record = tac_iterator_record(iterator->iterator);
+
+    *ret_key = record.key.data;
+    *ret_key_size = record.key.size;
+    *ret_value = record.value.data;
+    *ret_value_size = record.value.size;
+}
+
+/* ---- maintenance ---------------------------------------------------------------------------- */
+
+int tactus_drain(struct tactus *store)
+{
+    int result;
+
+    pthread_mutex_lock(&store->commit_lock);
+    result = tac_writer_drain(store, 0, &last_error);
+    pthread_mutex_unlock(&store->commit_lock);
+    return result;
+}
+
+int tactus_compact(struct tactus *store, uint32_t tree)
+{
+    struct tac_layout layout;
+    int               result = tree_layout(store, tree, &layout);
+
+    if (result != TACTUS_OK) {
+        return result;
+    }
+    pthread_mutex_lock(&store->commit_lock);
+    result = tac_writer_drain(store, (uint64_t)1 << tree, &last_error);
+    pthread_mutex_unlock(&store->commit_lock);
+    return result;
+}
+
+int tactus_compaction_hold(struct tactus *store, bool hold)
+{
+    int result;
+
+    pthread_mutex_lock(&store->commit_lock);
+    result = tac_writer_control(store, &last_error);
+    if (result == TACTUS_OK) {
+        store->is_held = hold;
+    }
+    pthread_mutex_unlock(&store->commit_lock);
+    return result;
+}
+
+int tactus_checkpoint(struct tactus *store)
+{
+    int result;
+
+    pthread_mutex_lock(&store->commit_lock);
+    result = tac_writer_checkpoint(store, &last_error);
+    pthread_mutex_unlock(&store->commit_lock);
+    return result;
+}
+
+uint64_t tactus_durable_op(struct tactus *store)
+{
+    return tac_atomic_load_acquire_u64(&store->durable_op);
+}
+
+uint64_t tactus_last_op(struct tactus *store)
+{
+    return tac_atomic_load_acquire_u64(&store->read_side.visible_op);
+}
+
+bool tactus_step(struct tactus *store)
+{
+    bool progressed = false;
+
+    if (store->workers.has_threads) {
+        return false;
+    }
+    pthread_mutex_lock(&store->commit_lock);
+    progressed = tac_worker_pool_step(&store->workers);
+    pthread_mutex_unlock(&store->commit_lock);
+    return progressed;
+}

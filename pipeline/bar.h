@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bar -- one plan of work: the compactions of all trees, their jobs, and everything reserved for
+ * them before they begin. Coordinator only, but for the jobs that are seated.
+ *
+ * Everything here depends on the manifest, the immutable memtable's key order and the free set as of
+ * the plan, and on nothing else: neither threads nor time. */
+#ifndef TACTUS_PIPELINE_BAR_H
+#define TACTUS_PIPELINE_BAR_H
+
+#include "lsm/free_set.h"
+#include "lsm/manifest.h"
+#include "lsm/memtable.h"
+#include "pipeline/planner.h"
+#include "stages/seat.h"
+
+struct tac_bar_input {
+    struct tac_table *table;
+    uint32_t         *addresses; /* Of its value and filter blocks, noted by a job */
+    uint32_t          address_count;
+};
+
+struct tac_bar_compaction {
+    enum tac_plan_kind    kind;
+    uint32_t              tree;
+    uint32_t              level_source, level_target;
+    uint64_t              stamp;     /* In place: the outputs'; else 0 */
+    struct tac_bytes      slice;     /* Keys at and above stay behind; size 0: none */
+    struct tac_bar_input *inputs;
+    uint32_t              input_count;
+    uint32_t              job_first, job_count;
+    uint64_t              bytes;
+};
+
+/* Bump memory of a bar: emptied at the next plan, never grown. */
+struct tac_bar_arena {
+    uint8_t *base;
+    uint64_t size, used;
+};
+
+struct tac_bar_limits {
+    uint32_t tables_max;
+    uint32_t blocks_max;          /* Of the file */
+    uint64_t memtable_size;
+    uint32_t filter_bits_per_key;
+    uint64_t table_records_max;   /* Of the table builders */
+};
+
+struct tac_bar_edge {
+    uint64_t         prefix;
+    struct tac_bytes key;
+    uint32_t        *rank; /* Where to note the key's rank */
+};
+
+struct tac_bar {
+    /* Fixed at open */
+    struct tac_geometry   geometry;
+    struct tac_bar_limits limits;
+    struct tac_planner   *planner;
+    struct tac_bar_arena  arena;
+    struct tac_bar_edge  *edges, *edges_scratch; /* 2 * tables_max + 2 each */
+    struct tac_bytes     *edge_keys;             /* By rank */
+    uint64_t             *flush_below;           /* By rank */
+    struct tac_plan_table *plan_tables;
+    struct tac_table    **tables;                /* Parallel to plan_tables */
+    /* Per plan */
+    struct tac_bar_compaction *compactions;
+    uint32_t                   compaction_count;
+    struct tac_job           **jobs; /* In plan order */
+    uint32_t                   job_count;
+    uint32_t                   jobs_seated, jobs_done;
+    uint64_t                   bytes;    /* Input bytes of all jobs */
+    uint64_t                   reserve_cursor;
+    uint32_t                   skipped;  /* Compactions that found no room; they stay for later */
+    bool                       flush_found_no_room;
+    int                        result;   /* First error of a job */
+    char                       message[256];
+};
+
+/* What a plan is made from. */
+struct tac_bar_order {
+    struct tac_manifest *manifest;
+    struct tac_free_set *free_set;
+    struct tac_memtable *immutable_table; /* NULL: nothing to flush */
+    uint64_t             sequence;        /* For the headers of blocks */
+    uint32_t             half;            /* Runs of 1: 0 or 1; else 1: the plan has the flush */
+    bool                 is_held, is_draining;
+    uint64_t             manual_trees;    /* Bit per tree that is to be compacted whole */
+};
+
+TAC_MUST_CHECK int tac_bar_create(struct tac_bar *bar, const struct tac_geometry *geometry,
+                                  const struct tac_planner_options *planner_options,
+                                  const struct tac_bar_limits *limits, struct tac_error *error);
+void               tac_bar_destroy(struct tac_bar *bar);
+uint64_t           tac_bar_memory_bytes(const struct tac_planner_options *planner_options);
+
+void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order);
+/* True when nothing of this tree is over its size or depth (or, in a manual compaction, above the
+ * last level), as of the manifest. */
+bool tac_bar_tree_is_settled(struct tac_bar *bar, const struct tac_bar_order *order, uint32_t tree);
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bar_internal -- shared by bar.c and bar_jobs.c. */
+#ifndef TACTUS_PIPELINE_BAR_INTERNAL_H
+#define TACTUS_PIPELINE_BAR_INTERNAL_H
+
+#include "pipeline/bar.h"
+
+#define TAC_BAR_COMPACTIONS_MAX 8192
+#define TAC_BAR_JOBS_MAX 16384
+
+void *tac_bar_allocate(struct tac_bar *bar, uint64_t count, uint64_t size);
+/* Turns a tree's plan into compactions and jobs of the bar. */
+void tac_bar_take_plan(struct tac_bar *bar, const struct tac_bar_order *order, uint32_t tree,
+                       const struct tac_plan_input *input, const struct tac_plan *plan);
+
+#endif

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* commit -- the end of a plan: what its jobs made enters the manifest, in job order, whatever order
+ * they finished in. First every compaction is proven to have kept every record (contract 2); one
+ * that failed changes nothing.
+ *
+ * Order for each compaction: (1) sums; (2) addresses used become acquired, the others free again;
+ * (3) inputs leave the manifest or lose their low end, their blocks are released; (4) outputs enter
+ * with new ids and stamps; each change goes to the manifest log with it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "pipeline/store.h"
+
+static struct tac_merge_account account_add(struct tac_merge_account a, struct tac_merge_account b)
+{
+    return (struct tac_merge_account){
+        .records = a.records + b.records,
+        .tombstones = a.tombstones + b.tombstones,
+        .bytes = a.bytes + b.bytes,
+        .sum = tac_u128_add(a.sum, b.sum),
+    };
+}
+
+static bool account_equal(struct tac_merge_account a, struct tac_merge_account b)
+{
+    return a.records == b.records && a.tombstones == b.tombstones && a.bytes == b.bytes &&
+           tac_u128_equal(a.sum, b.sum);
+}
+
+/* What the jobs of a compaction took of one input, together. */
+static struct tac_merge_account input_consumed(struct tactus *store,
+                                               const struct tac_bar_compaction *compaction,
+                                               const struct tac_table          *table)
+{
+    struct tac_merge_account consumed = {0};
+
+    for (uint32_t i = 0; i < compaction->job_count; i++) {
+        const struct tac_job *job = store->bar.jobs[compaction->job_first + i];
+
+        for (uint32_t j = 0; j < job->input_count; j++) {
+            if (job->inputs[j].table == table) {
+                consumed = account_add(consumed, job->inputs[j].consumed);
+            }
+        }
+    }
+    return consumed;
+}
+
+/* ---- conservation --------------------------------------------------------------------------- */
+
+/* Nothing that is left of a wholly taken table, and no more taken than a sliced one had. */
+static bool input_is_conserved(const struct tac_bar_compaction *compaction,
+                               const struct tac_table *table, struct tac_merge_account consumed)
+{
+    bool is_sliced = compaction->slice.size > 0 &&
+                     tac_bytes_compare(table->key_max, compaction->slice) >= 0;
+
+    if (is_sliced) {
+        return consumed.records <= table->records && consumed.bytes <= table->bytes &&
+               consumed.tombstones <= table->tombstones;
+    }
+    return consumed.records == table->records && consumed.bytes == table->bytes &&
+           consumed.tombstones == table->tombstones && tac_u128_equal(consumed.sum, table->sum);
+}
+
+/* consumed = appended + overwritten + tombstones dropped, over all jobs of the compaction. */
+static bool jobs_are_conserved(struct tactus *store, const struct tac_bar_compaction *compaction,
+                               struct tac_merge_account *memtable)
+{
+    struct tac_merge_account in = {0}, out = {0};
+
+    for (uint32_t i = 0; i < compaction->job_count; i++) {
+        const struct tac_job *job = store->bar.jobs[compaction->job_first + i];
+
+        for (uint32_t j = 0; j < job->input_count; j++) {
+            in = account_add(in, job->inputs[j].consumed);
+        }
+        in = account_add(in, job->memtable_consumed);
+        *memtable = account_add(*memtable, job->memtable_consumed);
+        *memtable = account_add(*memtable, job->memtable_overwritten);
+        out = account_add(out, job->overwritten);
+        out = account_add(out, job->tombstones_dropped);
+        out = account_add(out, (struct tac_merge_account){job->totals.records,
+                                                          job->totals.tombstones,
+                                                          job->totals.bytes, job->totals.sum});
+    }
+    return account_equal(in, out);
+}
+
+static int compaction_check(struct tactus *store, const struct tac_bar_compaction *compaction,
+                            struct tac_error *error)
+{
+    struct tac_merge_account memtable = {0};
+
+    for (uint32_t i = 0; i < compaction->job_count; i++) {
+        const struct tac_job *job = store->bar.jobs[compaction->job_first + i];
+
+        if (job->result != TACTUS_OK) {
+            return tac_error_set(error, job->result, "%s", job->message);
+        }
+    }
+    if (compaction->kind == TAC_PLAN_MOVE) {
+        return TACTUS_OK;
+    }
+    if (!jobs_are_conserved(store, compaction, &memtable)) {
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "records were lost or invented in a compaction of tree %u, level %u",
+                             compaction->tree, compaction->level_source);
+    }
+    for (uint32_t i = 0; i < compaction->input_count; i++) {
+        const struct tac_table *table = compaction->inputs[i].table;
+
+        if (!input_is_conserved(compaction, table, input_consumed(store, compaction, table))) {
+            return tac_error_set(error, TACTUS_ECORRUPT,
+                                 "table %llu of tree %u, level %u: its records do not add up",
+                                 (unsigned long long)table->id, table->tree, table->level);
+        }
+    }
+    if (compaction->kind == TAC_PLAN_FLUSH) {
+        struct tac_memtable_tree_stats stats;
+
+        tac_memtable_tree_stats(store->immutable_table, compaction->tree, &stats);
+        if (memtable.records != stats.versions ||
+            !tac_u128_equal(memtable.sum, stats.inserted_sum)) {
+            return tac_error_set(error, TACTUS_ECORRUPT,
+                                 "the flush of tree %u has not the records that were put",
+                                 compaction->tree);
+        }
+    }
+    return TACTUS_OK;
+}
+
+/* ---- effects -------------------------------------------------------------------------------- */
+
+static void job_settle_reservation(struct tactus *store, struct tac_job *job, bool is_kept)
+{
+    for (uint32_t i = 0; i < job->address_count; i++) {
+        if (is_kept && i < job->address_used) {
+            tac_free_set_acquire_reserved(store->free_set, job->addresses[i]);
+        } else {
+            tac_free_set_forfeit(store->free_set, job->addresses[i]);
+        }
+    }
+    while (job->spare_tables != NULL) {
+        struct tac_table *table = job->spare_tables;
+
+        job->spare_tables = table->next;
+        tac_manifest_table_give_back(store->manifest, table);
+    }
+    while (!is_kept && job->outputs != NULL) {
+        struct tac_table *table = job->outputs;
+
+        job->outputs = table->next;
+        table->next = NULL;
+        tac_manifest_table_give_back(store->manifest, table);
+    }
+}
+
+static void input_remove(struct tactus *store, const struct tac_bar_input *input)
+{
+    struct tac_table *table = input->table;
+
+    tac_manifest_log_remove(store->manifest_log, table);
+    tac_manifest_remove(store->manifest, table);
+    for (uint32_t i = 0; i < input->address_count; i++) {
+        tac_assert(input->addresses[i] != 0); /* Noted by the job that read the low end */
+        tac_free_set_release(store->free_set, input->addresses[i]);
+    }
+    tac_free_set_release(store->free_set, table->index.address);
+    tac_manifest_limbo_add(store->manifest, table, store->bar_count);
+}
+
+/* The same table under a new descriptor; the old one is still seen by readers. */
+static struct tac_table *descriptor_replace(struct tactus *store, struct tac_table *table)
+{
+    struct tac_table *copy = tac_manifest_table_take(store->manifest, table->tree);
+    struct tac_bytes  key_min, key_max;
+    uint32_t          key_capacity;
+
+    tac_assert(copy != NULL); /* The coordinator keeps tables_max apart for this. */
+    key_min = copy->key_min;
+    key_max = copy->key_max;
+    key_capacity = copy->key_capacity;
+    *copy = *table;
+    copy->key_min = key_min;
+    copy->key_max = key_max;
+    copy->key_capacity = key_capacity;
+    copy->next = NULL;
+    tac_table_set_keys(copy, table->key_min, table->key_max);
+    tac_manifest_remove(store->manifest, table);
+    tac_manifest_limbo_add(store->manifest, table, store->bar_count);
+    return copy;
+}
+
+static void input_trim(struct tactus *store, struct tac_table *table, struct tac_bytes edge,
+                       struct tac_merge_account consumed)
+{
+    struct tac_table *left = descriptor_replace(store, table);
+
+    left->records -= consumed.records;
+    left->tombstones -= consumed.tombstones;
+    left->bytes -= consumed.bytes;
+    left->sum = tac_u128_subtract(left->sum, consumed.sum);
+    left->is_trimmed = true;
+    if (tac_bytes_compare(edge, left->key_min) > 0) {
+        tac_table_set_keys(left, edge, table->key_max);
+    }
+    tac_manifest_insert(store->manifest, left);
+    tac_manifest_log_insert(store->manifest_log, left);
+}
+
+static void input_apply(struct tactus *store, const struct tac_bar_compaction *compaction,
+                        const struct tac_bar_input *input)
+{
+    struct tac_merge_account consumed = input_consumed(store, compaction, input->table);
+
+    if (consumed.records == input->table->records) {
+        input_remove(store, input);
+    } else {
+        input_trim(store, input->table, compaction->slice, consumed);
+    }
+}
+
+static void table_enter(struct tactus *store, struct tac_table *table, uint32_t tree,
+                        uint32_t level, uint64_t stamp)
+{
+    table->next = NULL;
+    table->id = ++store->table_id_last;
+    table->tree = tree;
+    table->level = level;
+    table->stamp = stamp;
+    table->snapshot_min = store->last_op;
+    table->snapshot_max = UINT64_MAX;
+    tac_manifest_insert(store->manifest, table);
+    tac_manifest_log_insert(store->manifest_log, table);
+    store->totals.tables_written++;
+}
+
+/* One stamp for all outputs of a compaction: they do not overlap each other. */
+static void outputs_apply(struct tactus *store, const struct tac_bar_compaction *compaction)
+{
+    uint64_t stamp =
+        compaction->kind == TAC_PLAN_IN_PLACE ? compaction->stamp : ++store->stamp_last;
+
+    for (uint32_t i = 0; i < compaction->job_count; i++) {
+        struct tac_job *job = store->bar.jobs[compaction->job_first + i];
+
+        while (job->outputs != NULL) {
+            struct tac_table *table = job->outputs;
+
+            job->outputs = table->next;
+            table_enter(store, table, compaction->tree, compaction->level_target, stamp);
+        }
+        store->totals.records_overwritten += job->overwritten.records;
+        store->totals.tombstones_dropped += job->tombstones_dropped.records;
+        store->totals.records_merged +=
+            job->totals.records + job->overwritten.records + job->tombstones_dropped.records;
+    }
+}
+
+static void move_apply(struct tactus *store, const struct tac_bar_compaction *compaction)
+{
+    uint64_t stamp = ++store->stamp_last;
+
+    for (uint32_t i = 0; i < compaction->input_count; i++) {
+        struct tac_table *moved = descriptor_replace(store, compaction->inputs[i].table);
+
+        moved->level = compaction->level_target;
+        moved->stamp = stamp;
+        tac_manifest_insert(store->manifest, moved);
+        tac_manifest_log_insert(store->manifest_log, moved);
+        store->totals.tables_moved++;
+    }
+}
+
+static void compaction_apply(struct tactus *store, const struct tac_bar_compaction *compaction)
+{
+    for (uint32_t i = 0; i < compaction->job_count; i++) {
+        job_settle_reservation(store, store->bar.jobs[compaction->job_first + i], true);
+    }
+    if (compaction->kind == TAC_PLAN_MOVE) {
+        move_apply(store, compaction);
+    } else {
+        for (uint32_t i = 0; i < compaction->input_count; i++) {
+            input_apply(store, compaction, &compaction->inputs[i]);
+        }
+        outputs_apply(store, compaction);
+        store->totals.compactions++;
+        store->totals.jobs += compaction->job_count;
+    }
+}
+
+/* The compaction changed nothing; a damaged table is marked, so that plans leave it alone. */
+static void compaction_drop(struct tactus *store, const struct tac_bar_compaction *compaction)
+{
+    struct tac_table *damaged = NULL;
+
+    for (uint32_t i = 0; i < compaction->job_count; i++) {
+        struct tac_job *job = store->bar.jobs[compaction->job_first + i];
+
+        job_settle_reservation(store, job, false);
+        if (damaged == NULL && job->result == TACTUS_ECORRUPT) {
+            damaged = job->damaged_table;
+        }
+    }
+    if (damaged != NULL && !damaged->is_damaged) {
+        struct tac_table *marked = descriptor_replace(store, damaged);
+
+        marked->is_damaged = true;
+        tac_manifest_insert(store->manifest, marked);
+        tac_manifest_log_insert(store->manifest_log, marked);
+    }
+}
+
+static void last_levels_sink(struct tactus *store)
+{
+    struct tac_planner_options options;
+
+    tac_store_planner_options(store, &options);
+    for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
+        struct tac_manifest_tree  *tree = tac_manifest_tree(store->manifest, i);
+        uint32_t                   last = tree->planner.last_level;
+        struct tac_manifest_level *level = &tree->levels[last];
+        uint32_t                   sunk = tac_planner_sink(
+            &options, &tree->planner,
+            tac_planner_level_size(level->bytes, level->records, level->tombstones));
+
+        while (sunk > 0 && level->table_count > 0) {
+            struct tac_table *moved = descriptor_replace(store, level->tables[0]);
+
+            moved->level = last + sunk;
+            tac_manifest_insert(store->manifest, moved);
+            tac_manifest_log_insert(store->manifest_log, moved);
+        }
+    }
+}
+
+int tac_store_commit_plan(struct tactus *store, struct tac_error *error)
+{
+    struct tac_bar *bar = &store->bar;
+
+    tac_assert(bar->jobs_done == bar->job_count);
+    for (uint32_t i = 0; i < bar->compaction_count; i++) {
+        const struct tac_bar_compaction *compaction = &bar->compactions[i];
+
+        if (compaction_check(store, compaction, error) == TACTUS_OK) {
+            compaction_apply(store, compaction);
+            continue;
+        }
+        if (compaction->kind == TAC_PLAN_FLUSH || error->code != TACTUS_ECORRUPT) {
+            return error->code; /* Records are in no table, or the device refuses writes. */
+        }
+        compaction_drop(store, compaction);
+    }
+    tac_error_clear(error);
+    last_levels_sink(store);
+    tac_manifest_log_compact(store->manifest_log, store->manifest,
+                             2 * bar->compaction_count + 2);
+    return TACTUS_OK;
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* coordinator -- plans, admits, paces and commits; it is on no block's path.
+ *
+ * Terminology  a plan covers a bar, or half a bar with runs of 1. plans_made and plans_ended count
+ *              them; the writer asks for an end by plans_wanted.
+ * A turn       (1) take finished seats back; (2) the checkpoint; (3) if the plan is to end and its
+ *              work is done: commit, swap the memtables, publish; (4) if there is no plan: make
+ *              one; (5) grant credit for the beat; (6) seat jobs in plan order.
+ * Failures     an error of a flush, of a write or of a sync poisons the store: the first cause stays,
+ *              nothing is written any more, reads go on. A merge that meets damage is dropped. */
+#include <sched.h>
+
+#include "base/units.h"
+#include "pipeline/pacing.h"
+#include "pipeline/store.h"
+#include "queues/atomics.h"
+
+void tac_store_poison(struct tactus *store, int code, const char *message)
+{
+    /* The coordinator is the only caller, but for open, when there is no other thread yet. */
+    if (tac_atomic_load_acquire_u32(&store->is_poisoned) == 0) {
+        tac_error_set(&store->poison_error, code, "%s", message);
+        tac_atomic_exchange_u32(&store->is_poisoned, 1);
+        tac_event_count_notify_all(store->stages.progress);
+    }
+}
+
+bool tac_store_is_poisoned(struct tactus *store)
+{
+    return tac_atomic_load_acquire_u32(&store->is_poisoned) != 0;
+}
+
+void tac_store_planner_options(const struct tactus *store, struct tac_planner_options *options)
+{
+    *options = (struct tac_planner_options){
+        .memtable_size = store->shape.memtable_size,
+        .block_size = store->shape.block_size,
+        .table_size = store->shape.table_size,
+        .slice_size = store->shape.slice_size,
+        .runs_per_level = store->shape.runs_per_level,
+        .last_ratio = store->shape.last_ratio,
+        .tables_max = store->options.tables_max,
+    };
+}
+
+void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order)
+{
+    bool has_flush = store->half + 1 == store->plans_per_bar;
+
+    *order = (struct tac_bar_order){
+        .manifest = store->manifest,
+        .free_set = store->free_set,
+        .immutable_table = has_flush ? store->immutable_table : NULL,
+        .sequence = store->checkpoint.durable.sequence + 1,
+        .half = store->plans_per_bar == 1 ? 1 : store->half,
+        .is_held = store->is_held,
+        .is_draining = store->is_draining,
+        .manual_trees = store->manual_trees,
+    };
+}
+
+/* ---- seats ---------------------------------------------------------------------------------- */
+
+static bool seats_take_back(struct tactus *store)
+{
+    struct tac_link *link = tac_stack_take_all(&store->stages.done);
+    bool             progressed = link != NULL;
+
+    while (link != NULL) {
+        struct tac_link  *next = link->next;
+        struct tac_seat  *seat = (struct tac_seat *)link;
+        struct tac_job   *job = seat->job;
+        struct tac_block *blocks;
+        uint32_t          count;
+
+        if (job->result != TACTUS_OK && job->result != TACTUS_ECORRUPT) {
+            tac_store_poison(store, job->result, job->message);
+        }
+        blocks = tac_seat_finish(seat, &count);
+        tac_block_pool_give_back(&store->pool, blocks);
+        store->seats_busy--;
+        store->bar.jobs_done++;
+        link = next;
+    }
+    return progressed;
+}
+
+static struct tac_seat *seat_find_free(struct tactus *store)
+{
+    for (uint32_t i = 0; i < store->seat_count; i++) {
+        if (store->seats[i].state == TAC_SEAT_FREE) {
+            return &store->seats[i];
+        }
+    }
+    return NULL;
+}
+
+/* Seats the next job of the plan with as much read-ahead as the pool has blocks for. */
+static bool job_seat(struct tactus *store)
+{
+    struct tac_job   *job = store->bar.jobs[store->bar.jobs_seated];
+    struct tac_seat  *seat = seat_find_free(store);
+    uint32_t          sources = job->chain_count + (job->memtable != NULL);
+    struct tac_block *blocks;
+
+    if (seat == NULL) {
+        return false;
+    }
+    for (uint32_t read_ahead = TAC_READ_AHEAD_MAX; read_ahead >= 1; read_ahead /= 2) {
+        uint32_t allotment = tac_seat_allotment(sources, read_ahead, store->filter_blocks_max);
+
+        if (tac_block_pool_try_take(&store->pool, allotment, &blocks)) {
+            store->bar.jobs_seated++;
+            store->seats_busy++;
+            tac_seat_start(seat, job, read_ahead, blocks, allotment,
+                           store->shape.filter_bits_per_key);
+            return true;
+        }
+    }
+    /* Open made sure that the pool alone can hold the largest job: somebody else has blocks. */
+    tac_assert(store->seats_busy > 0);
+    return false;
+}
+
+static bool jobs_seat(struct tactus *store)
+{
+    bool progressed = false;
+
+    while (store->bar.jobs_seated < store->bar.job_count && job_seat(store)) {
+        progressed = true;
+    }
+    return progressed;
+}
+
+/* ---- pacing --------------------------------------------------------------------------------- */
+
+static bool plan_end_is_wanted(struct tactus *store)
+{
+    return tac_atomic_load_acquire_u64(&store->clock.plans_wanted) >
+           tac_atomic_load_relaxed_u64(&store->clock.plans_ended);
+}
+
+/* The credit is set only when it changes: a grant wakes stalled merges. */
+static bool credit_grant(struct tactus *store)
+{
+    uint64_t beat = tac_atomic_load_acquire_u64(&store->clock.beat);
+    uint64_t granted;
+
+    if (store->granted_bytes == UINT64_MAX) {
+        return false;
+    }
+    granted = tac_pacing_granted(store->bar.bytes, beat, store->beats_per_plan,
+                                 store->shape.lag_beats);
+    /* All granted, or the plan is being ended: estimates of bytes hold nothing back any more. */
+    if (granted >= store->bar.bytes || plan_end_is_wanted(store)) {
+        granted = UINT64_MAX;
+    }
+    if (granted == store->granted_bytes) {
+        return false;
+    }
+    store->granted_bytes = granted;
+    tac_stages_grant(&store->stages, granted);
+    return true;
+}
+
+/* ---- plan and bar --------------------------------------------------------------------------- */
+
+/* The file grows ahead of the plan's reservations, in steps that depend on the plan alone. */
+static bool file_grow(struct tactus *store)
+{
+    uint64_t         block_size = store->geometry.block_size;
+    uint64_t         used = tac_free_set_blocks_used(store->free_set);
+    uint64_t         step = tac_max_u64(TAC_GRID_BLOCKS_MIN, 64 * TAC_MIB / block_size);
+    uint64_t         blocks = tac_round_up(used + step / 2, step);
+    struct tac_error error;
+
+    blocks = tac_min_u64(blocks, store->shape.file_size_max / block_size);
+    blocks = tac_max_u64(blocks, used);
+    if (blocks * block_size <= store->storage->ops->size(store->storage)) {
+        return true;
+    }
+    if (store->storage->ops->resize(store->storage, blocks * block_size, &error) != TACTUS_OK) {
+        tac_store_poison(store, error.code, error.message);
+        return false;
+    }
+    return true;
+}
+
+/* Puts are refused while a worst plan and two checkpoints would not find room. */
+static void fullness_update(struct tactus *store)
+{
+    uint64_t memtable_blocks = store->shape.memtable_size / store->geometry.block_size + 1;
+    uint64_t keep = 4 * memtable_blocks + 2 * store->bar.bytes / store->geometry.block_size +
+                    4 * TAC_FREE_SET_BLOCKS_MAX / 8 + 64;
+    uint32_t is_full = tac_free_set_free_count(store->free_set) < keep;
+
+    tac_atomic_exchange_u32(&store->is_full, is_full);
+}
+
+static void plan_make(struct tactus *store)
+{
+    struct tac_bar_order order;
+
+    fullness_update(store);
+    tac_store_bar_order(store, &order);
+    tac_bar_plan(&store->bar, &order);
+    if (store->bar.flush_found_no_room) {
+        tac_store_poison(store, TACTUS_EFULL, "no room for the flush of a memtable");
+        return;
+    }
+    if (!file_grow(store)) {
+        return;
+    }
+    store->is_planned = true;
+    store->granted_bytes = 0;
+    tac_atomic_exchange_u64(&store->stages.consumed_bytes, 0);
+    tac_stages_grant(&store->stages, 0);
+    store->totals.bar_work_bytes = store->bar.bytes;
+    tac_atomic_store_release_u64(&store->clock.plan_bytes, store->bar.bytes);
+    tac_atomic_fetch_add_u64(&store->clock.plans_made, 1);
+    tac_event_count_notify(store->stages.progress, 1);
+}
+
+void tac_store_publish_view(struct tactus *store)
+{
+    uint32_t         index = store->view_next;
+    struct tac_view *view = &store->views[index];
+
+    store->view_next = (index + 1) % store->view_count;
+    tac_version_fill(store->versions[index], store->manifest, store->bar_count);
+    view->bar = store->bar_count;
+    view->version = store->versions[index];
+    view->mutable_table = store->memtables[store->memtable_mutable];
+    view->immutable_table = store->immutable_table;
+    tac_read_side_publish(&store->read_side, view);
+}
+
+/* The mutable table becomes the immutable one. The third one, which readers of the bar before last
+ * may have seen, is emptied and takes the writes: readers of its views have expired. */
+static void memtables_swap(struct tactus *store)
+{
+    uint32_t next = (store->memtable_mutable + 1) % TAC_MEMTABLES;
+
+    store->immutable_table = store->memtables[store->memtable_mutable];
+    store->immutable_last_op = store->last_op;
+    tac_memtable_reset(store->memtables[next]);
+    store->memtable_mutable = next;
+}
+
+/* In a drain: is everything done, so that only the checkpoint is left? */
+static void settled_update(struct tactus *store)
+{
+    struct tac_bar_order order;
+    bool                 is_settled = true;
+
+    tac_store_bar_order(store, &order);
+    order.immutable_table = NULL;
+    for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
+        is_settled = is_settled && tac_bar_tree_is_settled(&store->bar, &order, i);
+    }
+    store->is_settled =
+        is_settled && tac_memtable_accounted(store->immutable_table) == 0 &&
+        tac_memtable_accounted(store->memtables[store->memtable_mutable]) == 0;
+}
+
+static void levels_watch(struct tactus *store)
+{
+    for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
+        struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
+
+        for (uint32_t level = 0; level <= tree->planner.last_level; level++) {
+            uint32_t depth = tac_manifest_level_depth(&tree->levels[level]);
+
+            store->totals.depth_max = (uint32_t)tac_max_u64(store->totals.depth_max, depth);
+        }
+    }
+}
+
+/* The end of a bar beyond the manifest's change: a checkpoint takes effect, another begins. */
+static int bar_end(struct tactus *store, struct tac_error *error)
+{
+    struct tac_checkpoint *checkpoint = &store->checkpoint;
+    uint32_t log_blocks = tac_checkpoint_log_blocks(store->geometry.block_size);
+    bool     is_due;
+
+    store->bar_count++;
+    store->totals.bars++;
+    store->persisted_op = store->immutable_last_op;
+    tac_checkpoint_effect(store);
+    checkpoint->bars_since++;
+    is_due = checkpoint->bars_since >= store->shape.checkpoint_interval_bars ||
+             store->wants_checkpoint ||
+             tac_manifest_log_room(store->manifest_log) < log_blocks / 2;
+    if (is_due) {
+        if (tac_checkpoint_begin(store, error) != TACTUS_OK) {
+            return error->code;
+        }
+        store->checkpoint_op = store->persisted_op;
+    }
+    memtables_swap(store);
+    return TACTUS_OK;
+}
+
+/* Readers of views older than the bar that ends may look no more, and the last one must have left
+ * before the oldest memtable is emptied. Readers are inside for microseconds (no I/O, no caller's
+ * code), unless descheduled: then the processor is given away to them. */
+static bool readers_have_left(struct tactus *store)
+{
+    if (!store->is_expiring) {
+        tac_read_side_expire(&store->read_side, store->bar_count + 1);
+        store->is_expiring = true;
+    }
+    if (tac_read_side_quiesced(&store->read_side)) {
+        return true;
+    }
+    sched_yield();
+    return false;
+}
+
+/* False: not yet, something will wake the coordinator. */
+static bool plan_end(struct tactus *store)
+{
+    struct tac_error error;
+    bool             is_bar_end = store->half + 1 == store->plans_per_bar;
+
+    if (is_bar_end && !tac_checkpoint_allows_bar_end(store)) {
+        store->totals.checkpoint_waits += !store->is_checkpoint_late;
+        store->is_checkpoint_late = true;
+        return false;
+    }
+    if (is_bar_end && !readers_have_left(store)) {
+        return true;
+    }
+    store->is_checkpoint_late = store->is_expiring = false;
+    tac_error_clear(&error);
+    if (tac_store_commit_plan(store, &error) != TACTUS_OK ||
+        (is_bar_end && bar_end(store, &error) != TACTUS_OK)) {
+        tac_store_poison(store, error.code, error.message);
+        return true;
+    }
+#ifdef TACTUS_VERIFY
+    tac_assert(tac_manifest_check(store->manifest, &error) == TACTUS_OK);
+#endif
+    tac_store_publish_view(store);
+    tac_manifest_limbo_sweep(store->manifest, store->bar_count);
+    levels_watch(store);
+    tac_store_report(store);
+    store->half = is_bar_end ? 0 : store->half + 1;
+    store->is_planned = false;
+    if (store->is_draining && is_bar_end) {
+        settled_update(store);
+    }
+    tac_atomic_store_release_u64(&store->clock.beat, 0);
+    tac_atomic_fetch_add_u64(&store->clock.plans_ended, 1);
+    tac_event_count_notify(store->stages.progress, 1);
+    return true;
+}
+
+bool tac_coordinator_step(void *context)
+{
+    struct tactus *store = context;
+    bool           progressed = seats_take_back(store);
+
+    progressed |= tac_checkpoint_step(store);
+    if (tac_store_is_poisoned(store)) {
+        return progressed;
+    }
+    if (!store->is_planned) {
+        plan_make(store);
+        return true;
+    }
+    if (store->bar.jobs_done == store->bar.job_count && plan_end_is_wanted(store)) {
+        return plan_end(store) || progressed;
+    }
+    progressed |= credit_grant(store);
+    progressed |= jobs_seat(store);
+    return progressed;
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* options -- defaults, options from text, and the byte-shaping part of them. */
+#include "pipeline/options.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/units.h"
+
+void tactus_options_init(struct tactus_options *options)
+{
+    memset(options, 0, sizeof *options);
+    options->memtable_size = 64 * TAC_MIB;
+    options->block_size = 128 * TAC_KIB;
+    options->page_size = 4 * TAC_KIB;
+    options->table_size = 8 * TAC_MIB;
+    options->slice_size = 16 * TAC_MIB;
+    options->runs_per_level = 8;
+    options->last_ratio = 2;
+    options->beats_per_bar = 64;
+    options->lag_beats = 2;
+    options->checkpoint_interval_bars = 4;
+    options->filter_bits_per_key = 10;
+    options->file_size_max = TAC_TIB;
+    options->threads_read = TACTUS_THREADS_AUTO;
+    options->threads_merge = TACTUS_THREADS_AUTO;
+    options->threads_write = TACTUS_THREADS_AUTO;
+    options->ring_size = 256;
+    options->assist = true;
+    options->page_cache_size = 64 * TAC_MIB;
+    options->index_cache_size = 192 * TAC_MIB;
+    options->tables_max = 16384;
+    options->io_depth = 4;
+    options->backend = TACTUS_BACKEND_AUTO;
+    options->direct_io = true;
+}
+
+enum option_kind { OPTION_U64, OPTION_U32, OPTION_THREADS, OPTION_BOOL, OPTION_BACKEND, OPTION_UUID };
+
+struct option_entry {
+    const char      *name;
+    enum option_kind kind;
+    size_t           offset;
+    uint64_t         min, max;
+};
+
+#define OPTION(field, kind, min, max) \
+    {#field, kind, offsetof(struct tactus_options, field), min, max}
+
+static const struct option_entry entries[] = {
+    OPTION(memtable_size, OPTION_U64, 32 * TAC_KIB, 4 * TAC_GIB),
+    OPTION(block_size, OPTION_U32, 4 * TAC_KIB, TAC_MIB),
+    OPTION(page_size, OPTION_U32, 512, 64 * TAC_KIB),
+    OPTION(table_size, OPTION_U64, 4 * TAC_KIB, TAC_GIB),
+    OPTION(slice_size, OPTION_U64, 4 * TAC_KIB, 64 * TAC_GIB),
+    OPTION(runs_per_level, OPTION_U32, 1, 16),
+    OPTION(last_ratio, OPTION_U32, 1, 16),
+    OPTION(beats_per_bar, OPTION_U32, 8, 1024),
+    OPTION(lag_beats, OPTION_U32, 1, 8),
+    OPTION(checkpoint_interval_bars, OPTION_U32, 1, 64),
+    OPTION(filter_bits_per_key, OPTION_U32, 0, 20),
+    OPTION(file_size_max, OPTION_U64, TAC_MIB, 4096 * TAC_TIB),
+    OPTION(uuid, OPTION_UUID, 0, 0),
+    OPTION(threads_read, OPTION_THREADS, 0, 64),
+    OPTION(threads_merge, OPTION_THREADS, 0, 64),
+    OPTION(threads_write, OPTION_THREADS, 0, 64),
+    OPTION(ring_size, OPTION_U32, 2, 65536),
+    OPTION(assist, OPTION_BOOL, 0, 1),
+    OPTION(pool_size, OPTION_U64, 0, 64 * TAC_GIB),
+    OPTION(page_cache_size, OPTION_U64, 0, 1024 * TAC_GIB),
+    OPTION(index_cache_size, OPTION_U64, 0, 1024 * TAC_GIB),
+    OPTION(tables_max, OPTION_U32, 1024, 1 << 24),
+    OPTION(io_depth, OPTION_U32, 1, 64),
+    OPTION(backend, OPTION_BACKEND, 0, 3),
+    OPTION(direct_io, OPTION_BOOL, 0, 1),
+};
+
+static int bad_value(const struct option_entry *entry, const char *value, const char *expected,
+                     struct tac_error *error)
+{
+    return tac_error_set(error, TACTUS_EOPTION, "option %s: \"%s\" is not %s", entry->name, value,
+                         expected);
+}
+
+/* A number with an optional binary suffix. */
+static bool number_parse(const char *text, uint64_t *ret_number)
+{
+    static const struct {
+        const char *suffix;
+        uint64_t    factor;
+    } suffixes[] = {{"", 1},        {"KiB", TAC_KIB}, {"MiB", TAC_MIB}, {"GiB", TAC_GIB},
+                    {"TiB", TAC_TIB}, {"K", TAC_KIB},   {"M", TAC_MIB},   {"G", TAC_GIB}};
+    char              *end;
+    unsigned long long number;
+
+    if (text[0] < '0' || text[0] > '9') {
+        return false;
+    }
+    errno = 0;
+    number = strtoull(text, &end, 10);
+    if (errno != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < TAC_ARRAY_COUNT(suffixes); i++) {
+        if (strcasecmp(end, suffixes[i].suffix) == 0) {
+            *ret_number = number * suffixes[i].factor;
+            return number <= UINT64_MAX / suffixes[i].factor;
+        }
+    }
+    return false;
+}
+
+static bool word_parse(const char *text, const char *const *words, uint32_t count,
+                       uint64_t *ret_index)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcasecmp(text, words[i]) == 0) {
+            *ret_index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool uuid_parse(const char *text, uint8_t uuid[TACTUS_UUID_BYTES])
+{
+    uint32_t digits = 0;
+
+    for (; *text != 0; text++) {
+        const char *hex = "0123456789abcdef";
+        const char *digit;
+
+        if (*text == '-') {
+            continue;
+        }
+        digit = strchr(hex, *text | 0x20);
+        if (digit == NULL || digits == 2 * TACTUS_UUID_BYTES) {
+            return false;
+        }
+        if (digits % 2 == 0) {
+            uuid[digits / 2] = (uint8_t)((digit - hex) << 4);
+        } else {
+            uuid[digits / 2] |= (uint8_t)(digit - hex);
+        }
+        digits++;
+    }
+    return digits == 2 * TACTUS_UUID_BYTES;
+}
+
+static int value_parse(const struct option_entry *entry, const char *value, uint64_t *ret_number,
+                       struct tac_error *error)
+{
+    static const char *const booleans[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
+    static const char *const backends[] = {"auto", "io_uring", "posix", "memory"};
+
+    switch (entry->kind) {
+    case OPTION_BOOL:
+        if (!word_parse(value, booleans, TAC_ARRAY_COUNT(booleans), ret_number)) {
+            return bad_value(entry, value, "true or false", error);
+        }
+        *ret_number %= 2;
+        return TACTUS_OK;
+    case OPTION_BACKEND:
+        if (!word_parse(value, backends, TAC_ARRAY_COUNT(backends), ret_number)) {
+            return bad_value(entry, value, "auto, io_uring, posix or memory", error);
+        }
+        return TACTUS_OK;
+    case OPTION_THREADS:
+        if (strcasecmp(value, "auto") == 0) {
+            *ret_number = TACTUS_THREADS_AUTO;
+            return TACTUS_OK;
+        }
+        break;
+    case OPTION_U32:
+    case OPTION_U64:
+    case OPTION_UUID:
+        break;
+    }
+    if (!number_parse(value, ret_number)) {
+        return bad_value(entry, value, "a number (suffixes KiB, MiB, GiB, TiB)", error);
+    }
+    if (*ret_number < entry->min || *ret_number > entry->max) {
+        return tac_error_set(error, TACTUS_EOPTION, "option %s: %s is outside %llu to %llu",
+                             entry->name, value, (unsigned long long)entry->min,
+                             (unsigned long long)entry->max);
+    }
+    return TACTUS_OK;
+}
+
+static int entry_set(struct tactus_options *options, const struct option_entry *entry,
+                     const char *value, struct tac_error *error)
+{
+    uint8_t *field = (uint8_t *)options + entry->offset;
+    uint64_t number = 0;
+
+    if (entry->kind == OPTION_UUID) {
+        uint8_t uuid[TACTUS_UUID_BYTES];
+
+        if (!uuid_parse(value, uuid)) {
+            return bad_value(entry, value, "32 hexadecimal digits", error);
+        }
+        memcpy(field, uuid, sizeof uuid);
+        return TACTUS_OK;
+    }
+    if (value_parse(entry, value, &number, error) != TACTUS_OK) {
+        return error->code;
+    }
+    if (entry->kind == OPTION_U64) {
+        memcpy(field, &number, sizeof number);
+    } else if (entry->kind == OPTION_BOOL) {
+        *(bool *)field = number != 0;
+    } else {
+        uint32_t small = (uint32_t)number;
+
+        memcpy(field, &small, sizeof small);
+    }
+    return TACTUS_OK;
+}
+
+int tac_options_set(struct tactus_options *options, const char *name, const char *value,
+                    struct tac_error *error)
+{
+    for (size_t i = 0; i < TAC_ARRAY_COUNT(entries); i++) {
+        if (strcmp(name, entries[i].name) == 0) {
+            return entry_set(options, &entries[i], value, error);
+        }
+    }
+    return tac_error_set(error, TACTUS_EOPTION, "unknown option \"%s\"", name);
+}
+
+void tac_options_shape(const struct tactus_options *options, struct tac_shape *ret_shape)
+{
+    *ret_shape = (struct tac_shape){
+        .memtable_size = options->memtable_size,
+        .table_size = options->table_size,
+        .slice_size = options->slice_size,
+        .file_size_max = options->file_size_max,
+        .block_size = options->block_size,
+        .page_size = options->page_size,
+        .runs_per_level = options->runs_per_level,
+        .last_ratio = options->last_ratio,
+        .beats_per_bar = options->beats_per_bar,
+        .lag_beats = options->lag_beats,
+        .checkpoint_interval_bars = options->checkpoint_interval_bars,
+        .filter_bits_per_key = options->filter_bits_per_key,
+    };
+}
+
+static uint32_t processor_count(void)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof set, &set) != 0) {
+        return 1;
+    }
+    return (uint32_t)CPU_COUNT(&set);
+}
+
+static uint32_t threads_auto(uint32_t asked, uint32_t automatic)
+{
+    return asked == TACTUS_THREADS_AUTO ? automatic : asked;
+}
+
+static int free_option_check(const char *name, uint64_t value, struct tac_error *error)
+{
+    for (size_t i = 0; i < TAC_ARRAY_COUNT(entries); i++) {
+        const struct option_entry *entry = &entries[i];
+
+        if (strcmp(name, entry->name) == 0 && (value < entry->min || value > entry->max)) {
+            return tac_error_set(error, TACTUS_EOPTION, "option %s: %llu is outside %llu to %llu",
+                                 name, (unsigned long long)value, (unsigned long long)entry->min,
+                                 (unsigned long long)entry->max);
+        }
+    }
+    return TACTUS_OK;
+}
+
+int tac_options_resolve(struct tactus_options *options, struct tac_error *error)
+{
+    /* A quarter of the processors read, a quarter write, the rest merge; the least is one each. */
+    uint32_t processors = processor_count();
+    uint32_t side = (uint32_t)tac_max_u64(1, processors / 4);
+    uint32_t merge = (uint32_t)tac_max_u64(1, tac_subtract_floor_zero(processors, 2 * side));
+    uint32_t zeros;
+
+    options->threads_read = threads_auto(options->threads_read, side);
+    options->threads_merge = threads_auto(options->threads_merge, merge);
+    options->threads_write = threads_auto(options->threads_write, side);
+    zeros = (options->threads_read == 0) + (options->threads_merge == 0) +
+            (options->threads_write == 0);
+    if (zeros != 0 && zeros != 3) {
+        return tac_error_set(error, TACTUS_EOPTION,
+                             "threads_read, threads_merge and threads_write must be all 0 or all "
+                             "at least 1; they are %u, %u, %u",
+                             options->threads_read, options->threads_merge,
+                             options->threads_write);
+    }
+    if (!tac_is_power_of_two(options->ring_size)) {
+        return tac_error_set(error, TACTUS_EOPTION, "option ring_size: %u is no power of two",
+                             options->ring_size);
+    }
+    if (free_option_check("threads_read", options->threads_read, error) != TACTUS_OK ||
+        free_option_check("threads_merge", options->threads_merge, error) != TACTUS_OK ||
+        free_option_check("threads_write", options->threads_write, error) != TACTUS_OK ||
+        free_option_check("ring_size", options->ring_size, error) != TACTUS_OK ||
+        free_option_check("tables_max", options->tables_max, error) != TACTUS_OK ||
+        free_option_check("io_depth", options->io_depth, error) != TACTUS_OK ||
+        free_option_check("backend", (uint64_t)options->backend, error) != TACTUS_OK) {
+        return error->code;
+    }
+    return TACTUS_OK;
+}

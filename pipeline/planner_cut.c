@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* planner_cut -- where the output of a compaction is cut into jobs and tables.
+ * docs/COMPACTION.md tells the rules. */
+#include "pipeline/planner_internal.h"
+
+#include <string.h>
+
+#define CELL_WEIGHT ((uint64_t)1 << 16) /* Of one cell of the ruler */
+#define RATE_SHIFT 20                   /* Rates are bytes << RATE_SHIFT per weight */
+#define PART 64                         /* A table's target in the unit of table_parts */
+
+/* ---- where bytes lie ------------------------------------------------------------------------ */
+
+/* The ruler is the deepest level that has tables; its first keys are the borders of the cells. A
+ * cell weighs the same wherever it is; within it every edge weighs the same. */
+void tac_cut_ruler_build(struct tac_planner *planner)
+{
+    const struct tac_plan_input *input = planner->input;
+    uint32_t level = planner->last_level;
+    uint32_t edge_count = input->edge_count;
+    uint32_t cell_count = 0;
+
+    while (level > 0 && input->level_start[level] == input->level_start[level + 1]) {
+        level--;
+    }
+    memset(planner->cell, 0, ((size_t)edge_count + 1) * sizeof *planner->cell);
+    for (uint32_t t = input->level_start[level]; t < input->level_start[level + 1]; t++) {
+        planner->cell[tac_plan_table_at(planner, t)->edge_min] = 1;
+    }
+    for (uint32_t begin = 0; begin < edge_count;) {
+        uint32_t end = begin + 1;
+
+        cell_count += planner->cell[begin];
+        while (end < edge_count && planner->cell[end] == 0) {
+            end++;
+        }
+        for (uint32_t e = begin; e < end; e++) {
+            planner->cell[e] = cell_count;
+            planner->weight[e] = CELL_WEIGHT * cell_count + CELL_WEIGHT * (e - begin) / (end - begin);
+        }
+        begin = end;
+    }
+    planner->cell[edge_count] = cell_count + 1;
+    planner->weight[edge_count] = CELL_WEIGHT * (cell_count + 1);
+}
+
+/* What a table adds per weight, and its span; a table of one point has a span of 0. */
+static int64_t table_rate(const struct tac_planner *planner, uint32_t t, uint64_t *ret_span)
+{
+    const struct tac_plan_table *table = tac_plan_table_at(planner, t);
+    uint64_t span = planner->weight[table->edge_max] - planner->weight[table->edge_min];
+
+    tac_assert(table->bytes < (uint64_t)1 << (62 - RATE_SHIFT));
+    *ret_span = span;
+    return span == 0 ? 0 : (int64_t)((table->bytes << RATE_SHIFT) / span);
+}
+
+uint64_t tac_cut_bytes_below(const struct tac_planner *planner, uint32_t t, uint32_t edge)
+{
+    const struct tac_plan_table *table = tac_plan_table_at(planner, t);
+    uint64_t span;
+    uint64_t rate = (uint64_t)table_rate(planner, t, &span);
+    uint64_t bytes;
+
+    tac_assert(edge > table->edge_min);
+    if (span == 0 || edge > table->edge_max) {
+        return table->bytes;
+    }
+    bytes = rate * (planner->weight[edge] - planner->weight[table->edge_min]) >> RATE_SHIFT;
+    return tac_min_u64(bytes, table->bytes);
+}
+
+/* Tables that begin below `edge` (of the target, left of the hull) count with all that lies there. */
+void tac_cut_spread_begin(struct tac_planner *planner, const uint32_t *tables, uint32_t count,
+                          struct tac_plan_spread *spread, uint32_t edge)
+{
+    *spread = (struct tac_plan_spread){.edge = edge};
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tac_plan_table *table = tac_plan_table_at(planner, tables[i]);
+        uint64_t span;
+        int64_t  rate = table_rate(planner, tables[i], &span);
+
+        tac_assert(table->edge_min >= edge);
+        if (span == 0) {
+            planner->lump[table->edge_min] += table->bytes;
+        } else {
+            planner->rate[table->edge_min] += rate;
+            planner->rate[table->edge_max] -= rate;
+        }
+    }
+}
+
+void tac_cut_spread_step(const struct tac_planner *planner, struct tac_plan_spread *spread)
+{
+    uint64_t weight = planner->weight[spread->edge + 1] - planner->weight[spread->edge];
+
+    tac_assert(spread->edge < planner->input->edge_count);
+    spread->rate += planner->rate[spread->edge];
+    tac_assert(spread->rate >= 0);
+    spread->bytes += planner->lump[spread->edge];
+    spread->bytes += (uint64_t)spread->rate * weight >> RATE_SHIFT;
+    spread->edge++;
+}
+
+void tac_cut_spread_end(struct tac_planner *planner, const uint32_t *tables, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tac_plan_table *table = tac_plan_table_at(planner, tables[i]);
+
+        planner->rate[table->edge_min] = 0;
+        planner->rate[table->edge_max] = 0;
+        planner->lump[table->edge_min] = 0;
+    }
+}
+
+/* ---- places for cuts ------------------------------------------------------------------------ */
+
+/* Counts, for every edge, the tables of the level that a cut there would straddle, and calls the
+ * edges at which one begins or before which one ends its own. The counts are left in sort order in
+ * depth_less arrays: `straddle` is planner->lump, borrowed and zeroed again. */
+static void level_edges_mark(struct tac_planner *planner, uint32_t level, uint8_t class_straddled,
+                             uint8_t class_free)
+{
+    const struct tac_plan_input *input = planner->input;
+    uint64_t *change = planner->lump;
+    uint64_t  straddled = 0;
+
+    for (uint32_t t = input->level_start[level]; t < input->level_start[level + 1]; t++) {
+        const struct tac_plan_table *table = tac_plan_table_at(planner, t);
+
+        change[table->edge_min + 1] += 1;
+        change[table->edge_max + 1] -= 1;
+    }
+    for (uint32_t e = 0; e <= input->edge_count; e++) {
+        straddled += change[e];
+        change[e] = straddled; /* Now the count itself */
+    }
+    for (uint32_t t = input->level_start[level]; t < input->level_start[level + 1]; t++) {
+        const struct tac_plan_table *table = tac_plan_table_at(planner, t);
+        uint32_t edges[2] = {table->edge_min, table->edge_max + 1};
+
+        for (uint32_t i = 0; i < 2; i++) {
+            uint8_t rank = change[edges[i]] == 0 ? class_free : class_straddled;
+
+            if (rank > planner->cut_class[edges[i]]) {
+                planner->cut_class[edges[i]] = rank;
+            }
+        }
+    }
+    memset(change, 0, ((size_t)input->edge_count + 1) * sizeof *change);
+}
+
+void tac_cut_classes_build(struct tac_planner *planner, uint32_t level)
+{
+    if (planner->cut_class_level == level) {
+        return;
+    }
+    planner->cut_class_level = level;
+    memset(planner->cut_class, TAC_CUT_CLASS_NONE, (size_t)planner->input->edge_count + 1);
+    if (level < planner->last_level) {
+        level_edges_mark(planner, level + 1, TAC_CUT_CLASS_NONE, TAC_CUT_CLASS_NEXT);
+    }
+    level_edges_mark(planner, level, TAC_CUT_CLASS_EDGE, TAC_CUT_CLASS_FREE);
+}
+
+/* ---- cutting one job ------------------------------------------------------------------------ */
+
+/* The output of a job: planner->below tells the bytes of the compaction's stream below each edge. */
+struct cutter {
+    uint32_t level_target;
+    uint64_t stream_bytes; /* Of the whole compaction */
+    uint32_t stream_cells; /* Cells that it spans */
+    bool     is_full;      /* The plan has no room for another cut */
+};
+
+static void cut_add(struct tac_planner *planner, struct cutter *cutter, uint32_t edge, bool is_hard,
+                    uint64_t limit_bytes)
+{
+    struct tac_plan *plan = &planner->plan;
+
+    if (plan->cut_count == planner->cuts_max) {
+        cutter->is_full = true;
+        return;
+    }
+    tac_assert(limit_bytes > 0);
+    plan->cuts[plan->cut_count++] =
+        (struct tac_plan_cut){.edge = edge, .is_hard = is_hard, .limit_bytes = limit_bytes};
+}
+
+/* A stretch without edges to cut at: equal parts of about T. Half a part of slack over them all, so
+ * that a stream somewhat longer than estimated does not end in a sliver. */
+static void cut_equal(struct tac_planner *planner, struct cutter *cutter, uint32_t begin,
+                      uint32_t end, bool is_hard)
+{
+    uint64_t target = planner->table_bytes;
+    uint64_t bytes = planner->below[end] - planner->below[begin];
+    uint64_t parts = tac_max_u64(1, (bytes + target / 2) / target);
+    uint64_t share = tac_div_ceil(bytes, parts);
+
+    tac_assert(begin < end);
+    cut_add(planner, cutter, end, is_hard,
+            parts == 1 ? 2 * target : share + tac_div_ceil(share, 2 * parts));
+}
+
+/* How much of a table [begin, end) would be, in 1/PART of a target. A sparse one is also full when
+ * it spans twice the cells that a table would if the stream were even. */
+static uint64_t table_parts(const struct tac_planner *planner, const struct cutter *cutter,
+                            uint32_t begin, uint32_t end, bool is_sparse)
+{
+    uint64_t bytes = planner->below[end] - planner->below[begin];
+    uint64_t parts = bytes * PART / planner->table_bytes;
+    uint64_t cells = planner->cell[end] - planner->cell[begin];
+
+    if (is_sparse) {
+        uint64_t tables = tac_max_u64(1, cutter->stream_bytes / planner->table_bytes);
+
+        parts = tac_max_u64(parts, cells * PART * tables / (2 * (uint64_t)cutter->stream_cells));
+    }
+    return parts;
+}
+
+/* The end of the table that begins at `begin`: the best place where it has between half and one and
+ * a half targets and what remains is no sliver. TAC_EDGE_NONE: there is none; *ret_next is then the
+ * first place behind. */
+static uint32_t cut_find(const struct tac_planner *planner, const struct cutter *cutter,
+                         uint32_t begin, uint32_t end, bool is_sparse, uint32_t *ret_next)
+{
+    uint64_t parts_all = table_parts(planner, cutter, begin, end, is_sparse);
+    uint64_t parts_max = tac_min_u64(3 * PART / 2, parts_all - PART / 2);
+    uint32_t best = TAC_EDGE_NONE;
+    uint32_t best_rank = 0;
+    uint64_t best_distance = 0;
+    uint32_t e;
+
+    tac_assert(parts_all > 3 * PART / 2);
+    for (e = begin + 1; e < end; e++) {
+        uint64_t parts = table_parts(planner, cutter, begin, e, is_sparse);
+        uint64_t distance = parts > PART ? parts - PART : PART - parts;
+        uint32_t rank = 2 * (uint32_t)planner->cut_class[e];
+
+        if (rank == 0 && planner->cell[e] != planner->cell[e - 1]) {
+            rank = 1;
+        }
+        if (rank == 0 || parts < PART / 2) {
+            continue;
+        }
+        if (parts > parts_max) {
+            break;
+        }
+        if (best == TAC_EDGE_NONE || rank > best_rank ||
+            (rank == best_rank && distance < best_distance)) {
+            best = e;
+            best_rank = rank;
+            best_distance = distance;
+        }
+    }
+    *ret_next = e;
+    return best;
+}
+
+/* Cuts a stretch of dense or of sparse cells; its end is a hard cut. */
+static void cut_stretch(struct tac_planner *planner, struct cutter *cutter, uint32_t begin,
+                        uint32_t end, bool is_sparse)
+{
+    uint64_t target = planner->table_bytes;
+
+    while (begin < end && !cutter->is_full) {
+        uint32_t edge, next;
+
+        if (table_parts(planner, cutter, begin, end, is_sparse) <= 3 * PART / 2) {
+            cut_add(planner, cutter, end, true, 2 * target);
+            return;
+        }
+        edge = cut_find(planner, cutter, begin, end, is_sparse, &next);
+        if (edge == TAC_EDGE_NONE) {
+            edge = next;
+            cut_equal(planner, cutter, begin, edge, edge == end);
+        } else {
+            /* What is planned small is meant to be; the builder must not fill it up. */
+            cut_add(planner, cutter, edge,
+                    2 * (planner->below[edge] - planner->below[begin]) < target, 2 * target);
+        }
+        begin = edge;
+    }
+}
+
+static uint32_t cell_end(const struct tac_planner *planner, uint32_t begin, uint32_t end)
+{
+    uint32_t e = begin + 1;
+
+    while (e < end && planner->cell[e] == planner->cell[begin]) {
+        e++;
+    }
+    return e;
+}
+
+/* Dense and sparse cells never share a table: a few stray keys would make a dense one wide. */
+static void cut_job(struct tac_planner *planner, struct cutter *cutter, uint32_t begin, uint32_t end)
+{
+    uint32_t stretch = begin;
+    bool     is_sparse = false;
+
+    tac_assert(begin < end);
+    if (cutter->level_target == planner->last_level) {
+        cut_equal(planner, cutter, begin, end, true);
+        return;
+    }
+    for (uint32_t e = begin; e < end;) {
+        uint32_t next = cell_end(planner, e, end);
+        bool     sparse = 2 * (planner->below[next] - planner->below[e]) < planner->table_bytes;
+
+        if (e > stretch && sparse != is_sparse) {
+            cut_stretch(planner, cutter, stretch, e, is_sparse);
+            stretch = e;
+        }
+        is_sparse = sparse;
+        e = next;
+    }
+    cut_stretch(planner, cutter, stretch, end, is_sparse);
+}
+
+/* ---- jobs ----------------------------------------------------------------------------------- */
+
+/* The best place for a job's border within a quarter of a job around the ideal one. */
+static uint32_t border_find(const struct tac_planner *planner, uint32_t begin, uint32_t end,
+                            uint64_t bytes_ideal, uint64_t bytes_around)
+{
+    uint32_t best = TAC_EDGE_NONE;
+    uint64_t best_distance = 0;
+
+    for (uint32_t e = begin + 1; e < end; e++) {
+        uint64_t bytes = planner->below[e];
+        uint64_t distance = bytes > bytes_ideal ? bytes - bytes_ideal : bytes_ideal - bytes;
+
+        if (bytes > bytes_ideal + bytes_around) {
+            break;
+        }
+        if (distance <= bytes_around &&
+            (best == TAC_EDGE_NONE || planner->cut_class[e] > planner->cut_class[best] ||
+             (planner->cut_class[e] == planner->cut_class[best] && distance < best_distance))) {
+            best = e;
+            best_distance = distance;
+        }
+    }
+    return best;
+}
+
+/* True if a table that does not take part, and whose records are older than the compaction's, may
+ * hold keys of [begin, end). */
+static bool is_covered(const struct tac_planner *planner,
+                       const struct tac_plan_compaction *compaction, uint32_t begin, uint32_t end)
+{
+    uint32_t epoch = planner->mark_epoch;
+
+    for (uint32_t level = compaction->level_target; level <= planner->last_level; level++) {
+        uint32_t i = planner->input->level_start[level];
+        uint32_t i_end = tac_plan_index_end(planner, level, end - 1);
+
+        for (i = tac_plan_index_next(planner, level, i, begin); i < i_end;
+             i = tac_plan_index_next(planner, level, i + 1, begin)) {
+            bool is_newer = compaction->kind == TAC_PLAN_IN_PLACE &&
+                            level == compaction->level_target &&
+                            tac_plan_table_at(planner, i)->stamp > compaction->stamp;
+
+            if (planner->mark[i] != epoch && !is_newer) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool job_add(struct tac_planner *planner, struct cutter *cutter,
+                    const struct tac_plan_compaction *compaction, uint32_t begin, uint32_t end)
+{
+    struct tac_plan *plan = &planner->plan;
+    struct tac_plan_job *job;
+
+    if (plan->job_count == planner->jobs_max) {
+        return false;
+    }
+    job = &plan->jobs[plan->job_count++];
+    *job = (struct tac_plan_job){.edge_begin = begin,
+                                 .edge_end = end,
+                                 .cut_first = plan->cut_count,
+                                 .bytes = planner->below[end] - planner->below[begin],
+                                 .drops_tombstones = !is_covered(planner, compaction, begin, end)};
+    cut_job(planner, cutter, begin, end);
+    job->cut_count = plan->cut_count - job->cut_first;
+    return !cutter->is_full;
+}
+
+/* The hull's own ends are no limits: the first and the last job are open there. */
+static void open_ends(struct tac_planner *planner, const struct tac_plan_compaction *compaction)
+{
+    struct tac_plan *plan = &planner->plan;
+
+    tac_assert(plan->job_count > compaction->job_first && plan->cut_count > 0);
+    plan->jobs[compaction->job_first].edge_begin = TAC_EDGE_NONE;
+    plan->jobs[plan->job_count - 1].edge_end = compaction->edge_slice;
+    plan->cuts[plan->cut_count - 1].edge = compaction->edge_slice;
+}
+
+/* Cuts the stream over [begin, end) into jobs of about slice_size. */
+static bool jobs_add(struct tac_planner *planner, struct tac_plan_compaction *compaction,
+                     uint32_t begin, uint32_t end)
+{
+    uint64_t bytes = planner->below[end];
+    uint64_t slice = planner->options.slice_size;
+    uint64_t jobs = tac_max_u64(1, (bytes + slice / 2) / slice);
+    uint32_t border = begin;
+    struct cutter cutter = {.level_target = compaction->level_target,
+                            .stream_bytes = bytes,
+                            .stream_cells = planner->cell[end] - planner->cell[begin] + 1};
+
+    tac_assert(begin < end && planner->below[begin] == 0);
+    tac_cut_classes_build(planner, compaction->level_target);
+    compaction->job_first = planner->plan.job_count;
+    for (uint64_t i = 1; i < jobs; i++) {
+        uint32_t edge = border_find(planner, border, end, bytes * i / jobs, bytes / jobs / 4);
+
+        if (edge == TAC_EDGE_NONE) {
+            continue;
+        }
+        if (!job_add(planner, &cutter, compaction, border, edge)) {
+            return false;
+        }
+        border = edge;
+    }
+    if (!job_add(planner, &cutter, compaction, border, end)) {
+        return false;
+    }
+    compaction->job_count = planner->plan.job_count - compaction->job_first;
+    open_ends(planner, compaction);
+    return true;
+}
+
+/* ---- emitting ------------------------------------------------------------------------------- */
+
+/* Appends the inputs and marks them; they stay sorted by index. */
+static void inputs_add(struct tac_planner *planner, struct tac_plan_compaction *compaction,
+                       const uint32_t *members, uint32_t count, uint32_t target_first,
+                       uint32_t target_end)
+{
+    struct tac_plan *plan = &planner->plan;
+    uint32_t *inputs = plan->inputs + plan->input_count;
+    uint32_t  epoch = ++planner->mark_epoch;
+
+    tac_assert(plan->input_count + count + (target_end - target_first) <=
+               planner->options.tables_max);
+    memcpy(inputs, members, count * sizeof *inputs);
+    tac_plan_sort_u32(inputs, planner->sort_b, count);
+    for (uint32_t t = target_first; t < target_end; t++) {
+        inputs[count++] = t;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        planner->mark[inputs[i]] = epoch;
+    }
+    compaction->input_first = plan->input_count;
+    compaction->input_count = count;
+    plan->input_count += count;
+}
+
+/* Fills planner->below over [begin, end] with the stream of the compaction's tables, and of the
+ * flush if flush_below is given. */
+static void stream_build(struct tac_planner *planner, const struct tac_plan_compaction *compaction,
+                         uint32_t begin, uint32_t end, const uint64_t *flush_below)
+{
+    const uint32_t *tables = planner->plan.inputs + compaction->input_first;
+    struct tac_plan_spread spread;
+
+    tac_cut_spread_begin(planner, tables, compaction->input_count, &spread, begin);
+    while (spread.edge < end) {
+        planner->below[spread.edge] = spread.bytes;
+        if (flush_below != NULL) {
+            planner->below[spread.edge] += flush_below[spread.edge];
+        }
+        planner->below[spread.edge] = tac_min_u64(planner->below[spread.edge], compaction->bytes);
+        tac_cut_spread_step(planner, &spread);
+    }
+    tac_cut_spread_end(planner, tables, compaction->input_count);
+    planner->below[begin] = 0;
+    planner->below[end] = compaction->bytes;
+}
+
+static bool compaction_finish(struct tac_planner *planner, struct tac_plan_compaction *compaction,
+                              const struct tac_plan *before)
+{
+    struct tac_plan *plan = &planner->plan;
+
+    if (compaction == NULL) {
+        plan->job_count = before->job_count;
+        plan->cut_count = before->cut_count;
+        plan->input_count = before->input_count;
+        return false;
+    }
+    plan->compactions[plan->compaction_count++] = *compaction;
+    plan->bytes += compaction->bytes;
+    return true;
+}
+
+bool tac_cut_emit(struct tac_planner *planner)
+{
+    const struct tac_plan_candidate *candidate = &planner->candidate;
+    struct tac_plan before = planner->plan;
+    struct tac_plan_compaction compaction = {.kind = candidate->kind,
+                                             .level_source = candidate->level_source,
+                                             .level_target = candidate->level_target,
+                                             .edge_slice = candidate->edge_slice,
+                                             .bytes = candidate->bytes + candidate->target_bytes,
+                                             .stamp = candidate->stamp};
+    uint32_t begin = candidate->edge_first;
+    uint32_t end = candidate->edge_slice;
+
+    if (planner->plan.compaction_count == planner->compactions_max) {
+        return false;
+    }
+    inputs_add(planner, &compaction, candidate->members, candidate->count, candidate->target_first,
+               candidate->target_end);
+    if (candidate->kind == TAC_PLAN_MOVE) {
+        tac_assert(compaction.input_count == 1);
+        compaction.bytes = 0;
+        compaction.job_first = planner->plan.job_count;
+        return compaction_finish(planner, &compaction, &before);
+    }
+    for (uint32_t t = candidate->target_first; t < candidate->target_end; t++) {
+        begin = (uint32_t)tac_min_u64(begin, tac_plan_table_at(planner, t)->edge_min);
+    }
+    if (end == TAC_EDGE_NONE) {
+        end = candidate->edge_last + 1;
+        if (candidate->target_end > candidate->target_first) {
+            uint32_t last = tac_plan_table_at(planner, candidate->target_end - 1)->edge_max;
+
+            end = (uint32_t)tac_max_u64(end, last + 1);
+        }
+    }
+    stream_build(planner, &compaction, begin, end, NULL);
+    if (!jobs_add(planner, &compaction, begin, end)) {
+        return compaction_finish(planner, NULL, &before);
+    }
+    return compaction_finish(planner, &compaction, &before);
+}
+
+void tac_cut_emit_flush(struct tac_planner *planner)
+{
+    const struct tac_plan_input *input = planner->input;
+    struct tac_plan before = planner->plan;
+    struct tac_plan_compaction compaction = {.kind = TAC_PLAN_FLUSH,
+                                             .edge_slice = TAC_EDGE_NONE,
+                                             .bytes = input->flush_bytes};
+    uint32_t begin = input->flush_edge_min;
+    uint32_t end = input->flush_edge_max + 1;
+    uint32_t count = 0;
+    bool     has_room;
+
+    tac_assert(begin < end && end <= input->edge_count);
+    tac_assert(input->flush_bytes_below != NULL);
+    if (planner->options.runs_per_level == 1) {
+        uint32_t t_end = tac_plan_index_end(planner, 0, input->flush_edge_max);
+        uint32_t t = tac_plan_index_next(planner, 0, input->level_start[0], input->flush_edge_min);
+
+        for (; t < t_end; t = tac_plan_index_next(planner, 0, t + 1, input->flush_edge_min)) {
+            const struct tac_plan_table *table = tac_plan_table_at(planner, t);
+
+            if (table->is_damaged) {
+                continue; /* The flush cannot wait: its tables lie above, as newer ones */
+            }
+            planner->sort_a[count++] = t;
+            planner->rest_edge[t] = TAC_EDGE_NONE;
+            compaction.bytes += table->bytes;
+            begin = (uint32_t)tac_min_u64(begin, table->edge_min);
+            end = (uint32_t)tac_max_u64(end, table->edge_max + 1);
+        }
+    }
+    inputs_add(planner, &compaction, planner->sort_a, count, 0, 0);
+    stream_build(planner, &compaction, begin, end, input->flush_bytes_below);
+    has_room = jobs_add(planner, &compaction, begin, end);
+    tac_assert(has_room); /* It is the first to be planned */
+    compaction_finish(planner, &compaction, &before);
+}

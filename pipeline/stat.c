@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stat -- what a store tells about itself: the coordinator reports at each plan's end; what changes
+ * between two of them is read from its owner. */
+#include <string.h>
+
+#include "base/units.h"
+#include "pipeline/pacing.h"
+#include "pipeline/store.h"
+#include "queues/atomics.h"
+
+static void levels_report(struct tactus *store, struct tactus_stats *report)
+{
+    memset(report->level, 0, sizeof report->level);
+    report->trees = tac_manifest_tree_count(store->manifest);
+    report->levels = 0;
+    report->live_bytes = 0;
+    for (uint32_t i = 0; i < report->trees; i++) {
+        struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
+
+        report->levels =
+            (uint32_t)tac_max_u64(report->levels, (uint64_t)tree->planner.last_level + 1);
+        for (uint32_t level = 0; level < TACTUS_LEVELS_MAX; level++) {
+            const struct tac_manifest_level *from = &tree->levels[level];
+            struct tactus_level_stats       *to = &report->level[level];
+
+            to->tables += from->table_count;
+            to->bytes += from->bytes;
+            to->records += from->records;
+            to->tombstones += from->tombstones;
+            to->depth = (uint32_t)tac_max_u64(to->depth, tac_manifest_level_depth(from));
+            report->live_bytes += from->bytes;
+        }
+    }
+}
+
+void tac_store_report(struct tactus *store)
+{
+    struct tactus_stats *report = &store->totals;
+
+    levels_report(store, report);
+    report->checkpoint_sequence = store->checkpoint.durable.sequence;
+    report->blocks_acquired = tac_free_set_acquired_count(store->free_set);
+    report->blocks_released = tac_free_set_released_count(store->free_set);
+    report->manifest_log_blocks = tac_manifest_log_block_count(store->manifest_log);
+    report->bar_work_bytes = store->bar.bytes;
+    pthread_mutex_lock(&store->stats_lock);
+    store->reported = *report;
+    pthread_mutex_unlock(&store->stats_lock);
+}
+
+static void writer_report(struct tactus *store, struct tactus_stats *stats)
+{
+    pthread_mutex_lock(&store->commit_lock);
+    stats->last_op = store->last_op;
+    stats->user_bytes = store->user_bytes;
+    stats->records_put = store->records_put;
+    stats->records_deleted = store->records_deleted;
+    stats->waits = store->waits;
+    stats->wait_ns_total = store->wait_ns_total;
+    stats->wait_ns_max = store->wait_ns_max;
+    pthread_mutex_unlock(&store->commit_lock);
+}
+
+void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
+{
+    struct tac_storage_counters io;
+
+    pthread_mutex_lock(&store->stats_lock);
+    *ret_stats = store->reported;
+    pthread_mutex_unlock(&store->stats_lock);
+    writer_report(store, ret_stats);
+    tac_storage_counters(store->storage, &io);
+    ret_stats->read_bytes = io.read_bytes;
+    ret_stats->written_bytes = io.written_bytes;
+    ret_stats->durable_op = tac_atomic_load_acquire_u64(&store->durable_op);
+    ret_stats->beats = tac_atomic_load_acquire_u64(&store->clock.beat);
+    ret_stats->bar_work_done_bytes = tac_atomic_fetch_add_u64(&store->stages.consumed_bytes, 0);
+    ret_stats->wait_bound_bytes =
+        tac_pacing_wait_bytes(tac_atomic_load_acquire_u64(&store->clock.plan_bytes),
+                              store->beats_per_plan, store->shape.lag_beats) +
+        (uint64_t)tac_max_u64(store->options.threads_merge, 1) * store->shape.block_size;
+    ret_stats->cache_hits = tac_atomic_load_relaxed_u64(&store->read_side.cache_hits);
+    ret_stats->cache_misses = tac_atomic_load_relaxed_u64(&store->read_side.cache_misses);
+    ret_stats->block_size = store->shape.block_size;
+    ret_stats->blocks_in_file = store->storage->ops->size(store->storage) / store->shape.block_size;
+    ret_stats->memory_budget_bytes = store->memory_budget_bytes;
+    ret_stats->threads_read = store->options.threads_read;
+    ret_stats->threads_merge = store->options.threads_merge;
+    ret_stats->threads_write = store->options.threads_write;
+    ret_stats->backend = store->storage->ops->name;
+    ret_stats->direct_io = store->storage->is_direct;
+}

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store -- create, open, close: everything a store will ever need is allocated here. */
+#include "pipeline/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "pipeline/options.h"
+#include "pipeline/pacing.h"
+#include "queues/atomics.h"
+
+/* ---- shape of the pools --------------------------------------------------------------------- */
+
+/* Most records of a table: as many as 8 filter blocks take, or as fit twice the largest target with
+ * records of 8 bytes. */
+static uint64_t table_records_max(const struct tac_shape *shape)
+{
+    uint64_t by_size = tac_max_u64(2 * shape->table_size / 8, 1024);
+    uint64_t bits = tac_max_u64(shape->filter_bits_per_key, 8);
+    uint64_t by_filter = (uint64_t)TAC_FILTER_BLOCKS_MAX * (shape->block_size - 128) * 8 / bits;
+
+    return tac_min_u64(by_size, by_filter);
+}
+
+static uint32_t filter_blocks_max(const struct tac_shape *shape, uint64_t records_max)
+{
+    uint64_t bytes = tac_filter_bytes(records_max, shape->filter_bits_per_key);
+
+    return bytes == 0 ? 0 : (uint32_t)(bytes / (shape->block_size - 128)) + 1;
+}
+
+/* Layers of the largest compaction, the target's run and the memtable. */
+static uint32_t sources_max(const struct tac_shape *shape)
+{
+    return (uint32_t)tac_min_u64(2 * shape->runs_per_level + 3, TAC_SOURCES_MAX);
+}
+
+static uint32_t seat_count(const struct tactus_options *options)
+{
+    uint32_t threads = (uint32_t)tac_max_u64(options->threads_merge, 1);
+
+    return (uint32_t)tac_min_u64(threads + 2, TAC_SEATS_MAX);
+}
+
+/* Blocks of the pool. Without a word from the options: for every merge thread one job of a bar's
+ * usual depth with half its read-ahead, and the largest job once. */
+static uint64_t pool_blocks(const struct tactus *store, uint32_t seats)
+{
+    uint64_t largest = tac_seat_allotment(sources_max(&store->shape), 1, store->filter_blocks_max);
+    uint64_t usual = tac_seat_allotment(store->shape.runs_per_level + 2, 4, store->filter_blocks_max);
+
+    if (store->options.pool_size != 0) {
+        return store->options.pool_size / store->shape.block_size;
+    }
+    return largest + seats * usual;
+}
+
+/* ---- create --------------------------------------------------------------------------------- */
+
+static int superblocks_write(struct tac_storage *storage, const struct tac_superblock *superblock,
+                             uint32_t mask, struct tac_error *error)
+{
+    uint8_t *copy = aligned_alloc(4096, TAC_SUPERBLOCK_BYTES);
+    int      result = TACTUS_OK;
+
+    if (copy == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for a superblock");
+    }
+    for (uint32_t i = 0; i < TAC_SUPERBLOCK_COPIES && result == TACTUS_OK; i++) {
+        if ((mask >> i & 1) != 0) {
+            tac_superblock_encode(copy, superblock, i);
+            result = storage->ops->write(
+                storage, copy, TAC_SUPERBLOCK_BYTES,
+                (uint64_t)i * TAC_SUPERBLOCK_STRIDE_BLOCKS * superblock->shape.block_size, error);
+        }
+    }
+    free(copy);
+    return result != TACTUS_OK || mask == 0 ? result : storage->ops->sync(storage, error);
+}
+
+static int uuid_make(const struct tactus_options *options, uint8_t uuid[TACTUS_UUID_BYTES],
+                     struct tac_error *error)
+{
+    static const uint8_t zero[TACTUS_UUID_BYTES];
+
+    memcpy(uuid, options->uuid, TACTUS_UUID_BYTES);
+    if (memcmp(uuid, zero, TACTUS_UUID_BYTES) != 0) {
+        return TACTUS_OK;
+    }
+    if (getentropy(uuid, TACTUS_UUID_BYTES) != 0) {
+        return tac_error_set(error, TACTUS_EIO, "the system has no random bytes for a UUID");
+    }
+    return TACTUS_OK;
+}
+
+/* The first checkpoint: an empty manifest, whose checksum replay must find. */
+static int root_write(struct tac_storage *storage, struct tac_superblock *superblock,
+                      struct tac_error *error)
+{
+    struct tac_manifest *manifest = tac_manifest_new(1024);
+
+    if (manifest == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for a manifest");
+    }
+    superblock->manifest_checksum = tac_manifest_checksum(manifest);
+    tac_manifest_free(manifest);
+    return superblocks_write(storage, superblock, 0xf, error);
+}
+
+int tac_store_create(struct tac_storage *storage, const struct tactus_options *options,
+                     struct tac_error *error)
+{
+    struct tac_superblock superblock;
+
+    memset(&superblock, 0, sizeof superblock);
+    tac_options_shape(options, &superblock.shape);
+    if (tac_shape_check(&superblock.shape, error) != TACTUS_OK ||
+        uuid_make(options, superblock.uuid, error) != TACTUS_OK) {
+        return error->code;
+    }
+    superblock.sequence = 1;
+    superblock.blocks_in_file = TAC_GRID_BLOCKS_MIN;
+    superblock.manifest_oldest_sequence = 1;
+    if (storage->ops->resize(storage, (uint64_t)TAC_GRID_BLOCKS_MIN * superblock.shape.block_size,
+                             error) != TACTUS_OK) {
+        return error->code;
+    }
+    return root_write(storage, &superblock, error);
+}
+
+/* ---- open: what is on disk ------------------------------------------------------------------ */
+
+/* The block size is in the superblock, and where the other copies are depends on it: the first copy
+ * tells, or else the places that other sizes would give are tried. */
+static int superblock_copies_read(struct tac_storage *storage, uint32_t block_size,
+                                  uint8_t *copies, struct tac_superblock_choice *choice,
+                                  struct tac_error *error)
+{
+    const uint8_t *readable[TAC_SUPERBLOCK_COPIES];
+
+    for (uint32_t i = 0; i < TAC_SUPERBLOCK_COPIES; i++) {
+        uint8_t *copy = copies + (size_t)i * TAC_SUPERBLOCK_BYTES;
+        uint64_t offset = (uint64_t)i * TAC_SUPERBLOCK_STRIDE_BLOCKS * block_size;
+
+        readable[i] = storage->ops->read(storage, copy, TAC_SUPERBLOCK_BYTES, offset, NULL) ==
+                              TACTUS_OK
+                          ? copy
+                          : NULL;
+    }
+    return tac_superblock_choose(readable, choice, error);
+}
+
+static int superblock_open(struct tac_storage *storage, struct tac_superblock *ret_superblock,
+                           struct tac_error *error)
+{
+    uint8_t *copies = aligned_alloc(4096, (size_t)TAC_SUPERBLOCK_COPIES * TAC_SUPERBLOCK_BYTES);
+    struct tac_superblock_choice choice;
+    struct tac_error             first;
+    int                          result = TACTUS_EFORMAT;
+
+    if (copies == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for superblocks");
+    }
+    tac_error_clear(&first);
+    for (uint32_t size = 4 * TAC_KIB; size <= TAC_MIB && result != TACTUS_OK; size *= 2) {
+        result = superblock_copies_read(storage, size, copies, &choice, error);
+        if (result == TACTUS_OK && choice.superblock.shape.block_size != size) {
+            result = TACTUS_EFORMAT; /* Only the first copy was met; its own size comes later. */
+        } else if (result != TACTUS_OK && (first.code == TACTUS_OK || first.code == TACTUS_EFORMAT)) {
+            first = *error;
+        }
+        if (result == TACTUS_EFORK) {
+            break;
+        }
+    }
+    free(copies);
+    if (result != TACTUS_OK) {
+        *error = first.code != TACTUS_OK ? first : *error;
+        return error->code != TACTUS_OK
+                   ? error->code
+                   : tac_error_set(error, TACTUS_EFORMAT, "no superblock of a Tactus store");
+    }
+    if (superblocks_write(storage, &choice.superblock, choice.repair_first_mask, error) !=
+            TACTUS_OK ||
+        superblocks_write(storage, &choice.superblock, choice.repair_second_mask, error) !=
+            TACTUS_OK) {
+        return error->code;
+    }
+    *ret_superblock = choice.superblock;
+    return TACTUS_OK;
+}
+
+int tac_store_read_block(void *context, const struct tac_block_reference *reference,
+                         enum tac_block_kind kind, uint8_t *block, struct tac_error *error)
+{
+    struct tactus *store = context;
+    uint64_t       block_size = store->geometry.block_size;
+
+    if (reference->address == 0 || reference->address >= store->shape.file_size_max / block_size) {
+        return tac_error_set(error, TACTUS_ECORRUPT, "reference to block %llu, outside the store",
+                             (unsigned long long)reference->address);
+    }
+    if (store->storage->ops->read(store->storage, block, block_size,
+                                  reference->address * block_size, error) != TACTUS_OK) {
+        return error->code;
+    }
+    return tac_block_verify(block, &store->geometry, kind, reference, error);
+}
+
+static int free_set_load(struct tactus *store, const struct tac_superblock *superblock,
+                         uint8_t *block, struct tac_error *error)
+{
+    for (uint32_t i = 0; i < superblock->free_set_block_count; i++) {
+        const struct tac_block_reference *reference = &superblock->free_set[i];
+
+        if (tac_store_read_block(store, reference, TAC_BLOCK_FREE_SET, block, error) !=
+                TACTUS_OK ||
+            tac_free_set_decode(store->free_set, &store->geometry, i,
+                                superblock->free_set_block_count, block, reference->address,
+                                error) != TACTUS_OK) {
+            return tac_error_wrap(error, "free set");
+        }
+    }
+    if (superblock->free_set_block_count == 0) {
+        tac_free_set_checkpoint_begin(store->free_set);
+    }
+    return TACTUS_OK;
+}
+
+static int state_load(struct tactus *store, const struct tac_superblock *superblock,
+                      struct tac_error *error)
+{
+    uint8_t *block = aligned_alloc(4096, store->geometry.block_size);
+    int      result;
+
+    if (block == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for a block");
+    }
+    result = free_set_load(store, superblock, block, error);
+    free(block);
+    if (result != TACTUS_OK) {
+        return result;
+    }
+    if (tac_manifest_log_replay(store->manifest_log, store->manifest, superblock,
+                                tac_store_read_block, store, error) != TACTUS_OK) {
+        return tac_error_wrap(error, "manifest log");
+    }
+    store->tree_count = tac_manifest_tree_count(store->manifest);
+    store->bar_count = superblock->bar_count;
+    store->table_id_last = superblock->table_id_last;
+    store->stamp_last = superblock->stamp_last;
+    /* Without a log the ops after P are gone: numbers go on at P + 1. */
+    store->last_op = store->persisted_op = store->immutable_last_op = superblock->op_persisted;
+    store->checkpoint_op = superblock->op_persisted;
+    store->durable_op = superblock->op_persisted;
+    return TACTUS_OK;
+}
+
+/* ---- open: memory --------------------------------------------------------------------------- */
+
+static int seats_create(struct tactus *store, uint32_t count, uint64_t blocks,
+                        struct tac_error *error)
+{
+    uint32_t sources = sources_max(&store->shape);
+    uint32_t largest = tac_seat_allotment(sources, 1, store->filter_blocks_max);
+    uint32_t most = tac_seat_allotment(sources, TAC_READ_AHEAD_MAX, store->filter_blocks_max);
+
+    if (blocks < largest) {
+        return tac_error_set(error, TACTUS_EOPTION,
+                             "option pool_size: %llu bytes cannot hold the largest job; at least "
+                             "%llu",
+                             (unsigned long long)(blocks * store->shape.block_size),
+                             (unsigned long long)largest * store->shape.block_size);
+    }
+    store->seats = calloc(count, sizeof *store->seats);
+    if (store->seats == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for jobs");
+    }
+    store->memory_budget_bytes += tac_block_pool_memory_bytes((uint32_t)blocks,
+                                                              store->shape.block_size);
+    if (tac_block_pool_create(&store->pool, (uint32_t)blocks, store->shape.block_size, error) !=
+        TACTUS_OK) {
+        return error->code;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (tac_seat_create(&store->seats[i], &store->stages, most, store->table_records_max,
+                            error) != TACTUS_OK) {
+            return error->code;
+        }
+        store->seat_count++;
+        store->memory_budget_bytes +=
+            tac_seat_memory_bytes(&store->geometry, most, store->table_records_max);
+    }
+    return TACTUS_OK;
+}
+
+static int memtables_create(struct tactus *store, struct tac_error *error)
+{
+    for (uint32_t i = 0; i < TAC_MEMTABLES; i++) {
+        store->memtables[i] = tac_memtable_new(store->shape.memtable_size, TACTUS_TREES_MAX);
+        store->memory_budget_bytes += tac_memtable_memory_bytes(store->shape.memtable_size);
+        if (store->memtables[i] == NULL) {
+            return tac_error_set(error, TACTUS_ENOMEM, "out of memory for memtables of %llu bytes",
+                                 (unsigned long long)store->shape.memtable_size);
+        }
+    }
+    return TACTUS_OK;
+}
+
+static int views_create(struct tactus *store, struct tac_error *error)
+{
+    store->view_count = 4 * store->plans_per_bar;
+    for (uint32_t i = 0; i < store->view_count; i++) {
+        store->versions[i] = tac_version_new(store->options.tables_max);
+        store->memory_budget_bytes += tac_version_memory_bytes(store->options.tables_max);
+        if (store->versions[i] == NULL) {
+            return tac_error_set(error, TACTUS_ENOMEM, "out of memory for versions");
+        }
+    }
+    return TACTUS_OK;
+}
+
+static int state_create(struct tactus *store, struct tac_error *error)
+{
+    uint64_t blocks_max = store->shape.file_size_max / store->shape.block_size;
+    uint32_t log_blocks = tac_checkpoint_log_blocks(store->shape.block_size);
+
+    store->manifest = tac_manifest_new(store->options.tables_max);
+    store->manifest_log = tac_manifest_log_new(&store->geometry, log_blocks);
+    store->free_set = tac_free_set_new(blocks_max);
+    if (store->manifest == NULL || store->manifest_log == NULL || store->free_set == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for the state of the store");
+    }
+    store->memory_budget_bytes +=
+        tac_manifest_memory_bytes(store->options.tables_max) +
+        tac_manifest_log_memory_bytes(&store->geometry, log_blocks) +
+        tac_free_set_memory_bytes(blocks_max) +
+        tac_checkpoint_memory_bytes(store->shape.block_size);
+    return TACTUS_OK;
+}
+
+static int bar_create(struct tactus *store, struct tac_error *error)
+{
+    struct tac_planner_options planner;
+    struct tac_bar_limits      limits = {
+             .tables_max = store->options.tables_max,
+             .memtable_size = store->shape.memtable_size,
+             .filter_bits_per_key = store->shape.filter_bits_per_key,
+             .table_records_max = store->table_records_max,
+    };
+
+    tac_store_planner_options(store, &planner);
+    store->memory_budget_bytes += tac_bar_memory_bytes(&planner);
+    return tac_bar_create(&store->bar, &store->geometry, &planner, &limits, error);
+}
+
+static int parts_create(struct tactus *store, const struct tac_superblock *superblock,
+                        struct tac_error *error)
+{
+    uint32_t seats = seat_count(&store->options);
+    uint64_t page_cache = store->options.page_cache_size;
+    uint64_t index_cache = store->options.index_cache_size;
+
+    /* Code, stacks, and the small structs. */
+    store->memory_budget_bytes = 16 * TAC_MIB + page_cache + index_cache +
+                                 3 * tac_ring_memory_bytes(store->options.ring_size);
+    store->stages.geometry = store->geometry;
+    store->stages.storage = store->storage;
+    store->stages.assist = store->options.assist;
+    if (tac_stages_create(&store->stages, store->options.ring_size, error) != TACTUS_OK) {
+        return error->code;
+    }
+    store->has_stages = true;
+    if (state_create(store, error) != TACTUS_OK || bar_create(store, error) != TACTUS_OK ||
+        memtables_create(store, error) != TACTUS_OK || views_create(store, error) != TACTUS_OK ||
+        seats_create(store, seats, pool_blocks(store, seats), error) != TACTUS_OK ||
+        tac_checkpoint_create(&store->checkpoint, store->shape.block_size, superblock, error) !=
+            TACTUS_OK ||
+        tac_read_side_create(&store->read_side, &store->geometry, store->storage,
+                             store->shape.filter_bits_per_key, page_cache, index_cache, error) !=
+            TACTUS_OK) {
+        return error->code;
+    }
+    store->has_read_side = true;
+    return TACTUS_OK;
+}
+
+/* Frees whatever there is: of a store that was open, or of one that could not be opened. */
+static void parts_destroy(struct tactus *store)
+{
+    if (store->has_read_side) {
+        tac_read_side_destroy(&store->read_side);
+    }
+    tac_checkpoint_destroy(&store->checkpoint);
+    for (uint32_t i = 0; i < store->seat_count; i++) {
+        tac_seat_destroy(&store->seats[i]);
+    }
+    free(store->seats);
+    if (store->pool.blocks != NULL) {
+        tac_block_pool_destroy(&store->pool);
+    }
+    for (uint32_t i = 0; i < TAC_VIEWS_MAX; i++) {
+        if (store->versions[i] != NULL) {
+            tac_version_free(store->versions[i]);
+        }
+    }
+    for (uint32_t i = 0; i < TAC_MEMTABLES; i++) {
+        if (store->memtables[i] != NULL) {
+            tac_memtable_free(store->memtables[i]);
+        }
+    }
+    tac_bar_destroy(&store->bar);
+    if (store->free_set != NULL) {
+        tac_free_set_free(store->free_set);
+    }
+    if (store->manifest_log != NULL) {
+        tac_manifest_log_free(store->manifest_log);
+    }
+    if (store->manifest != NULL) {
+        tac_manifest_free(store->manifest);
+    }
+    if (store->has_stages) {
+        tac_stages_destroy(&store->stages);
+    }
+    pthread_mutex_destroy(&store->commit_lock);
+    pthread_mutex_destroy(&store->stats_lock);
+    free(store);
+}
+
+static void shape_take(struct tactus *store, const struct tac_superblock *superblock)
+{
+    store->shape = superblock->shape;
+    memcpy(store->uuid, superblock->uuid, sizeof store->uuid);
+    store->geometry = (struct tac_geometry){
+        .block_size = store->shape.block_size,
+        .page_size = store->shape.page_size,
+        .checksum_seed = tac_uuid_checksum_seed(store->uuid),
+    };
+    store->plans_per_bar = store->shape.runs_per_level == 1 ? 2 : 1;
+    store->beats_per_plan = store->shape.beats_per_bar / store->plans_per_bar;
+    store->table_records_max = table_records_max(&store->shape);
+    store->filter_blocks_max = filter_blocks_max(&store->shape, store->table_records_max);
+}
+
+int tac_store_open(struct tac_storage *storage, const struct tactus_options *options,
+                   const struct tac_stepping *stepping, struct tactus **ret_store,
+                   struct tac_error *error)
+{
+    struct tactus           *store = aligned_alloc(TAC_CACHE_LINE_BYTES,
+                                                   tac_round_up(sizeof *store, TAC_CACHE_LINE_BYTES));
+    struct tac_superblock    superblock;
+    struct tac_worker_counts counts;
+
+    if (store == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for a store");
+    }
+    memset(store, 0, sizeof *store);
+    pthread_mutex_init(&store->commit_lock, NULL);
+    pthread_mutex_init(&store->stats_lock, NULL);
+    store->storage = storage;
+    store->options = *options;
+    if (tac_options_resolve(&store->options, error) != TACTUS_OK ||
+        superblock_open(storage, &superblock, error) != TACTUS_OK) {
+        parts_destroy(store);
+        return error->code;
+    }
+    shape_take(store, &superblock);
+    if (parts_create(store, &superblock, error) != TACTUS_OK ||
+        state_load(store, &superblock, error) != TACTUS_OK) {
+        parts_destroy(store);
+        return error->code;
+    }
+    store->immutable_table = store->memtables[TAC_MEMTABLES - 1];
+    store->read_side.bar_now = store->bar_count;
+    store->read_side.visible_op = store->last_op;
+    tac_store_publish_view(store);
+    tac_store_report(store);
+    counts = (struct tac_worker_counts){
+        .count = {store->options.threads_read, store->options.threads_merge,
+                  store->options.threads_write},
+        .has_threads = store->options.threads_merge > 0,
+        .io_depth = store->options.io_depth,
+    };
+    if (tac_worker_pool_start(&store->workers, &store->stages, &counts, stepping,
+                              tac_coordinator_step, store, error) != TACTUS_OK) {
+        parts_destroy(store);
+        return error->code;
+    }
+    *ret_store = store;
+    return TACTUS_OK;
+}
+
+/* ---- close ---------------------------------------------------------------------------------- */
+
+/* Jobs in the middle of their work give back what they hold; their results are gone. */
+static void seats_abandon(struct tactus *store)
+{
+    for (uint32_t stage = 0; stage < TAC_STAGES_WITH_QUEUE; stage++) {
+        while (tac_stage_pop(&store->stages, (enum tac_stage_id)stage) != NULL) {
+        }
+    }
+    (void)tac_stack_take_all(&store->stages.stalled);
+    (void)tac_stack_take_all(&store->stages.done);
+    for (uint32_t i = 0; i < store->seat_count; i++) {
+        struct tac_seat *seat = &store->seats[i];
+
+        if (seat->state != TAC_SEAT_FREE) {
+            tac_block_pool_give_back(&store->pool, tac_seat_abandon(seat));
+        }
+    }
+}
+
+void tac_store_abandon(struct tactus *store)
+{
+    struct tac_storage *storage = store->storage;
+
+    tac_worker_pool_stop(&store->workers);
+    seats_abandon(store);
+    parts_destroy(store);
+    storage->ops->close(storage);
+}
+
+int tac_store_close(struct tactus *store, struct tac_error *error)
+{
+    int result;
+
+    pthread_mutex_lock(&store->commit_lock);
+    result = tac_writer_drain(store, 0, error);
+    pthread_mutex_unlock(&store->commit_lock);
+    tac_store_abandon(store);
+    return result;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store -- one open store: struct tactus, and how its parts meet.
+ *
+ * Who may touch what
+ *   the writer       whoever holds commit_lock: the mutable memtable, ops, the beat.
+ *   the coordinator  manifest, free set, bar, checkpoint, seats that are not at work, the view.
+ *   stage workers    seats at work.
+ *   readers          read_side only.
+ * Writer and coordinator speak through the words of struct tac_clock; while the writer waits for a
+ * bar's end the coordinator also swaps the memtables.
+ *
+ * One code with and without threads: a waiting writer parks, or steps the pipeline itself.
+ */
+#ifndef TACTUS_PIPELINE_STORE_H
+#define TACTUS_PIPELINE_STORE_H
+
+#include <pthread.h>
+
+#include "base/histogram.h"
+#include "lsm/manifest_log.h"
+#include "lsm/superblock.h"
+#include "pipeline/bar.h"
+#include "pipeline/checkpoint.h"
+#include "queues/event_count.h"
+#include "reading/read_side.h"
+#include "stages/seat.h"
+#include "stages/thread.h"
+
+#define TAC_MEMTABLES 3 /* Mutable, immutable, and the one that readers of the bar before still see */
+#define TAC_VIEWS_MAX 8
+#define TAC_SEATS_MAX 66
+
+/* What the writer and the coordinator tell each other. Atomics; each word has one writer. */
+struct tac_clock {
+    /* Writer */
+    uint64_t beat TAC_CACHE_ALIGNED; /* In the plan that runs, 0 … beats_per_plan */
+    uint64_t plans_wanted;  /* Plans that are to be ended: one more than plans_ended asks for an end */
+    /* Coordinator */
+    uint64_t plans_made TAC_CACHE_ALIGNED; /* Plans that are ready to work (1: the first) */
+    uint64_t plans_ended;                  /* Plans whose results are in the manifest */
+    uint64_t plan_bytes;                   /* Of the plan that runs; set before plans_made */
+};
+
+struct tactus {
+    /* Fixed at open */
+    struct tactus_options options;
+    struct tac_shape      shape;
+    uint8_t               uuid[TACTUS_UUID_BYTES];
+    struct tac_geometry   geometry;
+    struct tac_storage   *storage;
+    bool                  has_stages, has_read_side; /* For an open that fails half-way */
+    uint32_t              plans_per_bar;  /* 2 with runs of 1 */
+    uint32_t              beats_per_plan;
+    uint64_t              table_records_max;
+    uint32_t              filter_blocks_max;
+    uint64_t              memory_budget_bytes;
+
+    /* Writer (commit_lock) */
+    pthread_mutex_t commit_lock;
+    uint64_t        last_op;            /* Also read_side.visible_op */
+    uint64_t        user_bytes, records_put, records_deleted;
+    uint64_t        waits, wait_ns_total, wait_ns_max;
+    uint64_t        waited_ns;          /* In the op that is under way */
+
+    struct tac_clock clock;
+    uint32_t         is_poisoned;       /* Atomic; poison_error was written before */
+    uint32_t         tree_count;        /* Atomic; writer */
+    uint32_t         is_full;           /* Atomic: puts are refused, deletes are not */
+    struct tac_error poison_error;
+
+    /* Set by the writer while the coordinator rests between two plans, read by the coordinator */
+    bool     is_draining, is_held, wants_checkpoint;
+    uint64_t manual_trees;
+
+    /* Coordinator */
+    struct tac_manifest     *manifest;
+    struct tac_manifest_log *manifest_log;
+    struct tac_free_set     *free_set;
+    struct tac_bar           bar;
+    struct tac_checkpoint    checkpoint;
+    uint64_t                 bar_count;     /* Bars ended since creation */
+    uint32_t                 half;          /* Plan within the bar */
+    bool                     is_planned;    /* The bar has a plan that has not been ended */
+    uint64_t                 immutable_last_op, persisted_op;
+    uint64_t                 checkpoint_op; /* persisted_op of the newest checkpoint begun */
+    uint64_t                 table_id_last, stamp_last;
+    uint64_t                 granted_bytes;
+    struct tac_seat         *seats;
+    uint32_t                 seat_count, seats_busy;
+    struct tac_block_pool    pool;
+    struct tac_memtable     *memtables[TAC_MEMTABLES];
+    uint32_t                 memtable_mutable; /* Index */
+    struct tac_memtable     *immutable_table;  /* NULL: none */
+    struct tac_version      *versions[TAC_VIEWS_MAX];
+    struct tac_view          views[TAC_VIEWS_MAX];
+    uint32_t                 view_next, view_count;
+    bool                     is_settled;   /* As of the last plan's end, when draining */
+    bool                     is_expiring;  /* This bar's end has begun to wait for readers */
+    bool                     is_checkpoint_late; /* This bar's end has waited for one */
+    struct tactus_stats      totals;       /* The coordinator's counters */
+    pthread_mutex_t          stats_lock;   /* Of `reported` only */
+    struct tactus_stats      reported;     /* totals and the levels, as of the last plan's end */
+
+    /* Shared */
+    struct tac_read_side   read_side;
+    struct tac_stages      stages;
+    struct tac_worker_pool workers;
+    uint64_t               durable_op;     /* Atomic; coordinator writes */
+};
+
+/* Opens on a storage that the store then owns. `stepping` is for stores without threads: how many
+ * virtual workers of each stage there are and in which order they are stepped (stages/thread.h). */
+TAC_MUST_CHECK int tac_store_create(struct tac_storage *storage, const struct tactus_options *options,
+                                    struct tac_error *error);
+TAC_MUST_CHECK int tac_store_open(struct tac_storage *storage, const struct tactus_options *options,
+                                  const struct tac_stepping *stepping, struct tactus **ret_store,
+                                  struct tac_error *error);
+
+/* Drains, then frees everything, whatever the result. */
+TAC_MUST_CHECK int tac_store_close(struct tactus *store, struct tac_error *error);
+/* Frees everything as it is: the file stays at its last durable checkpoint. */
+void tac_store_abandon(struct tactus *store);
+/* Reads and checks a block by reference, past the caches. context: the store. */
+int tac_store_read_block(void *context, const struct tac_block_reference *reference,
+                         enum tac_block_kind kind, uint8_t *block, struct tac_error *error);
+
+/* ---- coordinator.c ---- */
+bool tac_coordinator_step(void *store);
+/* First cause wins; stops writing for good. Any thread. */
+void tac_store_poison(struct tactus *store, int code, const char *message);
+bool tac_store_is_poisoned(struct tactus *store);
+void tac_store_publish_view(struct tactus *store);
+void tac_store_planner_options(const struct tactus *store, struct tac_planner_options *options);
+void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order);
+
+/* Brings `reported` up to date. Coordinator. */
+void tac_store_report(struct tactus *store);
+
+/* ---- commit.c ---- */
+/* Checks the plan's conservation sums and brings its results into the manifest. Coordinator. */
+TAC_MUST_CHECK int tac_store_commit_plan(struct tactus *store, struct tac_error *error);
+
+/* ---- writer.c; all with commit_lock held ---- */
+typedef bool tac_store_condition_fn(struct tactus *store, uint64_t argument);
+/* Room for one op: ends the bar if it does not fit, waits as the pacing says. */
+TAC_MUST_CHECK int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_puts,
+                                    struct tac_error *error);
+/* After the op's records are in: makes it visible, moves the beat. */
+void tac_writer_end(struct tactus *store);
+/* Ends the plan that runs (a bar, or half of one), with full credit. */
+TAC_MUST_CHECK int tac_writer_end_plan(struct tactus *store, struct tac_error *error);
+/* Takes an op for a change of the manifest's trees or of the control flags; until the next call of
+ * this kind that ends a plan, both are the caller's. */
+TAC_MUST_CHECK int tac_writer_control(struct tactus *store, struct tac_error *error);
+/* manual_trees: bit for each tree to be compacted whole into its last level. */
+TAC_MUST_CHECK int tac_writer_drain(struct tactus *store, uint64_t manual_trees,
+                                    struct tac_error *error);
+TAC_MUST_CHECK int tac_writer_checkpoint(struct tactus *store, struct tac_error *error);
+
+#endif

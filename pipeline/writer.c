@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* writer -- what happens to the thread that writes: room in the memtable, the beat, the waits.
+ *
+ * Everything here runs under commit_lock. A write may wait for (a) the work granted `lag` beats ago,
+ * (b) at a plan's end for the rest of the plan, which by then is one beat's quota at most, and its
+ * commit. Nothing else makes a writer wait, but for a checkpoint that is late (counted). */
+#include <stdio.h>
+#include <time.h>
+
+#include "base/units.h"
+#include "pipeline/pacing.h"
+#include "pipeline/store.h"
+#include "queues/atomics.h"
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void wait_parked(struct tactus *store, tac_store_condition_fn *condition, uint64_t argument)
+{
+    struct tac_event_count *progress = store->stages.progress;
+
+    while (!condition(store, argument)) {
+        tac_event_count_prepare(progress, 0);
+        if (condition(store, argument)) {
+            tac_event_count_cancel(progress, 0);
+            return;
+        }
+        tac_event_count_wait(progress, 0);
+    }
+}
+
+/* Until the condition holds, or the store is poisoned (every condition says true then). */
+static void wait_until(struct tactus *store, tac_store_condition_fn *condition, uint64_t argument)
+{
+    uint64_t begin_ns;
+
+    if (condition(store, argument)) {
+        return;
+    }
+    begin_ns = now_ns();
+    if (store->workers.has_threads) {
+        tac_coordinator_wake(&store->stages);
+        wait_parked(store, condition, argument);
+    } else {
+        while (!condition(store, argument)) {
+            /* Work is left and nobody can do any of it: a deadlock of ours. */
+            bool progressed = tac_worker_pool_step(&store->workers);
+
+            tac_assert(progressed || condition(store, argument));
+        }
+    }
+    store->waited_ns += now_ns() - begin_ns;
+}
+
+/* ---- conditions ----------------------------------------------------------------------------- */
+
+static bool plan_is_made(struct tactus *store, uint64_t plan)
+{
+    return tac_atomic_load_acquire_u64(&store->clock.plans_made) >= plan ||
+           tac_store_is_poisoned(store);
+}
+
+static bool plan_is_ended(struct tactus *store, uint64_t plan)
+{
+    return tac_atomic_load_acquire_u64(&store->clock.plans_ended) >= plan ||
+           tac_store_is_poisoned(store);
+}
+
+static bool work_is_consumed(struct tactus *store, uint64_t bytes)
+{
+    return tac_atomic_fetch_add_u64(&store->stages.consumed_bytes, 0) >= bytes ||
+           tac_store_is_poisoned(store);
+}
+
+static bool op_is_durable(struct tactus *store, uint64_t op)
+{
+    return tac_atomic_load_acquire_u64(&store->durable_op) >= op || tac_store_is_poisoned(store);
+}
+
+/* ---- beats ---------------------------------------------------------------------------------- */
+
+static int poisoned(struct tactus *store, struct tac_error *error)
+{
+    return tac_error_set(error, TACTUS_EPOISONED, "writing has stopped: %s",
+                         store->poison_error.message);
+}
+
+/* The beat within the plan that the memtable's fill says. */
+static uint64_t beat_now(const struct tactus *store)
+{
+    const struct tac_memtable *memtable = store->memtables[store->memtable_mutable];
+    uint64_t                   beat = (uint64_t)((unsigned __int128)tac_memtable_accounted(memtable) *
+                                                 store->shape.beats_per_bar / store->shape.memtable_size);
+
+    return tac_min_u64(beat, store->shape.beats_per_bar - 1);
+}
+
+/* Until the plan that runs now has been made: from then to its end the coordinator leaves the manifest
+ * and the control flags alone, and the writer may change them. */
+static void plan_wait(struct tactus *store)
+{
+    wait_until(store, plan_is_made, tac_atomic_load_relaxed_u64(&store->clock.plans_ended) + 1);
+}
+
+/* Waits until the work of earlier beats is done. */
+static void lag_wait(struct tactus *store, uint64_t beat)
+{
+    uint64_t required;
+
+    if (beat < store->shape.lag_beats + TAC_PACING_PLAN_BEATS) {
+        return;
+    }
+    plan_wait(store);
+    required = tac_pacing_required(tac_atomic_load_acquire_u64(&store->clock.plan_bytes), beat,
+                                   store->beats_per_plan, store->shape.lag_beats);
+    tac_atomic_exchange_u64(&store->stages.consumed_target, required);
+    wait_until(store, work_is_consumed, required);
+    tac_atomic_exchange_u64(&store->stages.consumed_target, 0);
+}
+
+int tac_writer_end_plan(struct tactus *store, struct tac_error *error)
+{
+    uint64_t plan = tac_atomic_load_relaxed_u64(&store->clock.plans_ended) + 1;
+
+    tac_atomic_exchange_u64(&store->clock.plans_wanted, plan);
+    tac_coordinator_wake(&store->stages);
+    wait_until(store, plan_is_ended, plan);
+    return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
+}
+
+/* Ends plans until the bar has ended. */
+static int bar_end(struct tactus *store, struct tac_error *error)
+{
+    do {
+        if (tac_writer_end_plan(store, error) != TACTUS_OK) {
+            return error->code;
+        }
+    } while (store->half != 0);
+    return TACTUS_OK;
+}
+
+static int beat_advance(struct tactus *store, struct tac_error *error)
+{
+    uint64_t beat = beat_now(store);
+    uint64_t before;
+
+    /* With two plans a bar the first one ends in the middle. */
+    while (beat >= (store->half + 1) * (uint64_t)store->beats_per_plan &&
+           store->half + 1 < store->plans_per_bar) {
+        if (tac_writer_end_plan(store, error) != TACTUS_OK) {
+            return error->code;
+        }
+    }
+    beat -= store->half * (uint64_t)store->beats_per_plan;
+    before = tac_atomic_load_relaxed_u64(&store->clock.beat);
+    if (beat == before) {
+        return TACTUS_OK;
+    }
+    tac_assert(beat > before && beat < store->beats_per_plan);
+    tac_atomic_exchange_u64(&store->clock.beat, beat);
+    tac_coordinator_wake(&store->stages);
+    lag_wait(store, beat);
+    return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
+}
+
+/* ---- ops ------------------------------------------------------------------------------------ */
+
+static int op_check(struct tactus *store, uint64_t accounted_bytes, bool has_puts,
+                    struct tac_error *error)
+{
+    if (tac_storage_is_forked(store->storage)) {
+        return tac_error_set(error, TACTUS_EFORKED,
+                             "the store was opened by the parent process; open it again here");
+    }
+    if (tac_store_is_poisoned(store)) {
+        return poisoned(store, error);
+    }
+    if (accounted_bytes > store->shape.memtable_size / 4) {
+        return tac_error_set(error, TACTUS_EBATCHSIZE,
+                             "batch of %llu accounted bytes; at most %llu (a quarter of the "
+                             "memtable): split it",
+                             (unsigned long long)accounted_bytes,
+                             (unsigned long long)store->shape.memtable_size / 4);
+    }
+    if (has_puts && tac_atomic_load_acquire_u32(&store->is_full) != 0) {
+        return tac_error_set(error, TACTUS_EFULL,
+                             "the store has reached its file_size_max of %llu bytes: delete "
+                             "records, then compact",
+                             (unsigned long long)store->shape.file_size_max);
+    }
+    return TACTUS_OK;
+}
+
+int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_puts,
+                     struct tac_error *error)
+{
+    int result = op_check(store, accounted_bytes, has_puts, error);
+
+    store->waited_ns = 0;
+    if (result == TACTUS_OK &&
+        !tac_memtable_fits(store->memtables[store->memtable_mutable], accounted_bytes)) {
+        result = bar_end(store, error);
+    }
+    if (result == TACTUS_OK) {
+        result = beat_advance(store, error);
+    }
+    if (store->waited_ns > 0) {
+        store->waits++;
+        store->wait_ns_total += store->waited_ns;
+        store->wait_ns_max = tac_max_u64(store->wait_ns_max, store->waited_ns);
+    }
+    return result;
+}
+
+void tac_writer_end(struct tactus *store)
+{
+    tac_assert(store->last_op > tac_atomic_load_relaxed_u64(&store->read_side.visible_op));
+    tac_atomic_store_release_u64(&store->read_side.visible_op, store->last_op);
+}
+
+/* ---- control ops ---------------------------------------------------------------------------- */
+
+int tac_writer_control(struct tactus *store, struct tac_error *error)
+{
+    if (tac_storage_is_forked(store->storage)) {
+        return tac_error_set(error, TACTUS_EFORKED,
+                             "the store was opened by the parent process; open it again here");
+    }
+    plan_wait(store);
+    if (tac_store_is_poisoned(store)) {
+        return poisoned(store, error);
+    }
+    store->last_op++;
+    tac_writer_end(store);
+    return TACTUS_OK;
+}
+
+/* Ends bars until everything up to the op is in a durable checkpoint. */
+static int bars_until_durable(struct tactus *store, uint64_t op, struct tac_error *error)
+{
+    int result = TACTUS_OK;
+
+    store->wants_checkpoint = true;
+    /* The first end makes the op's records immutable, the second one flushes them and begins the
+     * checkpoint, if none is in the way. */
+    while (result == TACTUS_OK && store->checkpoint_op < op) {
+        result = bar_end(store, error);
+    }
+    plan_wait(store);
+    store->wants_checkpoint = false;
+    if (result != TACTUS_OK) {
+        return result;
+    }
+    wait_until(store, op_is_durable, op);
+    return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
+}
+
+int tac_writer_checkpoint(struct tactus *store, struct tac_error *error)
+{
+    if (tac_writer_control(store, error) != TACTUS_OK) {
+        return error->code;
+    }
+    return bars_until_durable(store, store->last_op, error);
+}
+
+/* Empty bars with full credit until nothing is due; then the checkpoint. */
+int tac_writer_drain(struct tactus *store, uint64_t manual_trees, struct tac_error *error)
+{
+    int result = tac_writer_control(store, error);
+
+    if (result != TACTUS_OK) {
+        return result;
+    }
+    store->is_held = false;
+    store->is_draining = true;
+    store->is_settled = false;
+    store->manual_trees = manual_trees;
+    while (result == TACTUS_OK && !store->is_settled) {
+        result = bar_end(store, error);
+    }
+    if (result == TACTUS_OK) {
+        result = bars_until_durable(store, store->last_op, error);
+    }
+    plan_wait(store);
+    store->is_draining = false;
+    store->manual_trees = 0;
+    return result;
+}
