@@ -27,7 +27,7 @@ int tac_error_wrap(struct tac_error *error, const char *format, ...)
     va_list arguments;
 
     if (error == NULL) {
-        return TACTUS_OK;
+        return TACTUS_EINVAL;
     }
     tac_assert(error->code != TACTUS_OK);
     va_start(arguments, format);

@@ -20,7 +20,8 @@ struct tac_error {
 int tac_error_set(struct tac_error *error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts `format: ` in front of the text that is there; returns the code that is there. */
+/* Puts `format: ` in front of the text that is there; returns the code that is there. error may
+ * be NULL: there is then no code to hand on, but a failure it stays (TACTUS_EINVAL). */
 int tac_error_wrap(struct tac_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -31,7 +31,7 @@ struct tac_manifest_log *tac_manifest_log_new(const struct tac_geometry *geometr
     log->sequence_oldest = 1;
     log->reference_base = 1;
     log->pending = calloc(blocks_max, sizeof *log->pending);
-    data = calloc(blocks_max, geometry->block_size);
+    data = aligned_alloc(4096, (size_t)blocks_max * geometry->block_size); /* For direct reads */
     if (log->pending == NULL || data == NULL) {
         goto err_after_log;
     }

@@ -45,7 +45,7 @@ void tac_manifest_log_compact(struct tac_manifest_log *log, struct tac_manifest 
 /* A checkpoint: how many blocks must be written now (full ones since the last checkpoint and the
  * open one; 0 when nothing was appended); then, oldest first, seal block i under an address into
  * the caller's buffer; then done: releases what is no longer part of the log into the free set and
- * sets the superblock's manifest_newest, _oldest_sequence and _block_count. No append in between. */
+ * sets the superblock's manifest_newest, _oldest_sequence, _block_count. No append in between. */
 uint32_t                   tac_manifest_log_checkpoint_blocks(const struct tac_manifest_log *log);
 struct tac_block_reference tac_manifest_log_seal(struct tac_manifest_log *log, uint32_t index,
                                                  uint64_t address, uint64_t sequence,

@@ -34,6 +34,17 @@ struct tac_merge_account {
     struct tac_u128 sum;
 };
 
+static inline struct tac_merge_account tac_merge_account_add(struct tac_merge_account a,
+                                                             struct tac_merge_account b)
+{
+    return (struct tac_merge_account){
+        .records = a.records + b.records,
+        .tombstones = a.tombstones + b.tombstones,
+        .bytes = a.bytes + b.bytes,
+        .sum = tac_u128_add(a.sum, b.sum),
+    };
+}
+
 struct tac_merge_options {
     struct tac_layout layout;
     uint32_t          source_count;

@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "pipeline/options.h"
 #include "pipeline/store.h"
+#include "pipeline/verify.h"
 #include "queues/atomics.h"
 
 struct tactus_batch {
@@ -678,4 +679,47 @@ bool tactus_step(struct tactus *store)
     progressed = tac_worker_pool_step(&store->workers);
     pthread_mutex_unlock(&store->commit_lock);
     return progressed;
+}
+
+/* ---- verify and digest ---------------------------------------------------------------------- */
+
+static int store_walk(struct tac_walk *walk)
+{
+    struct tactus *store = walk->store;
+    int            result;
+
+    pthread_mutex_lock(&store->commit_lock);
+    result = tac_writer_quiet(store, &last_error);
+    if (result == TACTUS_OK) {
+        result = tac_walk_all(walk, &last_error);
+    }
+    pthread_mutex_unlock(&store->commit_lock);
+    return result;
+}
+
+int tactus_digest(struct tactus *store, uint8_t ret_digest[16])
+{
+    struct tactus_verify_report report;
+    struct tac_walk             walk = {.store = store, .report = &report};
+    int                         result = store_walk(&walk);
+
+    if (result == TACTUS_OK) {
+        memcpy(ret_digest, &walk.digest, 16);
+    }
+    return result;
+}
+
+int tactus_verify(struct tactus *store, void (*damage_fn)(void *context, const char *text),
+                  void *context, struct tactus_verify_report *ret_report)
+{
+    struct tactus_verify_report report;
+    struct tac_walk             walk = {
+                    .store = store,
+                    .damage_fn = damage_fn,
+                    .damage_context = context,
+                    .checks_records = true,
+                    .report = ret_report != NULL ? ret_report : &report,
+    };
+
+    return store_walk(&walk);
 }

@@ -202,6 +202,7 @@ int tac_checkpoint_begin(struct tactus *store, struct tac_error *error)
 
     tac_assert(checkpoint->state == TAC_CHECKPOINT_NONE);
     tac_assert(checkpoint->outstanding == 0);
+    tac_atomic_store_release_u32(&store->is_checkpointing, 1);
     superblock_fill(store, &checkpoint->next);
     if (log_seal(store, error) != TACTUS_OK || free_set_freeze(store, &before, error) != TACTUS_OK) {
         return error->code;
@@ -290,6 +291,7 @@ static void durable(struct tactus *store)
 
     checkpoint->state = TAC_CHECKPOINT_DURABLE;
     checkpoint->durable = checkpoint->next;
+    tac_atomic_store_release_u32(&store->is_checkpointing, 0);
     tac_atomic_store_release_u64(&store->durable_op, checkpoint->durable.op_persisted);
     tac_event_count_notify(store->stages.progress, 1);
 }

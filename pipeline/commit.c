@@ -12,16 +12,6 @@
 #include "base/units.h"
 #include "pipeline/store.h"
 
-static struct tac_merge_account account_add(struct tac_merge_account a, struct tac_merge_account b)
-{
-    return (struct tac_merge_account){
-        .records = a.records + b.records,
-        .tombstones = a.tombstones + b.tombstones,
-        .bytes = a.bytes + b.bytes,
-        .sum = tac_u128_add(a.sum, b.sum),
-    };
-}
-
 static bool account_equal(struct tac_merge_account a, struct tac_merge_account b)
 {
     return a.records == b.records && a.tombstones == b.tombstones && a.bytes == b.bytes &&
@@ -40,7 +30,7 @@ static struct tac_merge_account input_consumed(struct tactus *store,
 
         for (uint32_t j = 0; j < job->input_count; j++) {
             if (job->inputs[j].table == table) {
-                consumed = account_add(consumed, job->inputs[j].consumed);
+                consumed = tac_merge_account_add(consumed, job->inputs[j].consumed);
             }
         }
     }
@@ -74,14 +64,14 @@ static bool jobs_are_conserved(struct tactus *store, const struct tac_bar_compac
         const struct tac_job *job = store->bar.jobs[compaction->job_first + i];
 
         for (uint32_t j = 0; j < job->input_count; j++) {
-            in = account_add(in, job->inputs[j].consumed);
+            in = tac_merge_account_add(in, job->inputs[j].consumed);
         }
-        in = account_add(in, job->memtable_consumed);
-        *memtable = account_add(*memtable, job->memtable_consumed);
-        *memtable = account_add(*memtable, job->memtable_overwritten);
-        out = account_add(out, job->overwritten);
-        out = account_add(out, job->tombstones_dropped);
-        out = account_add(out, (struct tac_merge_account){job->totals.records,
+        in = tac_merge_account_add(in, job->memtable_consumed);
+        *memtable = tac_merge_account_add(*memtable, job->memtable_consumed);
+        *memtable = tac_merge_account_add(*memtable, job->memtable_overwritten);
+        out = tac_merge_account_add(out, job->overwritten);
+        out = tac_merge_account_add(out, job->tombstones_dropped);
+        out = tac_merge_account_add(out, (struct tac_merge_account){job->totals.records,
                                                           job->totals.tombstones,
                                                           job->totals.bytes, job->totals.sum});
     }

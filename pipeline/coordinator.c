@@ -88,7 +88,7 @@ static bool seats_take_back(struct tactus *store)
 static struct tac_seat *seat_find_free(struct tactus *store)
 {
     for (uint32_t i = 0; i < store->seat_count; i++) {
-        if (store->seats[i].state == TAC_SEAT_FREE) {
+        if (!store->seats[i].is_taken) {
             return &store->seats[i];
         }
     }

@@ -65,6 +65,7 @@ struct tactus {
     struct tac_clock clock;
     uint32_t         is_poisoned;       /* Atomic; poison_error was written before */
     uint32_t         tree_count;        /* Atomic; writer */
+    uint32_t         is_checkpointing;  /* Atomic; coordinator */
     uint32_t         is_full;           /* Atomic: puts are refused, deletes are not */
     struct tac_error poison_error;
 
@@ -156,5 +157,8 @@ TAC_MUST_CHECK int tac_writer_control(struct tactus *store, struct tac_error *er
 TAC_MUST_CHECK int tac_writer_drain(struct tactus *store, uint64_t manual_trees,
                                     struct tac_error *error);
 TAC_MUST_CHECK int tac_writer_checkpoint(struct tactus *store, struct tac_error *error);
+/* Until no checkpoint is under way: while commit_lock is held none begins, and what the durable one
+ * reaches stays as it is. */
+TAC_MUST_CHECK int tac_writer_quiet(struct tactus *store, struct tac_error *error);
 
 #endif

@@ -82,6 +82,13 @@ static bool op_is_durable(struct tactus *store, uint64_t op)
     return tac_atomic_load_acquire_u64(&store->durable_op) >= op || tac_store_is_poisoned(store);
 }
 
+static bool checkpoint_is_idle(struct tactus *store, uint64_t unused)
+{
+    (void)unused;
+    return tac_atomic_load_acquire_u32(&store->is_checkpointing) == 0 ||
+           tac_store_is_poisoned(store);
+}
+
 /* ---- beats ---------------------------------------------------------------------------------- */
 
 static int poisoned(struct tactus *store, struct tac_error *error)
@@ -257,6 +264,13 @@ static int bars_until_durable(struct tactus *store, uint64_t op, struct tac_erro
         return result;
     }
     wait_until(store, op_is_durable, op);
+    return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
+}
+
+int tac_writer_quiet(struct tactus *store, struct tac_error *error)
+{
+    plan_wait(store);
+    wait_until(store, checkpoint_is_idle, 0);
     return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
 }
 

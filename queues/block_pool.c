@@ -90,9 +90,8 @@ static void data_retire(const struct tac_block_pool *pool, struct tac_block *blo
     POISON(block->data, pool->block_size_bytes);
 }
 
-/* True unless somebody wrote to the free block. */
-static inline bool data_is_untouched(const struct tac_block_pool *pool,
-                                     const struct tac_block      *block)
+/* False if somebody wrote to the free block; only TACTUS_VERIFY can tell. */
+static bool data_is_untouched(const struct tac_block_pool *pool, const struct tac_block *block)
 {
     bool untouched = true;
 
@@ -192,7 +191,7 @@ bool tac_block_pool_try_take(struct tac_block_pool *pool, uint32_t count,
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
-        tac_assert_slow(data_is_untouched(pool, block));
+        tac_assert(data_is_untouched(pool, block));
         UNPOISON(block->data, pool->block_size_bytes);
         tac_block_state_change(block, TAC_BLOCK_FREE, TAC_BLOCK_RESERVED);
         block->address = 0;
@@ -238,7 +237,7 @@ void tac_block_pool_check(const struct tac_block_pool *pool, uint32_t expected_f
         tac_assert(block != NULL); /* Else the list is shorter than its count. */
         tac_assert(block->index < pool->count && block == &pool->blocks[block->index]);
         tac_assert(block->state == TAC_BLOCK_FREE);
-        tac_assert_slow(data_is_untouched(pool, block));
+        tac_assert(data_is_untouched(pool, block));
         block = block->next;
     }
     tac_assert(block == NULL); /* Else it is longer, or goes round. */

@@ -18,7 +18,6 @@
 
 /* Runs of all levels of a tree: as in get.c. */
 #define RUNS_MAX 512
-#define MEMORY_ALIGNMENT 4096 /* Of buffers, for direct I/O */
 
 struct heap_node {
     uint64_t           prefix; /* Of the head's key; inverted when walking backward */
@@ -36,6 +35,7 @@ struct tac_iterator {
     struct tac_source_shared   shared;
     struct tac_memtable_reader readers[2];
     uint64_t                   memory_bytes;
+    uint8_t                   *far; /* Of all runs; NULL: there are none */
     uint32_t                   source_count;
     struct tac_source         *sources;
     struct heap_node          *nodes; /* A heap of node_count; valid while positioned */
@@ -110,40 +110,69 @@ static void shared_dimension(struct tac_source_shared *shared)
     }
 }
 
-static uint64_t iterator_head_bytes(const struct tac_source_shared *shared, uint32_t source_count)
+/* The iterator and what it and its sources have near, in one piece. */
+static uint64_t iterator_near_bytes(const struct tac_source_shared *shared,
+                                    const struct opening           *opening)
 {
-    uint64_t bytes = sizeof(struct tac_iterator);
+    uint64_t memtables = opening->memtable_count, runs = opening->run_count;
 
-    bytes += source_count * (sizeof(struct tac_source) + sizeof(struct heap_node));
-    bytes += shared->record_bytes + 2 * TACTUS_KEY_SIZE_MAX;
-    return tac_round_up(bytes, MEMORY_ALIGNMENT);
+    return sizeof(struct tac_iterator) +
+           (memtables + runs) * (sizeof(struct tac_source) + sizeof(struct heap_node)) +
+           memtables * tac_source_near_bytes(shared, false) +
+           runs * tac_source_near_bytes(shared, true) + tac_round_up(shared->record_bytes, 8) +
+           2 * TACTUS_KEY_SIZE_MAX;
 }
 
 static void iterator_init(struct tac_iterator *iterator, const struct tac_source_shared *shared,
-                          const struct opening *opening, uint32_t source_count)
+                          const struct opening *opening, uint8_t *far)
 {
-    uint8_t           *memory = (uint8_t *)iterator + iterator_head_bytes(shared, source_count);
-    struct tac_source *source;
+    struct tac_source *source = (struct tac_source *)(iterator + 1);
+    uint32_t           source_count = opening->memtable_count + opening->run_count;
+    uint8_t           *near;
 
-    *iterator = (struct tac_iterator){.shared = *shared, .source_count = source_count};
-    iterator->sources = (struct tac_source *)(iterator + 1);
-    iterator->nodes = (struct heap_node *)(iterator->sources + source_count);
-    iterator->record_memory = (uint8_t *)(iterator->nodes + source_count);
-    iterator->passed_memory = iterator->record_memory + shared->record_bytes;
-    iterator->seek_memory = iterator->passed_memory + TACTUS_KEY_SIZE_MAX;
-    source = iterator->sources;
+    *iterator = (struct tac_iterator){.shared = *shared, .source_count = source_count, .far = far};
+    iterator->sources = source;
+    iterator->nodes = (struct heap_node *)(source + source_count);
+    near = (uint8_t *)(iterator->nodes + source_count);
     for (uint32_t i = 0; i < opening->memtable_count; i++) {
         tac_memtable_reader_init(&iterator->readers[i], opening->memtables[i], shared->tree,
                                  shared->visible_op);
-        tac_source_init_memtable(source++, shared, i, &iterator->readers[i], memory);
-        memory += tac_source_memory_bytes(shared, false);
+        tac_source_init_memtable(source++, shared, i, &iterator->readers[i], near);
+        near += tac_source_near_bytes(shared, false);
     }
     for (uint32_t i = 0; i < opening->run_count; i++) {
-        tac_source_init_run(source++, shared, opening->levels[i], opening->runs[i], memory);
-        memory += tac_source_memory_bytes(shared, true);
+        tac_source_init_run(source++, shared, opening->levels[i], opening->runs[i], near, far);
+        near += tac_source_near_bytes(shared, true);
+        far += tac_source_far_bytes(shared);
     }
     tac_assert(source == iterator->sources + source_count);
-    iterator->memory_bytes = (uint64_t)(memory - (uint8_t *)iterator);
+    iterator->record_memory = near;
+    iterator->passed_memory = near + tac_round_up(shared->record_bytes, 8);
+    iterator->seek_memory = iterator->passed_memory + TACTUS_KEY_SIZE_MAX;
+    near = iterator->seek_memory + TACTUS_KEY_SIZE_MAX;
+    tac_assert((uint64_t)(near - (uint8_t *)iterator) == iterator_near_bytes(shared, opening));
+}
+
+static int iterator_new(const struct tac_source_shared *shared, const struct opening *opening,
+                        struct tac_iterator **ret_iterator, struct tac_error *error)
+{
+    uint64_t             near_bytes = iterator_near_bytes(shared, opening);
+    uint64_t             far_bytes = opening->run_count * tac_source_far_bytes(shared);
+    struct tac_iterator *iterator = malloc(near_bytes);
+    uint8_t             *far = NULL;
+
+    if (iterator != NULL && far_bytes > 0) {
+        far = aligned_alloc(shared->side->storage->alignment_bytes, far_bytes);
+    }
+    if (iterator == NULL || (far == NULL && far_bytes > 0)) {
+        free(iterator);
+        return tac_error_set(error, TACTUS_ENOMEM, "no memory for an iterator: %" PRIu64 " bytes",
+                             near_bytes + far_bytes);
+    }
+    iterator_init(iterator, shared, opening, far);
+    iterator->memory_bytes = near_bytes + far_bytes;
+    *ret_iterator = iterator;
+    return TACTUS_OK;
 }
 
 int tac_iterator_open(struct tac_read_side *side, uint32_t tree, struct tac_iterator **ret_iterator,
@@ -151,10 +180,7 @@ int tac_iterator_open(struct tac_read_side *side, uint32_t tree, struct tac_iter
 {
     struct tac_source_shared shared = {.side = side, .tree = tree};
     struct tac_read_ticket   ticket = tac_read_side_enter(side);
-    struct opening           opening;
-    struct tac_iterator     *iterator;
-    uint32_t                 source_count;
-    uint64_t                 bytes;
+    struct opening           opening; /* Large: only what is used is written */
     int                      rv;
 
     opening.memtable_count = 0;
@@ -167,22 +193,16 @@ int tac_iterator_open(struct tac_read_side *side, uint32_t tree, struct tac_iter
         return rv;
     }
     shared_dimension(&shared);
-    source_count = opening.memtable_count + opening.run_count;
-    bytes = iterator_head_bytes(&shared, source_count) +
-            opening.memtable_count * tac_source_memory_bytes(&shared, false) +
-            opening.run_count * tac_source_memory_bytes(&shared, true);
-    iterator = aligned_alloc(MEMORY_ALIGNMENT, bytes);
-    if (iterator == NULL) {
-        return tac_error_set(error, TACTUS_ENOMEM, "no memory for an iterator: %" PRIu64 " bytes",
-                             bytes);
-    }
-    iterator_init(iterator, &shared, &opening, source_count);
-    tac_assert(iterator->memory_bytes == bytes);
-    *ret_iterator = iterator;
-    return TACTUS_OK;
+    return iterator_new(&shared, &opening, ret_iterator, error);
 }
 
-void tac_iterator_close(struct tac_iterator *iterator) { free(iterator); }
+void tac_iterator_close(struct tac_iterator *iterator)
+{
+    if (iterator != NULL) {
+        free(iterator->far);
+        free(iterator);
+    }
+}
 
 uint64_t tac_iterator_memory_bytes(const struct tac_iterator *iterator)
 {

@@ -36,38 +36,44 @@ static int view_enter(const struct tac_source_shared *shared, struct tac_read_ti
 
 /* ---- life ---- */
 
-uint64_t tac_source_memory_bytes(const struct tac_source_shared *shared, bool is_run)
+uint64_t tac_source_near_bytes(const struct tac_source_shared *shared, bool is_run)
 {
     uint64_t bytes = shared->record_bytes;
 
     if (is_run) {
-        bytes = tac_units_buffer_bytes(shared->side, shared->chunk_units) +
-                2 * (uint64_t)shared->layout.key_size;
+        bytes = shared->side->geometry.page_size + 2 * (uint64_t)shared->layout.key_size;
     }
-    return tac_round_up(bytes, 4096);
+    return tac_round_up(bytes, 8);
+}
+
+uint64_t tac_source_far_bytes(const struct tac_source_shared *shared)
+{
+    return tac_round_up(tac_units_buffer_bytes(shared->side, shared->chunk_units),
+                        shared->side->storage->alignment_bytes);
 }
 
 void tac_source_init_memtable(struct tac_source *source, const struct tac_source_shared *shared,
-                              uint32_t rank, struct tac_memtable_reader *reader, uint8_t *memory)
+                              uint32_t rank, struct tac_memtable_reader *reader, uint8_t *near)
 {
     tac_assert(rank < 2 && reader != NULL);
     tac_assert(shared->record_bytes > 0);
-    *source = (struct tac_source){.rank = rank, .reader = reader, .buffer = memory};
+    *source = (struct tac_source){.rank = rank, .reader = reader, .near = near};
 }
 
 void tac_source_init_run(struct tac_source *source, const struct tac_source_shared *shared,
-                         uint32_t level, uint32_t run, uint8_t *memory)
+                         uint32_t level, uint32_t run, uint8_t *near, uint8_t *far)
 {
-    uint64_t chunk_bytes = tac_units_buffer_bytes(shared->side, shared->chunk_units);
+    uint8_t *keys = near + shared->side->geometry.page_size;
 
-    tac_assert((uintptr_t)memory % shared->side->storage->alignment_bytes == 0);
+    tac_assert((uintptr_t)far % shared->side->storage->alignment_bytes == 0);
     tac_assert(level < TACTUS_LEVELS_MAX);
     *source = (struct tac_source){
         .rank = 2 + level,
         .run = run,
-        .buffer = memory,
-        .key_min = memory + chunk_bytes,
-        .key_max = memory + chunk_bytes + shared->layout.key_size,
+        .near = near,
+        .far = far,
+        .key_min = keys,
+        .key_max = keys + shared->layout.key_size,
     };
 }
 
@@ -94,13 +100,13 @@ static void memtable_head(struct tac_source *source, const struct tac_source_sha
         return;
     }
     tac_assert(record->key.size + record->value.size <= shared->record_bytes);
-    memcpy(source->buffer, record->key.data, record->key.size);
+    memcpy(source->near, record->key.data, record->key.size);
     if (record->value.size > 0) {
-        memcpy(source->buffer + record->key.size, record->value.data, record->value.size);
+        memcpy(source->near + record->key.size, record->value.data, record->value.size);
     }
     source->head = (struct tac_record){
-        .key = {source->buffer, record->key.size},
-        .value = {source->buffer + record->key.size, record->value.size},
+        .key = {source->near, record->key.size},
+        .value = {source->near + record->key.size, record->value.size},
         .is_tombstone = record->is_tombstone,
     };
     source->state = TAC_SOURCE_RECORD;
@@ -325,8 +331,8 @@ static int chunk_read_cached(struct tac_source *source, struct tac_source_shared
                            &shared->layout, &shared->counts, &frame, &page, error);
 
     if (rv == TACTUS_OK) {
-        memcpy(source->buffer, page.data, page.size_bytes);
-        source->chunk = source->buffer;
+        memcpy(source->near, page.data, page.size_bytes);
+        source->chunk = source->near;
         tac_cache_unpin(frame);
     }
     return rv;
@@ -341,7 +347,7 @@ static int chunk_read_direct(struct tac_source *source, struct tac_source_shared
 
     for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && rv == TACTUS_ECORRUPT; attempt++) {
         rv = tac_units_read(shared->side, chunk->address, chunk->unit_first, chunk->unit_count,
-                            source->buffer, &source->chunk, error);
+                            source->far, &source->chunk, error);
         for (uint32_t i = 0; i < chunk->page_count && rv == TACTUS_OK; i++) {
             const struct tac_page_entry *entry = &chunk->entries[i];
             uint32_t        offset = (uint32_t)(entry->unit_first - chunk->unit_first) * page_size;

@@ -40,7 +40,7 @@ enum tac_source_state {
     TAC_SOURCE_RECORD, /* head is a record */
 };
 
-/* A page of the chunk in the source's buffer. */
+/* A page of the chunk. */
 struct tac_chunk_page {
     uint32_t offset; /* From the chunk's first byte */
     uint16_t unit_count, record_count, flags;
@@ -56,15 +56,16 @@ struct tac_source {
     /* Fixed. */
     struct tac_memtable_reader *reader; /* Of a memtable; NULL: a run */
     uint32_t                    run;    /* In its level, which is rank - 2 */
-    uint8_t                    *buffer; /* Of a memtable: its record. Of a run: the chunk */
-    uint8_t                    *key_min, *key_max; /* Of the current table; layout.key_size each */
+    uint8_t                    *near;   /* Of a memtable: its record. Of a run: a page, two keys */
+    uint8_t                    *far;    /* Of a run: a chunk */
+    uint8_t                    *key_min, *key_max; /* Of the current table; in near */
     /* The current table of the run. */
     uint32_t               table, table_count;
     struct tac_table_place place;
     uint32_t               key_min_size, key_max_size;
     bool                   is_trimmed; /* Records below key_min do not count */
     uint32_t               page_lowest, page_end; /* Pages with records that count */
-    /* The chunk: pages in the buffer, in order. */
+    /* The chunk: pages in near or far, in order. */
     uint32_t              page_first, page_count;
     uint32_t              units_next; /* Of the next read: grows with every one in sequence */
     const uint8_t        *chunk;
@@ -75,12 +76,14 @@ struct tac_source {
     struct tac_page current;
 };
 
-/* Bytes of memory that a source needs, and how they are handed out of it; aligned to 4096. */
-uint64_t tac_source_memory_bytes(const struct tac_source_shared *shared, bool is_run);
+/* A source's memory. What a seek needs is kept apart from the chunks of long walks: it is little, and
+ * so it is cheap to get and warm. near is aligned to 8 bytes, far like the storage. */
+uint64_t tac_source_near_bytes(const struct tac_source_shared *shared, bool is_run);
+uint64_t tac_source_far_bytes(const struct tac_source_shared *shared);
 void     tac_source_init_memtable(struct tac_source *source, const struct tac_source_shared *shared,
-                                  uint32_t rank, struct tac_memtable_reader *reader, uint8_t *memory);
+                                  uint32_t rank, struct tac_memtable_reader *reader, uint8_t *near);
 void     tac_source_init_run(struct tac_source *source, const struct tac_source_shared *shared,
-                             uint32_t level, uint32_t run, uint8_t *memory);
+                             uint32_t level, uint32_t run, uint8_t *near, uint8_t *far);
 
 /* To the first record at or behind the key in the direction of the walk, or a bound before it.
  * key.size 0: to the beginning. The key is not in the source's memory. */

@@ -169,7 +169,8 @@ void tac_seat_start(struct tac_seat *seat, struct tac_job *job, uint32_t read_ah
     struct tac_table_builder_options builder_options;
     struct tac_builder_sink          sink;
 
-    tac_assert(seat->state == TAC_SEAT_FREE);
+    tac_assert(seat->state == TAC_SEAT_FREE && !seat->is_taken);
+    seat->is_taken = true;
     tac_assert(read_ahead >= 1 && read_ahead <= TAC_READ_AHEAD_MAX);
     seat->job = job;
     seat->state = TAC_SEAT_MERGING;
@@ -214,6 +215,7 @@ struct tac_block *tac_seat_finish(struct tac_seat *seat, uint32_t *ret_count)
     tac_assert(seat->state == TAC_SEAT_DONE);
     tac_assert(seat->outstanding == 0);
     tac_assert(seat->blocks_idle == seat->allotment); /* Conservation of blocks */
+    seat->is_taken = false;
     *ret_count = seat->blocks_idle;
     seat->blocks = NULL;
     seat->blocks_idle = seat->allotment = 0;

@@ -124,6 +124,7 @@ struct tac_seat {
     struct tac_link     link;  /* First: the seat travels */
     struct tac_actor    actor;
     struct tac_stages  *stages;
+    bool                is_taken; /* Coordinator: from tac_seat_start to tac_seat_finish */
     /* Memory of the seat, reused from job to job */
     struct tac_merge         *merge;
     struct tac_table_builder *builder;

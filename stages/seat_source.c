@@ -351,10 +351,7 @@ static void source_account(struct tac_seat *seat, struct tac_source *source, uin
     taken = tac_merge_take_source_account(seat->merge, source_index);
     account = source->is_memtable ? &seat->job->memtable_consumed
                                   : &source->accounted_input->consumed;
-    account->records += taken.records;
-    account->tombstones += taken.tombstones;
-    account->bytes += taken.bytes;
-    account->sum = tac_u128_add(account->sum, taken.sum);
+    *account = tac_merge_account_add(*account, taken);
 }
 
 static bool source_has_more(const struct tac_source *source)
