@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "reading/cache.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/prng.h"
+#include "tests/lib/tap.h"
+
+#define FRAME_BYTES 512
+
+static struct tac_cache *cache_of(uint64_t bytes, uint32_t extra_size)
+{
+    struct tac_cache *cache;
+    struct tac_error  error;
+
+    if (tac_cache_new(bytes, FRAME_BYTES, extra_size, &cache, &error) != TACTUS_OK) {
+        tap_bail("%s", error.message);
+    }
+    return cache;
+}
+
+/* The least bytes with which a cache has that many frames. */
+static uint64_t bytes_for_frames(uint64_t frames)
+{
+    for (uint64_t bytes = frames * FRAME_BYTES;; bytes += 64) {
+        struct tac_cache *cache = cache_of(bytes, 0);
+        bool              is_enough = tac_cache_frame_count(cache) >= frames;
+
+        tac_cache_free(cache);
+        if (is_enough) {
+            return bytes;
+        }
+    }
+}
+
+static struct tac_cache_key key_of(uint64_t number)
+{
+    return (struct tac_cache_key){number, tac_mix_u64(number + 1), number % 7};
+}
+
+/* Puts a key with contents of its own; false: no frame. */
+static bool put(struct tac_cache *cache, uint64_t number)
+{
+    struct tac_cache_key    key = key_of(number);
+    struct tac_cache_frame *frame = tac_cache_claim(cache, &key);
+
+    if (frame == NULL) {
+        return false;
+    }
+    memset(frame->data, (int)(number & 0xff), FRAME_BYTES);
+    tac_cache_publish(frame);
+    tac_cache_unpin(frame);
+    return true;
+}
+
+/* True when the key is found, with its contents. */
+static bool has(struct tac_cache *cache, uint64_t number)
+{
+    struct tac_cache_key    key = key_of(number);
+    struct tac_cache_frame *frame = tac_cache_find(cache, &key);
+    bool                    is_right;
+
+    if (frame == NULL) {
+        return false;
+    }
+    is_right = frame->data[0] == (number & 0xff) && frame->data[FRAME_BYTES - 1] == (number & 0xff);
+    tac_cache_unpin(frame);
+    return is_right;
+}
+
+static void test_no_frames(void)
+{
+    struct tac_cache    *cache = cache_of(0, 0);
+    struct tac_cache_key key = key_of(1);
+
+    tap_ok(tac_cache_frame_count(cache) == 0 && tac_cache_memory_bytes(cache) == 0,
+           "a cache of no bytes has no frames");
+    tap_ok(tac_cache_find(cache, &key) == NULL && tac_cache_claim(cache, &key) == NULL,
+           "nothing is found in it and nothing can be put");
+    tac_cache_free(cache);
+}
+
+static void test_sizes(uint64_t seed)
+{
+    struct tac_prng prng = {seed};
+    bool            is_within = true, is_used = true, is_apart = true;
+
+    for (uint32_t i = 0; i < 300; i++) {
+        uint64_t          bytes = tac_prng_below(&prng, 1 << tac_prng_below(&prng, 21));
+        uint32_t          extra = (uint32_t)tac_prng_below(&prng, 200);
+        struct tac_cache *cache = cache_of(bytes, extra);
+        uint64_t          frames = tac_cache_frame_count(cache);
+
+        is_within = is_within && tac_cache_memory_bytes(cache) <= bytes;
+        /* At most a set and a page of rounding are lost. */
+        is_used = is_used && (frames + TAC_CACHE_WAYS + 1) * (FRAME_BYTES + 320) + 4096 > bytes;
+        if (frames > 0) {
+            struct tac_cache_key    key = key_of(i);
+            struct tac_cache_frame *frame = tac_cache_claim(cache, &key);
+
+            memset(frame->data, 1, FRAME_BYTES);
+            memset(frame->extra, 2, extra);
+            is_apart = is_apart && (uintptr_t)frame->data % FRAME_BYTES == 0 &&
+                       frame->data[0] == 1 && frame->data[FRAME_BYTES - 1] == 1;
+            tac_cache_publish(frame);
+            tac_cache_unpin(frame);
+        }
+        tac_cache_free(cache);
+    }
+    tap_ok(is_within, "a cache never takes more than its bytes");
+    tap_ok(is_used, "it makes use of nearly all of them");
+    tap_ok(is_apart, "frames are aligned, and their extra bytes are their own");
+}
+
+static void test_life(void)
+{
+    struct tac_cache       *cache = cache_of(bytes_for_frames(64), 0);
+    struct tac_cache_key    key = key_of(5), other;
+    struct tac_cache_frame *frame = tac_cache_claim(cache, &key);
+
+    tap_ok(tac_cache_find(cache, &key) == NULL, "a claimed frame is not found before it is published");
+    memset(frame->data, 5, FRAME_BYTES);
+    tac_cache_publish(frame);
+    tap_ok(has(cache, 5), "a published one is");
+    tac_cache_unpin(frame);
+    tap_ok(has(cache, 5), "and after it is unpinned");
+    other = key;
+    other.address++;
+    tap_ok(tac_cache_find(cache, &other) == NULL, "not under another address");
+    other = key;
+    other.checksum_low++;
+    tap_ok(tac_cache_find(cache, &other) == NULL, "not under another checksum: stale is no hit");
+    other = key;
+    other.detail++;
+    tap_ok(tac_cache_find(cache, &other) == NULL, "not under another detail");
+    key = key_of(6);
+    tac_cache_abandon(tac_cache_claim(cache, &key));
+    tap_ok(tac_cache_find(cache, &key) == NULL, "an abandoned frame is not found");
+    tap_ok(put(cache, 6) && has(cache, 6) && has(cache, 5), "its key can be put again");
+    tac_cache_free(cache);
+}
+
+static void test_pins(void)
+{
+    for (uint32_t frames = 1; frames <= TAC_CACHE_WAYS; frames++) {
+        struct tac_cache       *cache = cache_of(bytes_for_frames(frames), 0);
+        struct tac_cache_frame *pinned[TAC_CACHE_WAYS];
+        struct tac_cache_key    key;
+        bool                    is_kept = true;
+
+        for (uint32_t i = 0; i < frames; i++) {
+            key = key_of(i);
+            pinned[i] = tac_cache_claim(cache, &key);
+            memset(pinned[i]->data, (int)i, FRAME_BYTES);
+            tac_cache_publish(pinned[i]);
+        }
+        key = key_of(100);
+        is_kept = tac_cache_frame_count(cache) == frames && tac_cache_claim(cache, &key) == NULL;
+        for (uint32_t i = 0; i < frames; i++) {
+            is_kept = is_kept && has(cache, i);
+        }
+        tac_cache_unpin(pinned[frames - 1]);
+        is_kept = is_kept && put(cache, 101) && has(cache, 101) && !has(cache, frames - 1);
+        for (uint32_t i = 0; i + 1 < frames; i++) {
+            is_kept = is_kept && pinned[i]->data[7] == i && has(cache, i);
+            tac_cache_unpin(pinned[i]);
+        }
+        tap_ok(is_kept, "of %u frames the pinned ones are never reused, the others are", frames);
+        tac_cache_free(cache);
+    }
+}
+
+static void test_second_chance(void)
+{
+    struct tac_cache *cache = cache_of(bytes_for_frames(TAC_CACHE_WAYS), 0);
+    bool              is_kept = true;
+    uint32_t          others = 0;
+
+    for (uint64_t i = 0; i < TAC_CACHE_WAYS; i++) {
+        put(cache, i);
+    }
+    for (uint64_t i = 100; i < 300; i++) {
+        is_kept = is_kept && has(cache, 3);
+        put(cache, i);
+    }
+    for (uint64_t i = 0; i < TAC_CACHE_WAYS; i++) {
+        others += i != 3 && has(cache, i);
+    }
+    tap_ok(is_kept, "what is found again and again outlives any stream of new keys");
+    tap_ok(others == 0, "what is not, does not");
+    tac_cache_free(cache);
+}
+
+/* Two choices: a cache that is nearly full has still lost next to nothing. */
+static void test_fill(uint64_t seed)
+{
+    struct tac_cache *cache = cache_of(TAC_MIB, 0);
+    uint64_t          count = tac_cache_frame_count(cache) * 85 / 100, found = 0;
+
+    for (uint64_t i = 0; i < count; i++) {
+        put(cache, seed + i);
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        found += has(cache, seed + i);
+    }
+    tap_ok(found * 1000 >= count * 995, "filled to 85 %% it still has %llu of %llu keys",
+           (unsigned long long)found, (unsigned long long)count);
+    for (uint64_t i = 0; i < 10 * count; i++) {
+        put(cache, seed + count + i);
+    }
+    found = 0;
+    for (uint64_t i = 0; i < 11 * count; i++) {
+        found += has(cache, seed + i);
+    }
+    tap_ok(found == tac_cache_frame_count(cache), "in the long run every frame is in use");
+    tac_cache_free(cache);
+}
+
+static void test_private(void)
+{
+    struct tac_cache_frame *frame = tac_cache_frame_private(100000, 200);
+
+    tap_ok((uintptr_t)frame->data % 4096 == 0, "a private frame's data is aligned");
+    memset(frame->data, 1, 100000);
+    memset(frame->extra, 2, 200);
+    tac_cache_publish(frame);
+    tap_ok(frame->data[0] == 1 && frame->data[99999] == 1, "and apart from its extra bytes");
+    tac_cache_unpin(frame);
+    tac_cache_abandon(tac_cache_frame_private(1, 0)); /* A leak check tells whether it is freed. */
+}
+
+int main(void)
+{
+    uint64_t seed;
+
+    tap_plan(0);
+    seed = tap_seed();
+    test_no_frames();
+    test_sizes(seed);
+    test_life();
+    test_pins();
+    test_second_chance();
+    test_fill(seed);
+    test_private();
+    return tap_done();
+}

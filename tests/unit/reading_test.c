@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Gets and iterators over a store built by hand, against a model: layouts, overlapping runs, trimmed
+ * tables, filters in and out of index blocks, caches of any size; spoiled reads, damage, blocks that
+ * were given a new life; views that are superseded and expire. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/lib/reading_world.h"
+#include "tests/lib/tap.h"
+
+static const struct world_options configurations[] = {
+    /* Keys behind a common prefix, several tables a run, filters in index blocks */
+    {.layout = {TACTUS_LAYOUT_FIXED, 16, 24}, .block_size = 16384, .page_size = 1024,
+     .filter_bits = 10, .key_count = 4000, .table_bytes = 30000,
+     .page_cache_bytes = TAC_MIB, .index_cache_bytes = 4 * TAC_MIB},
+    /* No values, filters in blocks of their own, caches of one set */
+    {.layout = {TACTUS_LAYOUT_FIXED, 12, 0}, .block_size = 8192, .page_size = 512,
+     .filter_bits = 20, .key_count = 20000, .table_bytes = 90000,
+     .page_cache_bytes = 4096, .index_cache_bytes = 80000},
+    /* Records of several pages each, no filters */
+    {.layout = {TACTUS_LAYOUT_FIXED, 20, 1500}, .block_size = 8192, .page_size = 512,
+     .filter_bits = 0, .key_count = 600, .table_bytes = 100000,
+     .page_cache_bytes = TAC_MIB, .index_cache_bytes = TAC_MIB},
+    /* Sizes of every kind, pages of several units among the others */
+    {.layout = {TACTUS_LAYOUT_VARIABLE, 40, 8000}, .block_size = 32768, .page_size = 1024,
+     .filter_bits = 10, .value_large = 8000, .key_count = 3000, .table_bytes = 100000,
+     .page_cache_bytes = TAC_MIB, .index_cache_bytes = 4 * TAC_MIB},
+    /* The same with no cache at all, four units to the block */
+    {.layout = {TACTUS_LAYOUT_VARIABLE, 1024, 900}, .block_size = 16384, .page_size = 4096,
+     .filter_bits = 4, .value_large = 900, .key_count = 800, .table_bytes = 60000},
+};
+
+static struct world *world_of(uint32_t configuration, uint64_t seed)
+{
+    struct world_options options = configurations[configuration];
+
+    options.seed = seed + configuration;
+    return world_new(&options);
+}
+
+/* ---- against the model ---- */
+
+static bool record_is(const struct world *world, const struct tac_record *record, uint32_t number,
+                      uint32_t version)
+{
+    static uint8_t   key_buffer[TACTUS_KEY_SIZE_MAX], value_buffer[WORLD_VALUE_MAX];
+    struct tac_bytes key = world_key(world, number, false, key_buffer);
+    struct tac_bytes value = world_value(world, number, version, value_buffer);
+
+    return !record->is_tombstone && tac_bytes_compare(record->key, key) == 0 &&
+           tac_bytes_compare(record->value, value) == 0;
+}
+
+static int get(struct world *world, uint32_t number, bool between, bool *ret_is_right,
+               struct tac_error *error)
+{
+    static uint8_t   key_buffer[TACTUS_KEY_SIZE_MAX], expected_buffer[WORLD_VALUE_MAX];
+    static uint8_t   buffer[WORLD_VALUE_MAX];
+    struct tac_bytes expected = {0};
+    size_t           size = SIZE_MAX;
+    uint32_t         version = between ? 0 : world->model[number];
+    int              rv;
+
+    rv = tac_read_side_get(world->side, 0, world_key(world, number, between, key_buffer), buffer,
+                           sizeof buffer, &size, error);
+    if (version > 0) {
+        expected = world_value(world, number, version, expected_buffer);
+    }
+    *ret_is_right = rv == TACTUS_OK ? version > 0 && size == expected.size &&
+                                          memcmp(buffer, expected.data, size) == 0
+                                    : rv == TACTUS_ENOTFOUND && version == 0 && size == SIZE_MAX;
+    return rv;
+}
+
+/* Gets every key, and one that is not there behind every third; returns how many were wrong. */
+static uint32_t gets_wrong(struct world *world)
+{
+    uint32_t         wrong = 0;
+    struct tac_error error;
+    bool             is_right;
+
+    for (uint32_t i = 0; i < world->key_count; i++) {
+        (void)get(world, i, false, &is_right, &error);
+        wrong += !is_right;
+        if (i % 3 == 0) {
+            (void)get(world, i, true, &is_right, &error);
+            wrong += !is_right;
+        }
+    }
+    return wrong;
+}
+
+static struct tac_iterator *iterator_of(struct world *world)
+{
+    struct tac_iterator *iterator;
+    struct tac_error     error;
+
+    if (tac_iterator_open(world->side, 0, &iterator, &error) != TACTUS_OK) {
+        tap_bail("%s", error.message);
+    }
+    return iterator;
+}
+
+/* The next number at or behind `number` that the model has; key_count: none. */
+static uint32_t model_next(const struct world *world, const uint32_t *model, int64_t number,
+                           bool is_backward)
+{
+    while (number >= 0 && number < world->key_count && model[number] == 0) {
+        number += is_backward ? -1 : 1;
+    }
+    return number < 0 ? world->key_count : (uint32_t)number;
+}
+
+/* Whether the iterator's move ended where the model says. */
+static bool stands_at(const struct world *world, const struct tac_iterator *iterator, int rv,
+                      const uint32_t *model, uint32_t number)
+{
+    struct tac_record record = tac_iterator_record(iterator);
+
+    if (number == world->key_count) {
+        return rv == TACTUS_ENOTFOUND && record.key.size == 0;
+    }
+    return rv == TACTUS_OK && record_is(world, &record, number, model[number]);
+}
+
+/* A whole walk; moves that fail with `tolerated` are made again. Returns how many were wrong. */
+static uint32_t walk_wrong(struct world *world, struct tac_iterator *iterator,
+                           const uint32_t *model, bool is_backward, int tolerated)
+{
+    struct tac_error error;
+    uint32_t         wrong = 0, moves = 0;
+    uint32_t         at = model_next(world, model, is_backward ? world->key_count - 1 : 0,
+                                     is_backward);
+    int              rv;
+
+    do {
+        rv = is_backward ? tac_iterator_last(iterator, &error)
+                         : tac_iterator_first(iterator, &error);
+    } while (rv == tolerated && rv != TACTUS_OK);
+    wrong += !stands_at(world, iterator, rv, model, at);
+    while (at < world->key_count && wrong == 0 && moves++ < 50 * world->key_count) {
+        rv = is_backward ? tac_iterator_previous(iterator, &error)
+                         : tac_iterator_next(iterator, &error);
+        if (rv == tolerated && rv != TACTUS_OK) {
+            wrong += !stands_at(world, iterator, TACTUS_OK, model, at);
+            continue;
+        }
+        at = model_next(world, model, (int64_t)at + (is_backward ? -1 : 1), is_backward);
+        wrong += !stands_at(world, iterator, rv, model, at);
+    }
+    return wrong + (at < world->key_count);
+}
+
+/* Random moves of all kinds. */
+static uint32_t moves_wrong(struct world *world, struct tac_iterator *iterator,
+                            const uint32_t *model, uint32_t turns)
+{
+    uint8_t          key_buffer[TACTUS_KEY_SIZE_MAX];
+    struct tac_error error;
+    uint32_t         wrong = 0, none = world->key_count;
+    uint32_t         at = model_next(world, model, 0, false);
+    int              rv = tac_iterator_first(iterator, &error);
+
+    wrong += !stands_at(world, iterator, rv, model, at);
+    for (uint32_t i = 0; i < turns && wrong == 0; i++) {
+        uint32_t         kind = (uint32_t)tac_prng_below(&world->prng, 12);
+        uint32_t         number = (uint32_t)tac_prng_below(&world->prng, world->key_count);
+        bool             between = tac_prng_below(&world->prng, 2) == 0;
+        struct tac_bytes key = world_key(world, number, between, key_buffer);
+
+        if (kind == 0) {
+            at = model_next(world, model, number + between, false);
+            rv = tac_iterator_seek(iterator, key, &error);
+        } else if (kind == 1) {
+            at = model_next(world, model, number, true);
+            rv = tac_iterator_seek_back(iterator, key, &error);
+        } else if (kind == 2 && at < none) { /* A seek with the record's own key */
+            rv = between ? tac_iterator_seek(iterator, tac_iterator_record(iterator).key, &error)
+                         : tac_iterator_seek_back(iterator, tac_iterator_record(iterator).key,
+                                                  &error);
+        } else if (kind % 2 == 0 || kind > 9) {
+            at = at == none ? none : model_next(world, model, (int64_t)at + 1, false);
+            rv = tac_iterator_next(iterator, &error);
+        } else {
+            at = at == none ? none : model_next(world, model, (int64_t)at - 1, true);
+            rv = tac_iterator_previous(iterator, &error);
+        }
+        wrong += !stands_at(world, iterator, rv, model, at);
+    }
+    return wrong;
+}
+
+static void test_model(uint32_t configuration, uint64_t seed)
+{
+    struct world        *world = world_of(configuration, seed);
+    struct tac_iterator *iterator;
+
+    world_fill(world);
+    iterator = iterator_of(world);
+    tap_ok(gets_wrong(world) == 0, "store %u: gets give the newest versions", configuration);
+    tap_ok(gets_wrong(world) == 0, "store %u: and again, from the caches", configuration);
+    tap_ok(walk_wrong(world, iterator, world->model, false, TACTUS_OK) == 0,
+           "store %u: a walk forward gives every record once", configuration);
+    tap_ok(walk_wrong(world, iterator, world->model, true, TACTUS_OK) == 0,
+           "store %u: a walk backward too", configuration);
+    tap_ok(moves_wrong(world, iterator, world->model, 4000) == 0,
+           "store %u: seeks and turns end where they should", configuration);
+    tac_iterator_close(iterator);
+    tap_ok(world->side->retries == 0, "store %u: no get was made again", configuration);
+    world_free(world);
+}
+
+static void test_answers(uint64_t seed)
+{
+    struct world        *world = world_of(0, seed);
+    uint8_t              key_buffer[TACTUS_KEY_SIZE_MAX], buffer[24], expected[WORLD_VALUE_MAX];
+    struct tac_bytes     key = world_key(world, 7, false, key_buffer);
+    struct tac_iterator *iterator;
+    struct tac_error     error;
+    size_t               size = 99;
+
+    world_publish(world);
+    iterator = iterator_of(world);
+    tap_ok(tac_read_side_get(world->side, 0, key, NULL, 0, &size, &error) == TACTUS_ENOTFOUND &&
+               tac_iterator_first(iterator, &error) == TACTUS_ENOTFOUND &&
+               tac_iterator_last(iterator, &error) == TACTUS_ENOTFOUND,
+           "before the first op there is nothing");
+    tac_iterator_close(iterator);
+    world_put(world, 7, false);
+    memset(buffer, 0xaa, sizeof buffer);
+    world_value(world, 7, world->model[7], expected);
+    tap_ok(tac_read_side_get(world->side, 0, key, buffer, 5, &size, &error) == TACTUS_OK &&
+               size == 24 && memcmp(buffer, expected, 5) == 0 && buffer[5] == 0xaa,
+           "a small buffer gets the value's beginning and its whole size");
+    tap_ok(tac_read_side_get(world->side, 0, key, NULL, 0, &size, &error) == TACTUS_OK && size == 24,
+           "no buffer is enough to ask for the size");
+    size = 99;
+    error = (struct tac_error){0};
+    tap_ok(tac_read_side_get(world->side, 1, key, buffer, 24, &size, &error) == TACTUS_ENOTFOUND &&
+               size == 99 && error.code == TACTUS_OK,
+           "what is not found has no text and changes nothing");
+    tap_ok(tac_read_side_get(world->side, 2, key, buffer, 24, &size, &error) == TACTUS_ENOTREE,
+           "a tree that is not there is an error");
+    key.size = 17;
+    tap_ok(tac_read_side_get(world->side, 0, key, buffer, 24, &size, &error) == TACTUS_EKEYSIZE,
+           "a key too long for the tree is an error");
+    tap_ok(tac_iterator_open(world->side, 2, &iterator, &error) == TACTUS_ENOTREE,
+           "so is an iterator in a tree that is not there");
+    iterator = iterator_of(world);
+    tap_ok(tac_iterator_next(iterator, &error) == TACTUS_ENOTFOUND &&
+               tac_iterator_previous(iterator, &error) == TACTUS_ENOTFOUND &&
+               tac_iterator_record(iterator).key.size == 0,
+           "an iterator that stands nowhere stays there");
+    key.size = 3;
+    tap_ok(tac_iterator_seek(iterator, key, &error) == TACTUS_OK &&
+               tac_iterator_record(iterator).key.size == 16,
+           "a prefix is enough for a seek");
+    key.size = 0;
+    tap_ok(tac_iterator_seek(iterator, key, &error) == TACTUS_OK, "so is nothing");
+    tap_ok(tac_iterator_seek_back(iterator, key, &error) == TACTUS_ENOTFOUND &&
+               tac_iterator_record(iterator).key.size == 0,
+           "nothing is at or before the empty key");
+    key.size = TACTUS_KEY_SIZE_MAX + 1;
+    tap_ok(tac_iterator_seek(iterator, key, &error) == TACTUS_EKEYSIZE, "a seek has its limit");
+    tac_iterator_close(iterator);
+    world_free(world);
+}
+
+/* ---- spoiled reads and damage ---- */
+
+static void test_spoiled_reads(uint32_t configuration, uint64_t seed)
+{
+    struct world        *world = world_of(configuration, seed);
+    struct tac_iterator *iterator;
+    struct tac_error     error;
+    uint32_t             wrong = 0, failed = 0;
+    bool                 is_right;
+
+    world_fill(world);
+    world_caches(world, 4096, 0);
+    iterator = iterator_of(world);
+    world->storage.flip_every = 2; /* The second look is always right. */
+    tap_ok(gets_wrong(world) == 0, "store %u: a byte read wrong is read again", configuration);
+    tap_ok(walk_wrong(world, iterator, world->model, false, TACTUS_OK) == 0 &&
+               walk_wrong(world, iterator, world->model, true, TACTUS_OK) == 0,
+           "store %u: in walks as well", configuration);
+    world->storage.flip_every = 0;
+    world->storage.fail_every = 7;
+    for (uint32_t i = 0; i < world->key_count; i++) {
+        int rv = get(world, i, false, &is_right, &error);
+
+        failed += rv == TACTUS_EIO;
+        wrong += rv != TACTUS_EIO && !is_right;
+    }
+    tap_ok(failed > 0 && wrong == 0, "store %u: a failed read is an error, never a wrong answer",
+           configuration);
+    /* A walk that goes on from a record needs a read of each run at least. */
+    world->storage.fail_every = 50;
+    world_caches(world, TAC_MIB, 8 * TAC_MIB);
+    tac_iterator_close(iterator);
+    iterator = iterator_of(world);
+    tap_ok(walk_wrong(world, iterator, world->model, false, TACTUS_EIO) == 0 &&
+               walk_wrong(world, iterator, world->model, true, TACTUS_EIO) == 0,
+           "store %u: a failed move keeps the record, and the next one goes on from it",
+           configuration);
+    tac_iterator_close(iterator);
+    world_free(world);
+}
+
+/* Damages every kind of block in turn: answers are right or an error that names the place. */
+static void test_damage(uint32_t configuration, uint64_t seed)
+{
+    struct world  *world = world_of(configuration, seed);
+    uint64_t       block_size = world->geometry.block_size;
+    uint32_t       kinds[8] = {0}, wrong = 0, named = 0, failed = 0, walks_wrong = 0;
+    const uint8_t *disk;
+    uint64_t       disk_size;
+
+    world_fill(world);
+    disk = tac_memory_disk_data(world->disk, &disk_size);
+    for (uint64_t address = 1; address < world->address_end; address++) {
+        uint8_t              kind = disk[address * block_size + TAC_BLOCK_OFFSET_KIND];
+        uint64_t             offset = address * block_size + tac_prng_below(&world->prng, block_size);
+        struct tac_iterator *iterator;
+        struct tac_error     error = {0};
+        uint32_t             at;
+        int                  rv;
+
+        if (kind >= 8 || kinds[kind]++ >= 3) {
+            continue;
+        }
+        world_flip(world, offset);
+        world_caches(world, 100000, 200000);
+        for (uint32_t i = 0; i < world->key_count; i += 3) {
+            bool is_right;
+
+            rv = get(world, i, false, &is_right, &error);
+            wrong += rv != TACTUS_ECORRUPT && !is_right;
+            failed += rv == TACTUS_ECORRUPT;
+            named += rv == TACTUS_ECORRUPT && strstr(error.message, "tree birds, level ") != NULL &&
+                     strstr(error.message, ", table ") != NULL &&
+                     strstr(error.message, "block ") != NULL;
+        }
+        iterator = iterator_of(world);
+        at = model_next(world, world->model, 0, false);
+        for (rv = tac_iterator_first(iterator, &error); rv == TACTUS_OK;
+             rv = tac_iterator_next(iterator, &error)) {
+            walks_wrong += !stands_at(world, iterator, rv, world->model, at);
+            at = model_next(world, world->model, (int64_t)at + 1, false);
+        }
+        walks_wrong += rv != TACTUS_ECORRUPT && at < world->key_count;
+        tac_iterator_close(iterator);
+        world_flip(world, offset);
+    }
+    tap_ok(kinds[TAC_BLOCK_VALUE] > 0 && kinds[TAC_BLOCK_INDEX] > 0 && failed > 0,
+           "store %u: %u gets met damage", configuration, failed);
+    tap_ok(wrong == 0, "store %u: damage never gives a wrong answer", configuration);
+    tap_ok(named == failed, "store %u: the text names tree, level, table and block", configuration);
+    tap_ok(walks_wrong == 0, "store %u: a walk is right as far as it goes", configuration);
+    tap_ok(gets_wrong(world) == 0, "store %u: mended, it is all right again", configuration);
+    if (configuration == 1) {
+        tap_ok(kinds[TAC_BLOCK_FILTER] > 0, "store 1: filter blocks were among it");
+    }
+    world_free(world);
+}
+
+/* ---- views ---- */
+
+/* While a block is being read: it gets a new life. All tables are written anew elsewhere, and the
+ * old blocks overwritten, as a writer may two bars later. */
+static void blocks_reuse(void *context, uint64_t offset)
+{
+    struct world *world = context;
+    uint64_t      end = world->address_end;
+
+    tac_maybe(offset > 0);
+    world_remove_tables(world);
+    world_add_model(world, 2);
+    world_publish(world);
+    world_publish(world);
+    for (uint64_t i = 1; i < end; i++) {
+        world_flip(world, i * world->geometry.block_size + 600);
+        world_flip(world, i * world->geometry.block_size + 2000);
+        world_flip(world, i * world->geometry.block_size + 3000);
+    }
+}
+
+static void test_reuse(uint64_t seed)
+{
+    struct world        *world = world_of(0, seed);
+    struct tac_iterator *iterator;
+    struct tac_error     error;
+    struct tac_record    record;
+    bool                 is_right;
+    uint32_t             at;
+    int                  rv;
+
+    world_fill(world);
+    world_caches(world, 0, 0);
+    world->storage.context = world;
+    world->storage.before_read = blocks_reuse;
+    do { /* Some keys are in a memtable. */
+        at = (uint32_t)tac_prng_below(&world->prng, world->key_count);
+        (void)get(world, at, false, &is_right, &error);
+    } while (is_right && world->storage.before_read != NULL);
+    tap_ok(is_right && world->side->retries == 1,
+           "a get whose blocks are given a new life starts again and finds its key");
+    tap_ok(gets_wrong(world) == 0 && world->side->retries == 1, "later ones need not");
+
+    iterator = iterator_of(world);
+    rv = tac_iterator_first(iterator, &error);
+    at = model_next(world, world->model, 0, false);
+    world->storage.before_read = blocks_reuse;
+    while (rv == TACTUS_OK && stands_at(world, iterator, rv, world->model, at)) {
+        rv = tac_iterator_next(iterator, &error);
+        if (rv == TACTUS_OK) {
+            at = model_next(world, world->model, (int64_t)at + 1, false);
+        }
+    }
+    record = tac_iterator_record(iterator);
+    tap_ok(rv == TACTUS_EEXPIRED && record_is(world, &record, at, world->model[at]),
+           "an iterator whose blocks are given a new life expires, and keeps its record");
+    tap_ok(tac_iterator_next(iterator, &error) == TACTUS_EEXPIRED &&
+               tac_iterator_first(iterator, &error) == TACTUS_EEXPIRED,
+           "it stays expired");
+    tac_iterator_close(iterator);
+    world_free(world);
+}
+
+/* An iterator sees the op of its opening through a whole bar, whatever is written meanwhile. */
+static void test_snapshot(uint32_t configuration, uint64_t seed)
+{
+    struct world        *world = world_of(configuration, seed);
+    struct tac_iterator *iterator;
+    struct tac_error     error;
+    struct tac_record    record;
+    uint32_t            *model, at;
+    uint32_t             n = world->key_count;
+    int                  rv;
+
+    world_fill(world);
+    model = malloc(n * sizeof *model);
+    memcpy(model, world->model, n * sizeof *model);
+    iterator = iterator_of(world);
+    world_put_random(world, n / 5, 40);
+    tap_ok(walk_wrong(world, iterator, model, false, TACTUS_OK) == 0 &&
+               walk_wrong(world, iterator, model, true, TACTUS_OK) == 0 &&
+               moves_wrong(world, iterator, model, 1000) == 0,
+           "store %u: an iterator does not see later ops", configuration);
+    tap_ok(gets_wrong(world) == 0, "store %u: gets do", configuration);
+    world_swap(world);
+    world_put_random(world, n / 5, 40);
+    world_publish(world);
+    tap_ok(moves_wrong(world, iterator, model, 2000) == 0 &&
+               walk_wrong(world, iterator, model, false, TACTUS_OK) == 0,
+           "store %u: nor those of the bar after its own", configuration);
+    rv = tac_iterator_seek(iterator, (struct tac_bytes){(const uint8_t *)"", 0}, &error);
+    at = model_next(world, model, 0, false);
+    world_swap(world);
+    world_publish(world);
+    while (rv == TACTUS_OK && stands_at(world, iterator, rv, model, at)) {
+        rv = tac_iterator_next(iterator, &error);
+        at = rv == TACTUS_OK ? model_next(world, model, (int64_t)at + 1, false) : at;
+    }
+    record = tac_iterator_record(iterator);
+    tap_ok(rv == TACTUS_EEXPIRED && record_is(world, &record, at, model[at]),
+           "store %u: two bars later it expires on a record", configuration);
+    tac_iterator_close(iterator);
+    free(model);
+    world_free(world);
+}
+
+static void test_guard(uint64_t seed)
+{
+    struct world          *world = world_of(0, seed);
+    struct tac_read_side  *side = world->side;
+    struct tac_read_ticket before, between, after;
+
+    world_publish(world);
+    tap_ok(tac_read_side_quiesced(side), "with no readers a view is quiesced at once");
+    before = tac_read_side_enter(side);
+    world_publish(world);
+    between = tac_read_side_enter(side);
+    tap_ok(!tac_read_side_quiesced(side), "not while a reader is inside from before the publish");
+    after = tac_read_side_enter(side);
+    tac_read_side_leave(side, before);
+    tap_ok(!tac_read_side_quiesced(side), "nor while one shares its epoch");
+    tac_read_side_leave(side, between);
+    tap_ok(tac_read_side_quiesced(side) == (after.parity != between.parity),
+           "readers of a later epoch do not hold it up");
+    /* A reader that is inside with the second view when the third is published. */
+    world_publish(world);
+    tap_ok(!tac_read_side_quiesced(side) && !tac_read_side_quiesced(side),
+           "each publish waits for its own readers");
+    tac_read_side_leave(side, after);
+    tap_ok(tac_read_side_quiesced(side) && tac_read_side_quiesced(side), "and is over when they left");
+
+    /* A reader that read the parity before two turns of the epoch and enters only now. */
+    before = tac_read_side_enter(side);
+    tac_read_side_leave(side, before);
+    world_publish(world);
+    tap_ok(tac_read_side_quiesced(side), "a publish is over");
+    side->stripes[before.stripe].active[before.parity ^ 1]++;
+    world_publish(world);
+    tap_ok(!tac_read_side_quiesced(side), "a reader under either parity is waited for");
+    side->stripes[before.stripe].active[before.parity ^ 1]--;
+    side->stripes[before.stripe].active[before.parity]++;
+    world_publish(world);
+    tap_ok(!tac_read_side_quiesced(side), "the other one too");
+    side->stripes[before.stripe].active[before.parity]--;
+    tap_ok(tac_read_side_quiesced(side), "until it leaves");
+    world_free(world);
+}
+
+int main(void)
+{
+    uint64_t seed;
+
+    tap_plan(0);
+    seed = tap_seed();
+    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(configurations); i++) {
+        test_model(i, seed);
+    }
+    test_answers(seed);
+    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(configurations); i++) {
+        test_spoiled_reads(i, seed);
+        test_damage(i, seed);
+        test_snapshot(i, seed);
+    }
+    test_reuse(seed);
+    test_guard(seed);
+    return tap_done();
+}
