@@ -24,7 +24,7 @@ _Noreturn void tac_panic(const char *file, int line, const char *function, const
 #ifdef TACTUS_VERIFY
 #define tac_assert_slow(expression) tac_assert(expression)
 #else
-#define tac_assert_slow(expression) ((void)sizeof((expression) ? 1 : 0))
+#define tac_assert_slow(expression) ((void)(0 && (expression)))
 #endif
 
 #define tac_maybe(expression) ((void)(expression))

@@ -90,7 +90,7 @@ struct tac_version_tree {
 };
 struct tac_version {
     uint64_t                bar; /* Bars ended when it was made */
-    uint32_t                tree_count;
+    uint32_t                tree_count; /* Atomic: a tree may join after the version was made */
     struct tac_version_tree trees[TACTUS_TREES_MAX];
 };
 

@@ -273,11 +273,6 @@ static int table_apply(struct replay *replay, const struct tac_manifest_tree *tr
     if (decoded->id > superblock->table_id_last || decoded->stamp > superblock->stamp_last) {
         return event_fault(replay, "its id or stamp was never given");
     }
-    if (!reference_is_possible(replay, decoded->index.address) ||
-        decoded->value_block_count > superblock->blocks_in_file ||
-        decoded->filter_block_count > superblock->blocks_in_file) {
-        return event_fault(replay, "its blocks cannot be in the file");
-    }
     if (table != NULL && table->tree != decoded->tree) {
         return event_fault(replay, "is also a table of another tree");
     }
@@ -367,12 +362,38 @@ static int tables_read(struct replay *replay)
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
+/* Of the tables that there still are: those that have gone may have lain where the file has since
+ * become free. */
+static int blocks_check(struct replay *replay, const struct tac_manifest_level *level)
+{
+    uint64_t blocks_max = replay->superblock->blocks_in_file;
+
+    for (uint32_t i = 0; i < level->table_count; i++) {
+        const struct tac_table *table = level->tables[i];
+
+        if (!reference_is_possible(replay, table->index.address) ||
+            table->value_block_count > blocks_max || table->filter_block_count > blocks_max) {
+            return tac_error_set(replay->error, TACTUS_ECORRUPT,
+                                 "table %llu of tree %u: its blocks cannot be in the file",
+                                 (unsigned long long)table->id, table->tree);
+        }
+    }
+    return TACTUS_OK;
+}
+
 static int result_check(struct replay *replay)
 {
     struct tac_u128 checksum = tac_manifest_checksum(replay->manifest);
     uint64_t        table_count = tac_manifest_table_count(replay->manifest);
     int             rv = tac_manifest_check(replay->manifest, replay->error);
 
+    for (uint32_t i = 0; i < tac_manifest_tree_count(replay->manifest) && rv == TACTUS_OK; i++) {
+        const struct tac_manifest_tree *tree = tac_manifest_tree(replay->manifest, i);
+
+        for (uint32_t level = 0; level < TACTUS_LEVELS_MAX && rv == TACTUS_OK; level++) {
+            rv = blocks_check(replay, &tree->levels[level]);
+        }
+    }
     if (rv != TACTUS_OK) {
         return rv;
     }

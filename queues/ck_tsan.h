@@ -2,13 +2,13 @@
 /* ck_tsan -- Concurrency Kit as ThreadSanitizer can see it. Only for builds with -fsanitize=thread,
  * where every file is compiled with `-include queues/ck_tsan.h`.
  *
- * CK's own loads and stores are assembly or volatile accesses between fences, and the sanitizer sees
- * neither: it reports the correct rings of CK as races. Here each load is an acquire, each store a
- * release, and each read-modify-write a __sync builtin.
+ * CK's own loads and stores are assembly or volatile accesses between fences, and the sanitizer
+ * sees neither: it reports the correct rings of CK as races. Here each load is an acquire, each
+ * store a release, and each read-modify-write a __sync builtin.
  *
  * What this gives up: it cannot find a fence that is missing inside CK. What it keeps: a race on
- * what travels through a ring, and the use of a single-producer end by two producers. Functions that
- * live in libck itself (ck_epoch, ck_hp, ck_ht) are not compiled with this and stay invisible. */
+ * what travels through a ring, and the use of a single-producer end by two producers. Functions
+ * that live in libck itself (ck_epoch, ck_hp, ck_ht) are not compiled with it and stay unseen. */
 #ifndef TACTUS_QUEUES_CK_TSAN_H
 #define TACTUS_QUEUES_CK_TSAN_H
 

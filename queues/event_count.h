@@ -9,19 +9,20 @@
  *     tac_event_count_wait(ec, slot), start over
  *
  * The second look, between prepare and wait, is what makes it safe; it must look at everything that
- * the thread may be woken for. A waiter has no timeout: a lost wake-up must hang where a test sees it.
+ * the thread may be woken for. A waiter has no timeout: a lost wake-up must hang where a test sees
+ * it.
  *
  * A parker is one thread's eventfd. Whatever can write to it wakes the thread: notify, and also the
  * completions of an io_uring that has it registered (io_uring_register_eventfd) or another thread
- * that finished an I/O. A token is never lost: it stays in the eventfd until the thread reads it. One
- * that is left over costs one turn for nothing.
+ * that finished an I/O. A token is never lost: it stays in the eventfd until the thread reads it.
+ * One that is left over costs one turn for nothing.
  *
  * note: parking
  * `parked` has a bit for each slot. prepare sets it, with a read-modify-write, before the second
  * look; notify reads it, with a read-modify-write, after the work became visible. Both are on one
  * word, so by note: rmw-order (queues/atomics.h) one comes second and sees the first:
- *     prepare second   the waiter sees all that the notifier did before, finds the work, or finds
- *                      that another thread has taken it;
+ *     prepare second   the waiter sees all that the notifier did before: it finds the work, unless
+ *                      another thread has taken it or is about to show it, and notify in its turn;
  *     notify second    it sees the bit. It clears it (the claim, again a read-modify-write: exactly
  *                      one party clears a bit that was set) and writes the token.
  * A plain load in notify would not do, on x86-64 neither: it may be satisfied while the push is

@@ -21,12 +21,12 @@
  * Only who claimed the position changes the turn, with a release, and only after its own access to
  * the item; who finds its turn with an acquire has the slot for itself. Turns are 64 bits wide and
  * never come round again.
- *     A pop of position p that finds a turn below p + 1 met it unfilled, at an instant when no other
- * pop can have claimed it: the ring offered nothing. Either no push has claimed p, or one has and
- * will notify when it has filled it. A push to position p that finds a turn below p met the item of
- * one lap ago, or its push or pop still at work: capacity positions were taken. The pop that empties
- * the slot is still to come and will notify after that. A turn above what was looked for says that
- * `tail` or `head` has moved on since it was read, and only then is the loop repeated.
+ *     A pop of position p that finds a turn below p + 1 met it unfilled, at an instant when no
+ * other pop can have claimed it: the ring offered nothing. Either no push has claimed p, or one has
+ * and will notify when it has filled it. A push to position p that finds a turn below p met the
+ * item of one lap ago, or its push or pop still at work: capacity positions were taken. The pop
+ * that empties the slot is still to come and will notify after that. A turn above what was looked
+ * for says that `tail` or `head` has moved on since it was read; only then is the loop repeated.
  *
  * A thread that is descheduled between claim and turn holds back only what stands behind its own
  * position: a push hides the items behind it (pops say "empty"), a pop keeps one slot (pushes say

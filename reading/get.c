@@ -95,7 +95,7 @@ static int get_from_view(struct get *get, const struct tac_view *view, uint64_t 
     const struct tac_version_tree *tree;
     int                            rv;
 
-    if (get->tree >= view->version->tree_count) {
+    if (get->tree >= tac_atomic_load_acquire_u32(&view->version->tree_count)) {
         return tac_error_set(error, TACTUS_ENOTREE, "there is no tree %u", get->tree);
     }
     tree = &view->version->trees[get->tree];

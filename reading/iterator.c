@@ -70,7 +70,7 @@ static int opening_take(struct opening *opening, struct tac_source_shared *share
     const struct tac_view         *view = shared->view;
     const struct tac_version_tree *tree;
 
-    if (shared->tree >= view->version->tree_count) {
+    if (shared->tree >= tac_atomic_load_acquire_u32(&view->version->tree_count)) {
         return tac_error_set(error, TACTUS_ENOTREE, "there is no tree %u", shared->tree);
     }
     tree = &view->version->trees[shared->tree];

@@ -127,6 +127,17 @@ void tac_read_side_publish(struct tac_read_side *side, struct tac_view *view)
     tac_atomic_store_release_u64(&side->epoch, (epoch & EPOCH_PARITY) | 2 * EPOCH_PENDING);
 }
 
+void tac_read_side_tree_add(struct tac_read_side *side, const struct tac_manifest_tree *tree)
+{
+    struct tac_version      *version = side->view->version;
+    struct tac_version_tree *copy = &version->trees[tree->id];
+
+    tac_assert(tree->id == tac_atomic_load_relaxed_u32(&version->tree_count));
+    *copy = (struct tac_version_tree){.layout = tree->layout, .level_count = 1};
+    memcpy(copy->name, tree->name, sizeof copy->name);
+    tac_atomic_store_release_u32(&version->tree_count, tree->id + 1);
+}
+
 void tac_read_side_expire(struct tac_read_side *side, uint64_t bar_now)
 {
     uint64_t epoch = tac_atomic_load_relaxed_u64(&side->epoch);
@@ -202,7 +213,7 @@ int tac_read_side_name_place(struct tac_read_side *side, const struct tac_table_
     const struct tac_view *view = tac_atomic_load_acquire_ptr((void **)&side->view);
 
     tac_assert(code != TACTUS_OK);
-    if (place->tree < view->version->tree_count) {
+    if (place->tree < tac_atomic_load_acquire_u32(&view->version->tree_count)) {
         memcpy(name, view->version->trees[place->tree].name, sizeof name);
     }
     tac_read_side_leave(side, ticket);

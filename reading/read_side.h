@@ -57,6 +57,8 @@ void     tac_read_side_destroy(struct tac_read_side *side);
 /* Coordinator. Publishes a view; the old one may still be in use until tac_read_side_quiesced says
  * that every reader that might have loaded it has left. */
 void tac_read_side_publish(struct tac_read_side *side, struct tac_view *view);
+/* The writer, while no view can be published: a new tree, still without tables, joins the newest. */
+void tac_read_side_tree_add(struct tac_read_side *side, const struct tac_manifest_tree *tree);
 /* Coordinator, at a bar's end before its view is published: views of bars before bar_now - 1 may not
  * be looked into any more. Once tac_read_side_quiesced says so, nobody does. */
 void tac_read_side_expire(struct tac_read_side *side, uint64_t bar_now);
