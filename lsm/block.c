@@ -80,9 +80,9 @@ static int value_pages_verify(const uint8_t *block, const struct tac_geometry *g
             return tac_error_set(error, TACTUS_ECORRUPT, "block %llu: page %u out of place",
                                  (unsigned long long)address, i);
         }
-        checksum = tac_checksum(block + (size_t)unit_next * geometry->page_size,
-                                (size_t)entry.unit_count * geometry->page_size,
-                                geometry->checksum_seed);
+        checksum =
+            tac_checksum(block + (size_t)unit_next * geometry->page_size,
+                         (size_t)entry.unit_count * geometry->page_size, geometry->checksum_seed);
         if (!tac_u128_equal(checksum, entry.checksum)) {
             return tac_error_set(error, TACTUS_ECORRUPT, "block %llu: wrong checksum of page %u",
                                  (unsigned long long)address, i);

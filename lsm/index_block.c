@@ -44,8 +44,7 @@ static int header_decode(struct tac_index_block *index, uint32_t used_bytes,
         return tac_error_set(error, TACTUS_ECORRUPT, "%u value blocks with %u pages",
                              index->value_block_count, index->page_count);
     }
-    index->offset_pages =
-        TAC_INDEX_HEADER_BYTES + index->value_block_count * TAC_INDEX_BLOCK_BYTES;
+    index->offset_pages = TAC_INDEX_HEADER_BYTES + index->value_block_count * TAC_INDEX_BLOCK_BYTES;
     index->offset_prefixes = index->offset_pages + index->page_count * TAC_INDEX_PAGE_BYTES;
     index->offset_heap = index->offset_prefixes + index->page_count * TAC_INDEX_PREFIX_BYTES;
     end = index->offset_heap + heap_bytes;

@@ -15,7 +15,7 @@
 
 struct tac_index_value_block {
     struct tac_block_reference reference;
-    uint32_t                   page_first;  /* Its first page in the table's numbering */
+    uint32_t                   page_first; /* Its first page in the table's numbering */
     uint32_t                   page_count;
     uint32_t                   record_count;
     uint32_t                   tombstone_count;
@@ -25,16 +25,16 @@ struct tac_index_value_block {
 
 /* A verified index block in memory. */
 struct tac_index_block {
-    const uint8_t *data;
-    uint32_t       block_size;
-    uint32_t       value_block_count;
-    uint32_t       page_count;
-    uint64_t       record_count, tombstone_count, payload_bytes;
+    const uint8_t  *data;
+    uint32_t        block_size;
+    uint32_t        value_block_count;
+    uint32_t        page_count;
+    uint64_t        record_count, tombstone_count, payload_bytes;
     struct tac_u128 sum;
-    uint32_t       filter_block_count;
-    uint32_t       filter_bytes;      /* Of the whole filter; 0: the table has none */
-    uint32_t       filter_bits_per_key;
-    const uint8_t *filter;            /* In the index block; NULL when in filter blocks or none */
+    uint32_t        filter_block_count;
+    uint32_t        filter_bytes; /* Of the whole filter; 0: the table has none */
+    uint32_t        filter_bits_per_key;
+    const uint8_t  *filter; /* In the index block; NULL when in filter blocks or none */
     /* private */
     uint32_t offset_pages, offset_prefixes, offset_heap;
 };
@@ -45,9 +45,9 @@ TAC_MUST_CHECK int tac_index_block_decode(struct tac_index_block *index, const u
                                           const struct tac_geometry *geometry, uint64_t address,
                                           struct tac_error *error);
 struct tac_index_value_block tac_index_value_block(const struct tac_index_block *index,
-                                                   uint32_t block);
+                                                   uint32_t                      block);
 struct tac_block_reference   tac_index_filter_block(const struct tac_index_block *index,
-                                                    uint32_t filter_block);
+                                                    uint32_t                      filter_block);
 struct tac_page_entry        tac_index_page(const struct tac_index_block *index, uint32_t page);
 /* The page's separator; for page 0 it is empty. */
 struct tac_bytes tac_index_separator(const struct tac_index_block *index, uint32_t page);

@@ -130,8 +130,8 @@ bool tac_index_builder_filter_fits(const struct tac_index_builder *builder, uint
            builder->block_size;
 }
 
-static void header_store(const struct tac_index_builder *builder,
-                         const struct tac_index_seal *seal, uint64_t filter_bytes, uint8_t *data)
+static void header_store(const struct tac_index_builder *builder, const struct tac_index_seal *seal,
+                         uint64_t filter_bytes, uint8_t *data)
 {
     memset(data + TAC_BLOCK_HEADER_BYTES, 0, TAC_INDEX_HEADER_BYTES - TAC_BLOCK_HEADER_BYTES);
     tac_store_u32(data + TAC_INDEX_OFFSET_BLOCKS, builder->block_count);

@@ -10,19 +10,19 @@
 /* Behind the common header; then the value block entries, page entries, prefixes, the separators'
  * bytes, and on a multiple of 64 the filter where it is in the index block. */
 enum {
-    TAC_INDEX_OFFSET_BLOCKS = 64,          /* u32, value blocks */
-    TAC_INDEX_OFFSET_PAGES = 68,           /* u32, pages of all value blocks */
-    TAC_INDEX_OFFSET_RECORDS = 72,         /* u64 */
-    TAC_INDEX_OFFSET_TOMBSTONES = 80,      /* u64 */
-    TAC_INDEX_OFFSET_PAYLOAD = 88,         /* u64 */
-    TAC_INDEX_OFFSET_SUM = 96,             /* u128 */
-    TAC_INDEX_OFFSET_HEAP_BYTES = 112,     /* u32, of all separators */
-    TAC_INDEX_OFFSET_FILTER_BYTES = 116,   /* u32 */
-    TAC_INDEX_OFFSET_FILTER_BITS = 120,    /* u16, per key */
-    TAC_INDEX_OFFSET_FILTER_BLOCKS = 122,  /* u16 */
-    TAC_INDEX_OFFSET_FILTER_FIRST = 128,   /* TAC_FILTER_BLOCKS_MAX references */
+    TAC_INDEX_OFFSET_BLOCKS = 64,         /* u32, value blocks */
+    TAC_INDEX_OFFSET_PAGES = 68,          /* u32, pages of all value blocks */
+    TAC_INDEX_OFFSET_RECORDS = 72,        /* u64 */
+    TAC_INDEX_OFFSET_TOMBSTONES = 80,     /* u64 */
+    TAC_INDEX_OFFSET_PAYLOAD = 88,        /* u64 */
+    TAC_INDEX_OFFSET_SUM = 96,            /* u128 */
+    TAC_INDEX_OFFSET_HEAP_BYTES = 112,    /* u32, of all separators */
+    TAC_INDEX_OFFSET_FILTER_BYTES = 116,  /* u32 */
+    TAC_INDEX_OFFSET_FILTER_BITS = 120,   /* u16, per key */
+    TAC_INDEX_OFFSET_FILTER_BLOCKS = 122, /* u16 */
+    TAC_INDEX_OFFSET_FILTER_FIRST = 128,  /* TAC_FILTER_BLOCKS_MAX references */
     TAC_INDEX_HEADER_BYTES = 320,
-    TAC_REFERENCE_BYTES = 24,              /* u64 address, u128 checksum */
+    TAC_REFERENCE_BYTES = 24, /* u64 address, u128 checksum */
 };
 
 /* A value block entry. */

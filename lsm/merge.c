@@ -74,14 +74,14 @@ void tac_merge_account_record(struct tac_merge_account *account, const struct ta
     account->records++;
     account->tombstones += record->is_tombstone;
     account->bytes += record->key.size + record->value.size;
-    account->sum = tac_u128_add(account->sum,
-                                tac_record_hash(record->key.data, record->key.size,
-                                                record->value.size, record->is_tombstone));
+    account->sum =
+        tac_u128_add(account->sum, tac_record_hash(record->key.data, record->key.size,
+                                                   record->value.size, record->is_tombstone));
 }
 
 /* ---- pages ---- */
 
-static struct tac_page source_page(const struct tac_merge *merge,
+static struct tac_page source_page(const struct tac_merge        *merge,
                                    const struct tac_merge_source *source, uint32_t page_index)
 {
     struct tac_page_entry entry = tac_value_block_page(&source->block, page_index);
@@ -165,9 +165,9 @@ struct position {
 };
 
 /* The first record of the block with a key >= key; {page_count, 0}: none. */
-static struct position block_lower_bound(const struct tac_merge *merge,
+static struct position block_lower_bound(const struct tac_merge        *merge,
                                          const struct tac_merge_source *source,
-                                         struct tac_bytes key)
+                                         struct tac_bytes               key)
 {
     uint32_t low = 0;
     uint32_t high = source->block.page_count;
@@ -218,8 +218,8 @@ static void block_account(const struct tac_merge *merge, struct tac_merge_source
     }
 }
 
-/* The block's keys from `begin` on must be above those of the source's blocks before: what an earlier
- * slice took below it may well overlap them. */
+/* The block's keys from `begin` on must be above those of the source's blocks before; what an
+ * earlier slice took below `begin` may well overlap them. */
 static int block_order_check(struct tac_merge *merge, struct tac_merge_source *source,
                              struct position begin, struct tac_error *error)
 {
@@ -254,8 +254,8 @@ int tac_merge_source_block(struct tac_merge *merge, uint32_t source_number,
     if (source->key_from.size > 0) {
         begin = block_lower_bound(merge, source, source->key_from);
     }
-    rv = begin.page < block->page_count ? block_order_check(merge, source, begin, error)
-                                        : TACTUS_OK;
+    rv =
+        begin.page < block->page_count ? block_order_check(merge, source, begin, error) : TACTUS_OK;
     if (rv != TACTUS_OK) {
         return rv;
     }
@@ -270,8 +270,7 @@ int tac_merge_source_block(struct tac_merge *merge, uint32_t source_number,
     block_account(merge, source, begin, end);
     source->page_last = end.record > 0 ? end.page : end.page - 1;
     source->page_last_end =
-        end.record > 0 ? end.record
-                       : source_page(merge, source, source->page_last).record_count;
+        end.record > 0 ? end.record : source_page(merge, source, source->page_last).record_count;
     source->has_block = true;
     page_enter(merge, source, begin.page, begin.record);
     return TACTUS_OK;

@@ -21,7 +21,8 @@
 #define TAC_MERGE_SOURCES_MAX 64
 
 enum tac_merge_status {
-    TAC_MERGE_NEEDS_BLOCK,  /* merge->source_needed has used up its block: give another, or its end */
+    TAC_MERGE_NEEDS_BLOCK,  /* tac_merge_source_needed has used up its block: give another, or its
+                             * end */
     TAC_MERGE_NEEDS_BUFFER, /* The builder needs buffers: tac_table_builder_buffers_needed */
     TAC_MERGE_PAUSED,       /* budget_bytes of input consumed; call again */
     TAC_MERGE_DONE,         /* All sources ended; the builder was finished */
@@ -70,15 +71,15 @@ TAC_MUST_CHECK int tac_merge_source_block(struct tac_merge *merge, uint32_t sour
                                           const struct tac_value_block *block, uint64_t stamp,
                                           struct tac_error *error);
 /* Records of the source's coming blocks below key_from are not taken, as though out of range: the
- * lower edge of a table that an earlier slice trimmed. Size 0: only the job's range counts. Borrowed
- * until the next call for the source; for its next table it is to be called again. */
+ * lower edge of a table that an earlier slice trimmed. Size 0: only the job's range counts.
+ * Borrowed until the next call for the source; for its next table it is to be called again. */
 void tac_merge_source_from(struct tac_merge *merge, uint32_t source, struct tac_bytes key_from);
 void tac_merge_source_end(struct tac_merge *merge, uint32_t source);
 /* Merges until a status asks for something. buffers_available: how many the sink can hand out now.
  * What is written depends neither on the budget nor on the buffers nor on when blocks arrive. */
 enum tac_merge_status tac_merge_run(struct tac_merge *merge, uint64_t budget_bytes,
                                     uint32_t buffers_available);
-uint32_t tac_merge_source_needed(const struct tac_merge *merge);
+uint32_t              tac_merge_source_needed(const struct tac_merge *merge);
 
 /* Input bytes consumed so far (payload), for pacing. */
 uint64_t tac_merge_consumed_bytes(const struct tac_merge *merge);

@@ -134,8 +134,7 @@ static uint32_t KERNEL_NAME(rival)(const struct tac_merge *merge)
     uint32_t rival = TAC_MERGE_NO_SOURCE;
 
     for (; node > 0; node /= 2) {
-        if (rival == TAC_MERGE_NO_SOURCE ||
-            KERNEL_NAME(wins)(merge, merge->losers[node], rival)) {
+        if (rival == TAC_MERGE_NO_SOURCE || KERNEL_NAME(wins)(merge, merge->losers[node], rival)) {
             rival = merge->losers[node];
         }
     }
@@ -153,9 +152,8 @@ static inline bool KERNEL_NAME(is_overwritten)(const struct tac_merge *merge)
         merge->last_source == merge->winner || merge->last_source == TAC_MERGE_NO_SOURCE) {
         return false;
     }
-    return KERNEL_KEY_BYTES > 0 ||
-           (merge->last_key_size == source->key_size &&
-            memcmp(merge->last_key, source->record, source->key_size) == 0);
+    return KERNEL_KEY_BYTES > 0 || (merge->last_key_size == source->key_size &&
+                                    memcmp(merge->last_key, source->record, source->key_size) == 0);
 }
 
 /* Takes the record under the winner's cursor. False: too few buffers, and nothing was done. */
@@ -176,9 +174,8 @@ static inline bool KERNEL_NAME(take)(struct tac_merge *merge)
     } else if (is_tombstone && merge->options.drops_tombstones) {
         tac_merge_account_record(&merge->tombstones_dropped, &record);
     } else {
-        struct tac_u128 hash =
-            tac_record_hash(source->record, key_size, value_size, is_tombstone);
-        bool is_done;
+        struct tac_u128 hash = tac_record_hash(source->record, key_size, value_size, is_tombstone);
+        bool            is_done;
 
         if (KERNEL_IS_FIXED) {
             is_done = !is_tombstone &&
@@ -202,7 +199,7 @@ static inline bool KERNEL_NAME(take)(struct tac_merge *merge)
 }
 
 /* Moves the cursor to the page's next record; false: the page has none. */
-static inline bool KERNEL_NAME(advance)(const struct tac_merge *merge,
+static inline bool KERNEL_NAME(advance)(const struct tac_merge  *merge,
                                         struct tac_merge_source *source)
 {
     const uint8_t *slot;

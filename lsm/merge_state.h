@@ -40,7 +40,7 @@ struct tac_merge_source {
     uint32_t                 page_last, page_last_end; /* The range ends there, exclusive */
     struct tac_merge_account block_account;            /* What of it is in range */
     /* The source */
-    struct tac_merge_account account; /* Consumed since the account was last taken */
+    struct tac_merge_account account;       /* Consumed since the account was last taken */
     struct tac_bytes         key_from;      /* Records below are not taken; size 0: none */
     uint32_t                 key_last_size; /* Of merge->key_last; 0: no block so far */
 };

@@ -55,8 +55,8 @@ static uint64_t filter_block_bytes(const struct tac_geometry *geometry)
     return (uint64_t)tac_filter_block_lines(geometry->block_size) * TAC_FILTER_LINE_BYTES;
 }
 
-/* Most records of a table whose filter goes into TAC_FILTER_BLOCKS_MAX blocks: their bits fill whole
- * lines, so that rounding up to lines costs no block. */
+/* Most records of a table whose filter goes into TAC_FILTER_BLOCKS_MAX blocks. The blocks hold whole
+ * lines, so rounding a filter up to lines costs no block. */
 static uint64_t table_records_max(const struct tac_geometry *geometry, uint32_t bits_per_key,
                                   uint64_t hashes_max)
 {
@@ -95,8 +95,8 @@ void tac_table_builder_begin(struct tac_table_builder               *builder,
     builder->options = *options;
     builder->sink = *sink;
     builder->totals = (struct tac_builder_totals){0};
-    builder->records_max = table_records_max(&builder->geometry, options->filter_bits_per_key,
-                                             builder->hashes_max);
+    builder->records_max =
+        table_records_max(&builder->geometry, options->filter_bits_per_key, builder->hashes_max);
     builder->buffers_taken = 0;
     builder->table_records = 0;
     builder->fixed_room = 0;
@@ -150,8 +150,7 @@ static void value_block_end(struct tac_table_builder *builder)
 /* Filter blocks that the open table needs as it is; 0 where its filter fits the index block. */
 static uint32_t filter_blocks_needed(const struct tac_table_builder *builder)
 {
-    uint64_t bytes =
-        tac_filter_bytes(builder->table_records, builder->options.filter_bits_per_key);
+    uint64_t bytes = tac_filter_bytes(builder->table_records, builder->options.filter_bits_per_key);
 
     if (tac_index_builder_filter_fits(&builder->index, bytes)) {
         return 0;
@@ -179,7 +178,8 @@ static void filter_blocks_write(struct tac_table_builder *builder, uint32_t bloc
     for (uint32_t i = 0; i < block_count; i++) {
         uint64_t bytes = tac_min_u64(filter_bytes, filter_block_bytes(&builder->geometry));
 
-        memset(segments[i] + bytes, 0, builder->geometry.block_size - TAC_BLOCK_HEADER_BYTES - bytes);
+        memset(segments[i] + bytes, 0,
+               builder->geometry.block_size - TAC_BLOCK_HEADER_BYTES - bytes);
         filter_bytes -= bytes;
         ret_references[i].address = builder->sink.take_address(builder->sink.context);
         tac_block_header_encode(buffers[i].data,
@@ -207,9 +207,9 @@ static uint64_t table_bytes(const struct tac_table_builder *builder)
 static void table_begin(struct tac_table_builder *builder, struct tac_bytes key)
 {
     tac_assert(builder->table_records == 0);
-    tac_assert(builder->key_last_size == 0 ||
-               tac_bytes_compare((struct tac_bytes){builder->key_last, builder->key_last_size},
-                                 key) < 0);
+    tac_assert(
+        builder->key_last_size == 0 ||
+        tac_bytes_compare((struct tac_bytes){builder->key_last, builder->key_last_size}, key) < 0);
     tac_index_builder_begin(&builder->index);
     memcpy(builder->key_min, key.data, key.size);
     builder->key_min_size = key.size;
@@ -401,17 +401,16 @@ uint32_t tac_table_builder_buffers_max(const struct tac_geometry *geometry,
     uint64_t record_bytes_min = layout->kind == TACTUS_LAYOUT_FIXED
                                     ? layout->key_size + layout->value_size
                                     : TAC_SLOT_BYTES + 1;
-    uint64_t records =
-        tac_min_u64(table_records_max(geometry, filter_bits_per_key, hashes_max),
-                    pages * tac_max_u64(1, geometry->page_size / record_bytes_min));
+    uint64_t records = tac_min_u64(table_records_max(geometry, filter_bits_per_key, hashes_max),
+                                   pages * tac_max_u64(1, geometry->page_size / record_bytes_min));
 
     return 2 + (uint32_t)tac_div_ceil(tac_filter_bytes(records, filter_bits_per_key),
                                       filter_block_bytes(geometry));
 }
 
 /* Every table ends at a cut or at the job's end (at most one each), or
- * - before a record that would go over the limit: with that record it holds more than the limit, and
- *   a record counts for two tables at most;
+ * - before a record that would go over the limit: with that record it holds more than the limit,
+ *   and a record counts for two tables at most;
  * - with all the records it may have;
  * - with an index that has no room for one more page in a new block: its pages take the rest. */
 struct tac_builder_bound tac_table_builder_bound(const struct tac_table_builder_options *options,
@@ -420,14 +419,13 @@ struct tac_builder_bound tac_table_builder_bound(const struct tac_table_builder_
 {
     const struct tac_geometry *geometry = options->geometry;
     const struct tac_layout   *layout = &options->layout;
-    uint64_t page_bytes = TAC_INDEX_BLOCK_BYTES + TAC_INDEX_PAGE_BYTES + TAC_INDEX_PREFIX_BYTES +
-                          layout->key_size;
+    uint64_t                   page_bytes =
+        TAC_INDEX_BLOCK_BYTES + TAC_INDEX_PAGE_BYTES + TAC_INDEX_PREFIX_BYTES + layout->key_size;
     uint64_t table_pages_min =
         tac_max_u64(1, (geometry->block_size - TAC_INDEX_HEADER_BYTES) / page_bytes - 1);
-    uint64_t records_max =
-        table_records_max(geometry, options->filter_bits_per_key, hashes_max);
-    uint64_t                 record_bytes_max = layout->key_size + layout->value_size;
-    uint64_t                 limit_min = UINT64_MAX;
+    uint64_t records_max = table_records_max(geometry, options->filter_bits_per_key, hashes_max);
+    uint64_t record_bytes_max = layout->key_size + layout->value_size;
+    uint64_t limit_min = UINT64_MAX;
     struct tac_builder_bound bound = {0};
 
     tac_assert(options->cut_count > 0);
@@ -442,8 +440,7 @@ struct tac_builder_bound tac_table_builder_bound(const struct tac_table_builder_
                         ? payload_bytes / (limit_min - record_bytes_max)
                         : 2 * payload_bytes / limit_min;
     bound.tables += records / records_max;
-    bound.tables +=
-        tac_value_pages_max(geometry, layout, records, payload_bytes) / table_pages_min;
+    bound.tables += tac_value_pages_max(geometry, layout, records, payload_bytes) / table_pages_min;
     bound.tables = tac_min_u64(bound.tables, records);
     /* Each table may leave a value block part full, and round its filter up to a block. */
     bound.blocks = tac_value_blocks_max(geometry, layout, records, payload_bytes) +

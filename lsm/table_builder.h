@@ -11,7 +11,7 @@
 
 /* Where a table ends: pipeline/planner.h, struct tac_plan_cut, with the edge as a key. */
 struct tac_cut {
-    struct tac_bytes edge;     /* Exclusive; size 0: no edge, to the job's end */
+    struct tac_bytes edge; /* Exclusive; size 0: no edge, to the job's end */
     bool             is_hard;
     uint64_t         limit_bytes;
 };
@@ -20,7 +20,7 @@ struct tac_table_builder_options {
     const struct tac_geometry *geometry;
     struct tac_layout          layout;
     uint32_t                   tree;
-    uint64_t                   sequence;        /* Checkpoint sequence for block headers */
+    uint64_t                   sequence; /* Checkpoint sequence for block headers */
     uint32_t                   filter_bits_per_key;
     uint64_t                   table_bytes_min; /* See tac_plan_cut */
     const struct tac_cut      *cuts;            /* Borrowed until the end; at least one */
@@ -55,21 +55,21 @@ struct tac_table_builder;
 
 /* hashes_max: most records of a table (a table ends before it would have more). Allocates. */
 struct tac_table_builder *tac_table_builder_new(const struct tac_geometry *geometry,
-                                                uint64_t hashes_max);
-void     tac_table_builder_free(struct tac_table_builder *builder);
+                                                uint64_t                   hashes_max);
+void                      tac_table_builder_free(struct tac_table_builder *builder);
 uint64_t tac_table_builder_memory_bytes(const struct tac_geometry *geometry, uint64_t hashes_max);
 
 /* Begins a job; the builder is reused from job to job. A job that ended early (its blocks are then
  * the caller's to take back) needs no finish. */
-void tac_table_builder_begin(struct tac_table_builder *builder,
+void tac_table_builder_begin(struct tac_table_builder               *builder,
                              const struct tac_table_builder_options *options,
-                             const struct tac_builder_sink *sink);
-/* Buffers that the next append (or finish) may take at most, beyond what it has: one for a new value
- * block; where a table is open also its index block and its filter blocks, as the table is now. */
+                             const struct tac_builder_sink          *sink);
+/* Buffers that the next append (or finish) may take at most, beyond what it has: one for a new
+ * value block; where a table is open also its index block and its filter blocks, as it is now. */
 uint32_t tac_table_builder_buffers_needed(const struct tac_table_builder *builder);
 /* The most that tac_table_builder_buffers_needed ever says: what a job must be able to get. */
 uint32_t tac_table_builder_buffers_max(const struct tac_geometry *geometry,
-                                       const struct tac_layout *layout,
+                                       const struct tac_layout   *layout,
                                        uint32_t filter_bits_per_key, uint64_t hashes_max);
 /* Keys strictly ascending (asserted in slow builds for every record, always at page borders). */
 void tac_table_builder_append(struct tac_table_builder *builder, const struct tac_record *record,

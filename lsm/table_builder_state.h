@@ -20,7 +20,7 @@ struct tac_table_builder {
     struct tac_builder_totals        totals;      /* Of finished tables */
     uint64_t                         records_max; /* Of a table: hashes and filter blocks */
     uint64_t                         buffers_taken;
-    uint32_t                         cut; /* The stretch that the next record is in, or a later one */
+    uint32_t cut; /* The stretch that the next record is in, or a later one */
     /* Per table */
     struct tac_index_builder       index; /* Holds the totals of the sealed blocks */
     struct tac_value_block_builder block;
@@ -93,8 +93,7 @@ static inline bool tac_table_builder_append_variable(struct tac_table_builder *b
     uint8_t                        *slot;
 
     if (builder->table_records == 0 || builder->table_records == builder->records_max ||
-        block->page_flags != 0 ||
-        !tac_table_builder_is_in_cut(builder, bytes, key_size, prefix) ||
+        block->page_flags != 0 || !tac_table_builder_is_in_cut(builder, bytes, key_size, prefix) ||
         TAC_SLOT_BYTES + record_bytes > block->page_back - block->page_front ||
         block->payload_bytes + record_bytes > builder->payload_stop) {
         return false;

@@ -174,8 +174,7 @@ static int variable_page_check(const struct tac_page *page, struct page_totals *
             return tac_error_set(error, TACTUS_ECORRUPT, "keys out of order at record %u", i);
         }
         record_end = tac_load_u16(slot + TAC_SLOT_OFFSET_PLACE);
-        tombstones +=
-            (tac_load_u16(slot + TAC_SLOT_OFFSET_KEY_SIZE) & TAC_SLOT_TOMBSTONE) != 0;
+        tombstones += (tac_load_u16(slot + TAC_SLOT_OFFSET_KEY_SIZE) & TAC_SLOT_TOMBSTONE) != 0;
     }
     ret_totals->tombstones = tombstones;
     ret_totals->payload_bytes = page->size_bytes - record_end;
@@ -364,8 +363,8 @@ struct tac_record tac_page_record(const struct tac_page *page, uint32_t index)
         };
     }
     slot = tac_page_slot(page->data, index);
-    record_end = index == 0 ? page->size_bytes
-                            : tac_load_u16(slot - TAC_SLOT_BYTES + TAC_SLOT_OFFSET_PLACE);
+    record_end =
+        index == 0 ? page->size_bytes : tac_load_u16(slot - TAC_SLOT_BYTES + TAC_SLOT_OFFSET_PLACE);
     key = page->data + tac_load_u16(slot + TAC_SLOT_OFFSET_PLACE);
     key_word = tac_load_u16(slot + TAC_SLOT_OFFSET_KEY_SIZE);
     key_size = key_word & ~TAC_SLOT_TOMBSTONE;
@@ -389,7 +388,7 @@ static uint32_t fixed_prefix_lower_bound(const struct tac_page *page, struct tac
     const uint8_t *base = page->data;
     uint32_t       count = page->record_count;
 
-    /* The page may be cold: fetch the first three probes' lines at once, not one after the other. */
+    /* The page may be cold: fetch the first three probes' lines at once, not one by one. */
     for (uint32_t i = 1; i < 8; i++) {
         __builtin_prefetch(base + (size_t)(count * i / 8) * record_bytes);
     }

@@ -28,8 +28,8 @@ static inline bool tac_value_block_geometry_fits(const struct tac_geometry *geom
 
 /* One data page as the header page and the index block describe it. */
 struct tac_page_entry {
-    struct tac_u128 checksum;     /* Of unit_count * page_size bytes, seeded by the store alone */
-    uint16_t        unit_first;   /* In page_size units from the block's start; >= 1 */
+    struct tac_u128 checksum;   /* Of unit_count * page_size bytes, seeded by the store alone */
+    uint16_t        unit_first; /* In page_size units from the block's start; >= 1 */
     uint16_t        unit_count;
     uint16_t        record_count; /* 0 only for the unused tail of a block */
     uint16_t        flags;        /* TAC_PAGE_… */
@@ -41,23 +41,23 @@ struct tac_page_entry {
 
 /* A verified block in memory. */
 struct tac_value_block {
-    const uint8_t         *data;
+    const uint8_t           *data;
     const struct tac_layout *layout;
-    uint32_t               page_size;
-    uint32_t               page_count;   /* Data pages with records */
-    uint32_t               record_count;
-    uint32_t               tombstone_count;
-    uint64_t               payload_bytes;
-    struct tac_u128        sum;
+    uint32_t                 page_size;
+    uint32_t                 page_count; /* Data pages with records */
+    uint32_t                 record_count;
+    uint32_t                 tombstone_count;
+    uint64_t                 payload_bytes;
+    struct tac_u128          sum;
 };
 
 /* Checks everything that later reads rely on: counts, places, every slot, strictly ascending keys.
  * Bad contents are TACTUS_ECORRUPT, never a wild read. Page checksums must have been checked; the
  * sum is taken as it stands, and a wrong one shows when a merge balances its books. */
-TAC_MUST_CHECK int tac_value_block_decode(struct tac_value_block *block, const uint8_t *data,
-                                          const struct tac_geometry *geometry,
-                                          const struct tac_layout *layout, uint64_t address,
-                                          struct tac_error *error);
+TAC_MUST_CHECK int    tac_value_block_decode(struct tac_value_block *block, const uint8_t *data,
+                                             const struct tac_geometry *geometry,
+                                             const struct tac_layout *layout, uint64_t address,
+                                             struct tac_error *error);
 struct tac_page_entry tac_value_block_page(const struct tac_value_block *block, uint32_t page);
 
 /* A data page in memory, alone (a point read) or inside its block. */
@@ -83,9 +83,9 @@ uint32_t tac_page_lower_bound(const struct tac_page *page, struct tac_bytes key,
 struct tac_value_block_builder {
     const struct tac_geometry *geometry;
     struct tac_layout          layout;
-    uint8_t                   *data; /* NULL: no block begun */
-    uint32_t                   page_count;      /* Closed pages */
-    uint32_t                   record_count;    /* Of the block, the open page included */
+    uint8_t                   *data;         /* NULL: no block begun */
+    uint32_t                   page_count;   /* Closed pages */
+    uint32_t                   record_count; /* Of the block, the open page included */
     uint32_t                   tombstone_count;
     uint64_t                   payload_bytes;
     struct tac_u128            sum;
@@ -97,9 +97,9 @@ struct tac_value_block_builder {
     uint32_t unit_next;           /* First unit behind the open page */
     uint32_t page_records;        /* Of the open page; 0: no page is open */
     uint32_t page_flags;
-    uint32_t page_begin;          /* Offsets in the block, of the open page: its first byte, */
-    uint32_t page_front;          /* first free byte, */
-    uint32_t page_back;           /* and (variable layout) first byte behind the free ones */
+    uint32_t page_begin; /* Offsets in the block, of the open page: its first byte, */
+    uint32_t page_front; /* first free byte, */
+    uint32_t page_back;  /* and (variable layout) first byte behind the free ones */
 };
 
 /* Where a record would go. */
@@ -110,15 +110,15 @@ enum tac_value_place {
 };
 
 void tac_value_block_builder_init(struct tac_value_block_builder *builder,
-                                  const struct tac_geometry *geometry,
-                                  const struct tac_layout *layout);
+                                  const struct tac_geometry      *geometry,
+                                  const struct tac_layout        *layout);
 /* data: block_size bytes; need not be zero. */
-void tac_value_block_begin(struct tac_value_block_builder *builder, uint8_t *data);
+void                 tac_value_block_begin(struct tac_value_block_builder *builder, uint8_t *data);
 enum tac_value_place tac_value_block_place(const struct tac_value_block_builder *builder,
                                            const struct tac_record              *record);
 /* False: the block is full (nothing changed); seal it and begin another. `hash` is the record's. */
-bool tac_value_block_append(struct tac_value_block_builder *builder, const struct tac_record *record,
-                            struct tac_u128 hash);
+bool tac_value_block_append(struct tac_value_block_builder *builder,
+                            const struct tac_record *record, struct tac_u128 hash);
 /* Key of the last record appended to the block; points into it. There must be one. */
 struct tac_bytes tac_value_block_last_key(const struct tac_value_block_builder *builder);
 /* Closes the last page, zeroes what is unused, writes the header page. Returns the block's
@@ -130,9 +130,9 @@ struct tac_u128 tac_value_block_seal(struct tac_value_block_builder *builder, ui
  * next-fit packing holds. The least is far below the usual (tombstones, tiny records): reservations
  * use tac_value_blocks_max, which knows the number of records. */
 uint64_t tac_value_block_payload_max(const struct tac_geometry *geometry,
-                                     const struct tac_layout *layout);
+                                     const struct tac_layout   *layout);
 uint64_t tac_value_block_payload_full_min(const struct tac_geometry *geometry,
-                                          const struct tac_layout *layout);
+                                          const struct tac_layout   *layout);
 /* Most blocks that a stream of records fills, of which only the last may end before it is full. */
 uint64_t tac_value_blocks_max(const struct tac_geometry *geometry, const struct tac_layout *layout,
                               uint64_t records, uint64_t payload_bytes);

@@ -140,8 +140,7 @@ static uint32_t slots_finish(struct tac_value_block_builder *builder)
     uint8_t         *page = builder->data + builder->page_begin;
     uint8_t         *slot = (uint8_t *)tac_page_slot(page, 0);
     const uint8_t   *first = page + tac_load_u16(slot + TAC_SLOT_OFFSET_PLACE);
-    uint32_t         size =
-        tac_load_u16(slot + TAC_SLOT_OFFSET_KEY_SIZE) & ~TAC_SLOT_TOMBSTONE;
+    uint32_t         size = tac_load_u16(slot + TAC_SLOT_OFFSET_KEY_SIZE) & ~TAC_SLOT_TOMBSTONE;
     struct tac_bytes last = tac_value_block_last_key(builder);
     uint32_t         common = 0;
 
@@ -151,8 +150,7 @@ static uint32_t slots_finish(struct tac_value_block_builder *builder)
     }
     for (uint32_t i = 0; i < builder->page_records; i++, slot += TAC_SLOT_BYTES) {
         const uint8_t *key = page + tac_load_u16(slot + TAC_SLOT_OFFSET_PLACE);
-        uint32_t       key_size =
-            tac_load_u16(slot + TAC_SLOT_OFFSET_KEY_SIZE) & ~TAC_SLOT_TOMBSTONE;
+        uint32_t key_size = tac_load_u16(slot + TAC_SLOT_OFFSET_KEY_SIZE) & ~TAC_SLOT_TOMBSTONE;
 
         tac_store_u32(slot + TAC_SLOT_OFFSET_PREFIX, tac_slot_prefix(key, key_size, common));
     }
@@ -243,8 +241,9 @@ static void variable_put(struct tac_value_block_builder *builder, const struct t
         target = builder->data + builder->page_back;
         tac_store_u16(slot + TAC_SLOT_OFFSET_PLACE,
                       (uint16_t)(builder->page_back - builder->page_begin));
-        tac_store_u16(slot + TAC_SLOT_OFFSET_KEY_SIZE,
-                      (uint16_t)(record->key.size | (record->is_tombstone ? TAC_SLOT_TOMBSTONE : 0)));
+        tac_store_u16(
+            slot + TAC_SLOT_OFFSET_KEY_SIZE,
+            (uint16_t)(record->key.size | (record->is_tombstone ? TAC_SLOT_TOMBSTONE : 0)));
         builder->page_front += TAC_SLOT_BYTES;
     }
     memcpy(target, record->key.data, record->key.size);
@@ -322,8 +321,8 @@ static uint32_t tail_close(struct tac_value_block_builder *builder)
         return 0;
     }
     memset(tail, 0, (size_t)entry.unit_count * geometry->page_size);
-    entry.checksum = tac_checksum(tail, (size_t)entry.unit_count * geometry->page_size,
-                                  geometry->checksum_seed);
+    entry.checksum =
+        tac_checksum(tail, (size_t)entry.unit_count * geometry->page_size, geometry->checksum_seed);
     tac_page_entry_store((uint8_t *)tac_value_entry(builder->data, builder->page_count), &entry);
     return 1;
 }

@@ -38,9 +38,9 @@ enum {
     TAC_SLOTS_OFFSET_RECORDS = 2, /* u16 */
     TAC_SLOTS_OFFSET_FIRST = 4,
     TAC_SLOT_BYTES = 8,
-    TAC_SLOT_OFFSET_PREFIX = 0,   /* u32, the four key bytes behind the shared ones, as a number */
-    TAC_SLOT_OFFSET_PLACE = 4,    /* u16, first byte of the record in the page */
-    TAC_SLOT_OFFSET_KEY_SIZE = 6, /* u16, TAC_SLOT_TOMBSTONE in the highest bit */
+    TAC_SLOT_OFFSET_PREFIX = 0,    /* u32, the four key bytes behind the shared ones, as a number */
+    TAC_SLOT_OFFSET_PLACE = 4,     /* u16, first byte of the record in the page */
+    TAC_SLOT_OFFSET_KEY_SIZE = 6,  /* u16, TAC_SLOT_TOMBSTONE in the highest bit */
     TAC_LARGE_OFFSET_KEY_SIZE = 4, /* u32, TAC_LARGE_TOMBSTONE in the highest bit */
     TAC_LARGE_OFFSET_VALUE_SIZE = 8, /* u32 */
     TAC_LARGE_OFFSET_RECORD = 16,
@@ -48,7 +48,8 @@ enum {
 #define TAC_SLOT_TOMBSTONE 0x8000u
 #define TAC_LARGE_TOMBSTONE 0x80000000u
 
-tac_static_assert(TACTUS_KEY_SIZE_MAX < TAC_SLOT_TOMBSTONE, "a key size leaves the flag's bit free");
+tac_static_assert(TACTUS_KEY_SIZE_MAX < TAC_SLOT_TOMBSTONE,
+                  "a key size leaves the flag's bit free");
 tac_static_assert(TAC_VALUE_OFFSET_SUM + 16 <= TAC_VALUE_HEADER_BYTES, "counts before entries");
 tac_static_assert(TAC_ENTRY_OFFSET_FLAGS + 2 == TAC_PAGE_ENTRY_BYTES, "an entry has no gap");
 

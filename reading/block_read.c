@@ -20,7 +20,7 @@ static int block_fill(struct tac_read_side *side, enum tac_block_kind kind,
                       struct tac_error *error)
 {
     const struct tac_geometry *geometry = &side->geometry;
-    int rv = block_address_check(side, reference->address, error);
+    int                        rv = block_address_check(side, reference->address, error);
 
     if (rv != TACTUS_OK) {
         return rv;
@@ -44,7 +44,7 @@ static int block_fill(struct tac_read_side *side, enum tac_block_kind kind,
 
 struct tac_cache_frame *tac_block_find(struct tac_read_side *side, enum tac_block_kind kind,
                                        const struct tac_block_reference *reference,
-                                       struct tac_read_counts *counts)
+                                       struct tac_read_counts           *counts)
 {
     struct tac_cache_key    key = {reference->address, reference->checksum.low, kind};
     struct tac_cache_frame *frame = tac_cache_find(side->index_cache, &key);
@@ -102,11 +102,12 @@ int tac_units_read(struct tac_read_side *side, uint64_t address, uint32_t unit_f
                    struct tac_error *error)
 {
     uint64_t alignment = side->storage->alignment_bytes;
-    uint64_t offset = address * side->geometry.block_size +
-                      (uint64_t)unit_first * side->geometry.page_size;
+    uint64_t offset =
+        address * side->geometry.block_size + (uint64_t)unit_first * side->geometry.page_size;
     uint64_t begin = offset - offset % alignment;
-    uint64_t end = tac_round_up(offset + (uint64_t)unit_count * side->geometry.page_size, alignment);
-    int      rv;
+    uint64_t end =
+        tac_round_up(offset + (uint64_t)unit_count * side->geometry.page_size, alignment);
+    int rv;
 
     tac_assert(unit_first >= 1 && unit_count >= 1);
     tac_assert(end - begin <= tac_units_buffer_bytes(side, unit_count));
@@ -121,7 +122,7 @@ int tac_units_read(struct tac_read_side *side, uint64_t address, uint32_t unit_f
     return rv;
 }
 
-struct tac_page tac_page_of_entry(const struct tac_read_side *side,
+struct tac_page tac_page_of_entry(const struct tac_read_side  *side,
                                   const struct tac_page_entry *entry,
                                   const struct tac_layout *layout, const uint8_t *data)
 {
@@ -155,9 +156,9 @@ int tac_page_verify(const struct tac_read_side *side, uint64_t address,
     return TACTUS_OK;
 }
 
-/* Reads the page into the frame and checks it. A frame of the cache has no room for an aligned range
- * around a page that is smaller than the storage's alignment: then by way of memory taken for the
- * moment. */
+/* Reads the page into the frame and checks it. A frame of the cache has no room for an aligned
+ * range around a page that is smaller than the storage's alignment: then by way of memory taken for
+ * the moment. */
 static int page_fill(struct tac_read_side *side, uint64_t address,
                      const struct tac_page_entry *entry, struct tac_cache_frame *frame,
                      uint64_t frame_bytes, struct tac_page *page, struct tac_error *error)

@@ -42,12 +42,12 @@ static inline struct tac_table_place tac_table_place_of(const struct tac_table *
 /* An index or filter block that is in the cache, pinned; or NULL. */
 struct tac_cache_frame *tac_block_find(struct tac_read_side *side, enum tac_block_kind kind,
                                        const struct tac_block_reference *reference,
-                                       struct tac_read_counts *counts);
+                                       struct tac_read_counts           *counts);
 /* A whole index or filter block. The frame's data is the block; of an index block, its extra is the
  * struct tac_index_block. Pinned: unpin it soon. */
 TAC_MUST_CHECK int tac_block_read(struct tac_read_side *side, enum tac_block_kind kind,
                                   const struct tac_block_reference *reference,
-                                  struct tac_read_counts *counts,
+                                  struct tac_read_counts           *counts,
                                   struct tac_cache_frame **ret_frame, struct tac_error *error);
 
 /* A page of a value block: from the page cache if it has one unit. The page lies in the frame. */
@@ -63,12 +63,12 @@ TAC_MUST_CHECK int tac_page_read(struct tac_read_side *side, uint64_t address,
 TAC_MUST_CHECK int tac_units_read(struct tac_read_side *side, uint64_t address, uint32_t unit_first,
                                   uint32_t unit_count, uint8_t *buffer, const uint8_t **ret_data,
                                   struct tac_error *error);
-uint64_t tac_units_buffer_bytes(const struct tac_read_side *side, uint32_t unit_count);
+uint64_t           tac_units_buffer_bytes(const struct tac_read_side *side, uint32_t unit_count);
 
 /* The page that an entry describes, at data; and whether it is what the entry promises. */
-struct tac_page tac_page_of_entry(const struct tac_read_side *side,
-                                  const struct tac_page_entry *entry,
-                                  const struct tac_layout *layout, const uint8_t *data);
+struct tac_page    tac_page_of_entry(const struct tac_read_side  *side,
+                                     const struct tac_page_entry *entry,
+                                     const struct tac_layout *layout, const uint8_t *data);
 TAC_MUST_CHECK int tac_page_verify(const struct tac_read_side *side, uint64_t address,
                                    const struct tac_page_entry *entry, const struct tac_page *page,
                                    struct tac_error *error);
@@ -82,7 +82,7 @@ struct tac_view *tac_read_side_view(struct tac_read_side *side, uint64_t *ret_op
 void tac_read_side_count(struct tac_read_side *side, const struct tac_read_counts *counts);
 
 /* Puts tree, level and table in front of a text; returns the error's code. */
-int tac_read_side_name_place(struct tac_read_side *side, const struct tac_table_place *place, int code,
-                             struct tac_error *error);
+int tac_read_side_name_place(struct tac_read_side *side, const struct tac_table_place *place,
+                             int code, struct tac_error *error);
 
 #endif

@@ -4,8 +4,8 @@
  * A frame's state is one word: the number of pins, and flags.
  *
  *     empty      0
- *     filling    FILLING + pins    the claimer's; others may pin it for a moment, see that it is not
- *                                  published, and unpin it
+ *     filling    FILLING + pins    the claimer's; others may pin it for a moment, see that it is
+ *                                  not published, and unpin it
  *     published  PUBLISHED + pins  key and data do not change while there is a pin
  *     private    PRIVATE + 1       of no cache
  *
@@ -13,12 +13,12 @@
  * claimers one wins, and a reader that pinned the frame in between makes both fail.
  *
  * Reading: the reader's fetch-and-add (acquire) takes its pin and shows PUBLISHED in one step. The
- * publisher's add (release) came before, so key and data are there. From then on a claim fails until
- * the reader's unpin (release), which the claim (acquire) sees: so the reader has finished with the
- * data before a claimer writes a byte of it.
+ * publisher's add (release) came before, so key and data are there. From then on a claim fails
+ * until the reader's unpin (release), which the claim (acquire) sees: so the reader has finished
+ * with the data before a claimer writes a byte of it.
  *
- * A tag is only a hint where to look: it is written by the claimer and may be one of an earlier or a
- * later key of the frame. The key decides, compared after the pin.
+ * A tag is only a hint where to look: it is written by the claimer and may be one of an earlier or
+ * a later key of the frame. The key decides, compared after the pin.
  *
  * note: second-chance
  *
@@ -63,7 +63,8 @@ struct place {
 
 static struct place cache_place(const struct tac_cache *cache, const struct tac_cache_key *key)
 {
-    uint64_t hash = tac_mix_u64(key->checksum_low ^ key->address * 0x9e3779b97f4a7c15u ^ key->detail);
+    uint64_t hash =
+        tac_mix_u64(key->checksum_low ^ key->address * 0x9e3779b97f4a7c15u ^ key->detail);
 
     return (struct place){
         .sets = {(uint32_t)((hash >> 32) * cache->set_count >> 32),
@@ -72,7 +73,8 @@ static struct place cache_place(const struct tac_cache *cache, const struct tac_
     };
 }
 
-static struct tac_cache_frame *cache_frame(const struct tac_cache *cache, uint32_t set, uint32_t way)
+static struct tac_cache_frame *cache_frame(const struct tac_cache *cache, uint32_t set,
+                                           uint32_t way)
 {
     uint64_t index = (uint64_t)set * cache->way_count + way;
 
@@ -116,8 +118,9 @@ static void cache_dimension(struct tac_cache *cache, uint64_t bytes, uint32_t fr
 
 static void cache_frames_init(struct tac_cache *cache, uint32_t frame_size)
 {
-    uint64_t heads = (uint64_t)cache->set_count *
-                     (sizeof(struct tac_cache_set) + (uint64_t)cache->way_count * cache->frame_stride);
+    uint64_t heads =
+        (uint64_t)cache->set_count *
+        (sizeof(struct tac_cache_set) + (uint64_t)cache->way_count * cache->frame_stride);
     uint8_t *data = cache->memory + tac_round_up(heads, FRAME_ALIGNMENT);
 
     cache->frames = cache->memory;
@@ -146,8 +149,8 @@ int tac_cache_new(uint64_t bytes, uint32_t frame_size, uint32_t extra_size,
     if (cache == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "no memory for a cache");
     }
-    cache->frame_stride = (uint32_t)tac_round_up(sizeof(struct tac_cache_frame) + extra_size,
-                                                 TAC_CACHE_LINE_BYTES);
+    cache->frame_stride =
+        (uint32_t)tac_round_up(sizeof(struct tac_cache_frame) + extra_size, TAC_CACHE_LINE_BYTES);
     cache_dimension(cache, bytes, frame_size);
     if (cache->way_count > 0) {
         void *memory;

@@ -5,8 +5,9 @@
  * ever has to be invalidated. All memory is fixed when the cache is made; a frame is not touched
  * before it is first filled.
  *
- * A key has two sets of TAC_CACHE_WAYS frames that it may lie in, as in two-choice hashing: the cache
- * can be full to the brim before a set overflows, where one set each would overflow at two thirds.
+ * A key has two sets of TAC_CACHE_WAYS frames that it may lie in, as in two-choice hashing: the
+ * cache can be full to the brim before a set overflows, where one set each would overflow at two
+ * thirds.
  *
  * Thread   any, at any time; no locks. Two threads that miss the same key may both fill a frame of
  *          their own: harmless.
@@ -26,7 +27,7 @@
 struct tac_cache_key {
     uint64_t address;      /* Of the block */
     uint64_t checksum_low; /* Of the contents */
-    uint64_t detail;       /* Whatever else decides how the contents may be used: place in the block,
+    uint64_t detail; /* Whatever else decides how the contents may be used: place in the block,
                               number of records, … */
 };
 

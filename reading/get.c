@@ -24,18 +24,18 @@
 
 struct get {
     /* Fixed for the call. */
-    struct tac_read_side *side;
-    uint32_t              tree;
-    struct tac_bytes      key;
-    void                 *buffer;
-    size_t                buffer_size;
-    size_t               *ret_value_size;
+    struct tac_read_side  *side;
+    uint32_t               tree;
+    struct tac_bytes       key;
+    void                  *buffer;
+    size_t                 buffer_size;
+    size_t                *ret_value_size;
     struct tac_read_counts counts;
     /* Of the view. */
-    uint64_t          view_bar;
-    struct tac_layout layout;
-    uint32_t          hash; /* For filters */
-    uint32_t          candidate_count;
+    uint64_t               view_bar;
+    struct tac_layout      layout;
+    uint32_t               hash; /* For filters */
+    uint32_t               candidate_count;
     struct tac_table_place candidates[CANDIDATES_MAX]; /* Newest first */
 };
 
@@ -48,8 +48,7 @@ static int get_record(const struct get *get, const struct tac_record *record)
         return TACTUS_ENOTFOUND;
     }
     if (record->value.size > 0 && get->buffer_size > 0) {
-        memcpy(get->buffer, record->value.data,
-               tac_min_u64(record->value.size, get->buffer_size));
+        memcpy(get->buffer, record->value.data, tac_min_u64(record->value.size, get->buffer_size));
     }
     *get->ret_value_size = record->value.size;
     return TACTUS_OK;
@@ -57,7 +56,8 @@ static int get_record(const struct get *get, const struct tac_record *record)
 
 /* ---- inside the guard ---- */
 
-static int get_from_memtable(const struct get *get, const struct tac_memtable *memtable, uint64_t op)
+static int get_from_memtable(const struct get *get, const struct tac_memtable *memtable,
+                             uint64_t op)
 {
     struct tac_record_view view;
 
@@ -123,9 +123,9 @@ static int get_from_view(struct get *get, const struct tac_view *view, uint64_t 
 /* One candidate while its group is worked off. */
 struct probe {
     const struct tac_table_place *place;
-    struct tac_cache_frame       *index_frame;  /* Pinned, or NULL */
-    struct tac_cache_frame       *filter_frame; /* Pinned, or NULL; for a filter of its own blocks */
-    const uint8_t                *line;         /* The key's in the filter; NULL: not known yet */
+    struct tac_cache_frame       *index_frame; /* Pinned, or NULL */
+    struct tac_cache_frame *filter_frame;      /* Pinned, or NULL; for a filter of its own blocks */
+    const uint8_t          *line;              /* The key's in the filter; NULL: not known yet */
 };
 
 static const struct tac_index_block *probe_index(const struct probe *probe)
@@ -145,9 +145,8 @@ static void probe_unpin(struct probe *probe)
 }
 
 /* Where the key's line is when it is in a filter block; returns that block. */
-static struct tac_block_reference filter_block(const struct get *get,
-                                               const struct tac_index_block *index,
-                                               size_t *ret_line_offset)
+static struct tac_block_reference
+filter_block(const struct get *get, const struct tac_index_block *index, size_t *ret_line_offset)
 {
     uint32_t block_lines = tac_filter_block_lines(get->side->geometry.block_size);
     uint64_t line = tac_filter_line(get->hash, index->filter_bytes);
@@ -175,8 +174,7 @@ static int probe_filter(struct get *get, struct probe *probe, bool is_cached_onl
     }
     reference = filter_block(get, index, &offset);
     if (is_cached_only) {
-        probe->filter_frame =
-            tac_block_find(get->side, TAC_BLOCK_FILTER, &reference, &get->counts);
+        probe->filter_frame = tac_block_find(get->side, TAC_BLOCK_FILTER, &reference, &get->counts);
     } else {
         rv = tac_block_read(get->side, TAC_BLOCK_FILTER, &reference, &get->counts,
                             &probe->filter_frame, error);

@@ -6,9 +6,10 @@
  * keys whose newest version is a tombstone. A source that is only at a bound is read when the bound
  * comes to the top.
  *
- * The record lies in its source's memory; before that is overwritten it is taken into the iterator's
- * own. So it stays valid when a move fails, and the next move finds its way from it: after a
- * failure, as at a change of direction, all sources are positioned anew at the record's key. */
+ * The record lies in its source's memory; before that is overwritten it is taken into the
+ * iterator's own. So it stays valid when a move fails, and the next move finds its way from it:
+ * after a failure, as at a change of direction, all sources are positioned anew at the record's
+ * key. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -43,8 +44,8 @@ struct tac_iterator {
     bool                       is_positioned; /* The source on top has the record */
     bool                       has_record;    /* Else it stands nowhere */
     struct tac_record          record;
-    struct tac_source         *record_owner; /* NULL: it is in record_memory */
-    struct borrowed_key        passed;       /* Its versions are passed over; key.size 0: none */
+    struct tac_source         *record_owner;  /* NULL: it is in record_memory */
+    struct borrowed_key        passed;        /* Its versions are passed over; key.size 0: none */
     uint8_t                   *record_memory; /* shared.record_bytes */
     uint8_t                   *passed_memory; /* TACTUS_KEY_SIZE_MAX */
     uint8_t                   *seek_memory;   /* TACTUS_KEY_SIZE_MAX: the caller's key, copied */
@@ -97,8 +98,8 @@ static int opening_take(struct opening *opening, struct tac_source_shared *share
 static void shared_dimension(struct tac_source_shared *shared)
 {
     const struct tac_geometry *geometry = &shared->side->geometry;
-    uint32_t units = geometry->block_size / geometry->page_size;
-    uint32_t chunk_units = units / 4 + 1;
+    uint32_t                   units = geometry->block_size / geometry->page_size;
+    uint32_t                   chunk_units = units / 4 + 1;
 
     if (chunk_units < TAC_CHUNK_PAGES_MAX) {
         chunk_units = TAC_CHUNK_PAGES_MAX;

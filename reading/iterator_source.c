@@ -3,9 +3,10 @@
  * takes that one page by way of the cache. Each further read is of twice as many pages, past the
  * cache, up to most of a value block. A table that only follows is a bound until it is reached.
  *
- * Possible failures are: the view has expired; a read of the storage; damage. What looks like damage
- * in an expired view is a block that has been given a new life, and is reported as expired. After a
- * failure the source must be positioned anew; its head is as it was, or lost to the next read. */
+ * Possible failures are: the view has expired; a read of the storage; damage. What looks like
+ * damage in an expired view is a block that has been given a new life, and is reported as expired.
+ * After a failure the source must be positioned anew; its head is as it was, or lost to the next
+ * read. */
 #include "reading/iterator_source.h"
 
 #include <inttypes.h>
@@ -289,8 +290,8 @@ static void chunk_choose(const struct tac_source *source, const struct tac_sourc
 {
     struct tac_index_value_block block =
         tac_index_value_block(index, tac_index_block_of_page(index, page));
-    uint32_t limit_low = source->page_lowest > block.page_first ? source->page_lowest
-                                                                : block.page_first;
+    uint32_t limit_low =
+        source->page_lowest > block.page_first ? source->page_lowest : block.page_first;
     uint32_t limit_high = block.page_first + block.page_count;
     uint32_t first = page, end = page + 1;
     uint32_t units = tac_index_page(index, page).unit_count;
@@ -392,9 +393,8 @@ static int chunk_read(struct tac_source *source, struct tac_source_shared *share
         };
     }
     if (source->units_next < shared->chunk_units) {
-        source->units_next =
-            2 * source->units_next < shared->chunk_units ? 2 * source->units_next
-                                                         : shared->chunk_units;
+        source->units_next = 2 * source->units_next < shared->chunk_units ? 2 * source->units_next
+                                                                          : shared->chunk_units;
     }
     return TACTUS_OK;
 }

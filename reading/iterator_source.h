@@ -2,8 +2,8 @@
 /* iterator_source -- one sorted input of an iterator: a memtable, or a run of tables of one level.
  * Private to reading/.
  *
- * A source stands on a record, its head; or, to save reading a table that may not be needed, only at
- * a bound: it has no record before the bound, and what comes next is read when the bound is
+ * A source stands on a record, its head; or, to save reading a table that may not be needed, only
+ * at a bound: it has no record before the bound, and what comes next is read when the bound is
  * reached. Or it has ended. "Before" and "next" are meant in the direction of the walk.
  *
  * Heads lie in memory of the source, never in a memtable or the cache: they stay as they are until
@@ -63,7 +63,7 @@ struct tac_source {
     uint32_t               table, table_count;
     struct tac_table_place place;
     uint32_t               key_min_size, key_max_size;
-    bool                   is_trimmed; /* Records below key_min do not count */
+    bool                   is_trimmed;            /* Records below key_min do not count */
     uint32_t               page_lowest, page_end; /* Pages with records that count */
     /* The chunk: pages in near or far, in order. */
     uint32_t              page_first, page_count;
@@ -76,8 +76,8 @@ struct tac_source {
     struct tac_page current;
 };
 
-/* A source's memory. What a seek needs is kept apart from the chunks of long walks: it is little, and
- * so it is cheap to get and warm. near is aligned to 8 bytes, far like the storage. */
+/* A source's memory. What a seek needs is kept apart from the chunks of long walks: it is little,
+ * and so it is cheap to get and warm. near is aligned to 8 bytes, far like the storage. */
 uint64_t tac_source_near_bytes(const struct tac_source_shared *shared, bool is_run);
 uint64_t tac_source_far_bytes(const struct tac_source_shared *shared);
 void     tac_source_init_memtable(struct tac_source *source, const struct tac_source_shared *shared,

@@ -9,14 +9,14 @@
  *
  * Safety: when quiesced says true, no reader is inside that loaded an older view than the published
  * one, and all its reads are done. Proof: take such a reader and its counter c. In the order of the
- * read-modify-writes of c, its enter comes either before the look that found c at zero or behind it.
- * Before: c counts the enters so far that have not left, so at zero the reader has left, and the
- * look sees what it did. Behind: its enter sees what the coordinator did before the look, the
+ * read-modify-writes of c, its enter comes either before the look that found c at zero or behind
+ * it. Before: c counts the enters so far that have not left, so at zero the reader has left, and
+ * the look sees what it did. Behind: its enter sees what the coordinator did before the look, the
  * publish included, so its load of the view, which comes later, cannot give an older one. Which
- * parity the reader took does not matter, as both are looked at. It would matter if only one were: a
- * reader may read the parity, sleep over the turn, and enter under the old one; the look at that one
- * may be over, rightly for this publish (it loads the new view), but it would be inside, unseen,
- * when the view it loaded is superseded and only the other parity is looked at.
+ * parity the reader took does not matter, as both are looked at. It would matter if only one were:
+ * a reader may read the parity, sleep over the turn, and enter under the old one; the look at that
+ * one may be over, rightly for this publish (it loads the new view), but it would be inside,
+ * unseen, when the view it loaded is superseded and only the other parity is looked at.
  *
  * Progress: counters of the parity that is not entered under grow only by readers that read the
  * epoch before its last turn, at most once by each thread. No stream of new readers keeps them up.

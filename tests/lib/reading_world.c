@@ -133,6 +133,9 @@ struct world *world_new(const struct world_options *options)
     world->model = calloc(options->key_count, sizeof *world->model);
     world->disk = tac_memory_disk_new(0);
     storage_init(&world->storage, world->disk);
+    if (options->alignment > 0) {
+        world->storage.base.alignment_bytes = options->alignment;
+    }
     world->side = side_new(world, options->page_cache_bytes, options->index_cache_bytes);
     world->manifest = tac_manifest_new(WORLD_TABLES_MAX);
     must(tac_manifest_tree_add(world->manifest, "birds", &world->layout, &tree, &error), &error);
@@ -180,7 +183,8 @@ void world_caches(struct world *world, uint64_t page_cache_bytes, uint64_t index
 
 /* ---- keys and values ---- */
 
-struct tac_bytes world_key(const struct world *world, uint32_t number, bool between, uint8_t *buffer)
+struct tac_bytes world_key(const struct world *world, uint32_t number, bool between,
+                           uint8_t *buffer)
 {
     uint32_t size = world->layout.key_size;
     uint32_t spread = between ? number * 3 + 2 : number * 3 + 1;

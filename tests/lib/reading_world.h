@@ -2,9 +2,9 @@
 /* reading_world -- a store built by hand for tests of the read path: tables on a memory disk, a
  * manifest, memtables, a view; and a model of what a reader must find.
  *
- * Keys are numbers; a number's key orders like the number. A value is a function of key and version,
- * so that a reader can tell from the bytes alone what it has read. Sources are added from the oldest
- * to the newest: the model takes each as the last word. */
+ * Keys are numbers; a number's key orders like the number. A value is a function of key and
+ * version, so that a reader can tell from the bytes alone what it has read. Sources are added from
+ * the oldest to the newest: the model takes each as the last word. */
 #ifndef TACTUS_TESTS_LIB_READING_WORLD_H
 #define TACTUS_TESTS_LIB_READING_WORLD_H
 
@@ -62,6 +62,7 @@ struct world_options {
     uint64_t          seed;
     struct tac_layout layout;
     uint32_t          block_size, page_size, filter_bits, value_large, key_count;
+    uint32_t          alignment; /* Of the storage; 0: the disk's own */
     uint64_t          table_bytes, page_cache_bytes, index_cache_bytes;
 };
 
@@ -71,7 +72,8 @@ void          world_free(struct world *world);
 void world_caches(struct world *world, uint64_t page_cache_bytes, uint64_t index_cache_bytes);
 
 /* buffer: TACTUS_KEY_SIZE_MAX. between: a key that is no number's, right above this number's. */
-struct tac_bytes world_key(const struct world *world, uint32_t number, bool between, uint8_t *buffer);
+struct tac_bytes world_key(const struct world *world, uint32_t number, bool between,
+                           uint8_t *buffer);
 /* buffer: WORLD_VALUE_MAX. The first four bytes, if there are so many, are the version. */
 struct tac_bytes world_value(const struct world *world, uint32_t number, uint32_t version,
                              uint8_t *buffer);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* table_fixture -- what the tests of blocks, tables and merges share: random geometries, layouts and
- * records, and a store of sealed blocks in memory. Header only; one test program includes it once. */
+/* table_fixture -- what the tests of blocks, tables and merges share: random geometries, layouts
+ * and records, and a store of sealed blocks in memory. Header only. */
 #ifndef TACTUS_TESTS_LIB_TABLE_FIXTURE_H
 #define TACTUS_TESTS_LIB_TABLE_FIXTURE_H
 
@@ -169,8 +169,8 @@ static inline struct fixture_record *fixture_make_records(struct tac_prng       
         record->is_tombstone = tac_prng_below(prng, 100) < tombstones;
         record->value_size = layout->value_size;
         if (layout->kind == TACTUS_LAYOUT_VARIABLE && tac_prng_below(prng, 4) != 0) {
-            record->value_size = fixture_between(
-                prng, 0, layout->value_size < 300 ? layout->value_size : 300);
+            record->value_size =
+                fixture_between(prng, 0, layout->value_size < 300 ? layout->value_size : 300);
         }
         record->value_size = record->is_tombstone ? 0 : record->value_size;
         record->bytes = malloc(record->key_size + record->value_size);
@@ -307,8 +307,7 @@ static inline const uint8_t *fixture_block(const struct fixture_store       *sto
     const struct tac_sealed_block *block = &store->blocks[reference->address - 1];
     struct tac_error               error;
 
-    if (reference->address == 0 || reference->address > store->block_count ||
-        block->kind != kind ||
+    if (reference->address == 0 || reference->address > store->block_count || block->kind != kind ||
         tac_block_verify(block->buffer.data, &store->geometry, kind, reference, &error) !=
             TACTUS_OK) {
         tap_bail("block %llu does not verify", (unsigned long long)reference->address);
@@ -352,9 +351,9 @@ static inline struct tac_value_block fixture_value_block(const struct fixture_st
                                                          uint32_t                      block)
 {
     struct tac_index_value_block entry = tac_index_value_block(index, block);
-    const uint8_t *data = fixture_block(store, TAC_BLOCK_VALUE, &entry.reference);
-    struct tac_value_block result;
-    struct tac_error       error;
+    const uint8_t               *data = fixture_block(store, TAC_BLOCK_VALUE, &entry.reference);
+    struct tac_value_block       result;
+    struct tac_error             error;
 
     if (tac_value_block_decode(&result, data, &store->geometry, layout, entry.reference.address,
                                &error) != TACTUS_OK) {

@@ -2,8 +2,8 @@
 /* Readers beside a writer that ends a bar every few dozen ops, and reuses blocks, memtables, views
  * and descriptors as early as the rules allow.
  *
- * Each op writes or deletes the eight keys of one group. What every op does is drawn beforehand, so a
- * reader can tell which states its answers may come from: those of the ops that were visible
+ * Each op writes or deletes the eight keys of one group. What every op does is drawn beforehand, so
+ * a reader can tell which states its answers may come from: those of the ops that were visible
  * between the moment before and the moment after. An iterator's records must all come from one. */
 #include <pthread.h>
 #include <sched.h>
@@ -100,8 +100,8 @@ static void writer_run(struct stress *stress)
 /* ---- readers ---- */
 
 /* Whether `version` (0: not found) of the group's keys is its state at some op in [from, to]. */
-static bool is_possible(const struct stress *stress, uint32_t group, uint32_t version, uint64_t from,
-                        uint64_t to)
+static bool is_possible(const struct stress *stress, uint32_t group, uint32_t version,
+                        uint64_t from, uint64_t to)
 {
     for (uint64_t op = to; op > 0; op--) {
         if (stress->ops[op].group == group) {
@@ -192,7 +192,8 @@ static bool walk(struct worker *worker, struct tac_iterator *iterator, bool is_b
     struct tac_error error = {0};
     uint32_t         number = is_backward ? KEYS : 0;
     uint8_t          key_buffer[TACTUS_KEY_SIZE_MAX];
-    int rv = is_backward ? tac_iterator_last(iterator, &error) : tac_iterator_first(iterator, &error);
+    int              rv =
+        is_backward ? tac_iterator_last(iterator, &error) : tac_iterator_first(iterator, &error);
 
     memset(versions, 0, KEYS * sizeof *versions);
     while (rv == TACTUS_OK) {
@@ -229,8 +230,8 @@ static void *iterator_main(void *context)
 
     tac_yield_seed(worker->seed);
     while (tac_atomic_load_acquire_u32(&stress->world->storage.is_over) == 0) {
-        uint64_t bar = tac_atomic_load_acquire_u64(&world->side->bar_now);
-        uint64_t from = tac_atomic_load_acquire_u64(&world->side->visible_op), to;
+        uint64_t             bar = tac_atomic_load_acquire_u64(&world->side->bar_now);
+        uint64_t             from = tac_atomic_load_acquire_u64(&world->side->visible_op), to;
         struct tac_iterator *iterator;
         struct tac_error     error = {0};
 

@@ -119,7 +119,8 @@ static void test_life(void)
     struct tac_cache_key    key = key_of(5), other;
     struct tac_cache_frame *frame = tac_cache_claim(cache, &key);
 
-    tap_ok(tac_cache_find(cache, &key) == NULL, "a claimed frame is not found before it is published");
+    tap_ok(tac_cache_find(cache, &key) == NULL,
+           "a claimed frame is not found before it is published");
     memset(frame->data, 5, FRAME_BYTES);
     tac_cache_publish(frame);
     tap_ok(has(cache, 5), "a published one is");

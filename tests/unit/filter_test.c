@@ -113,26 +113,28 @@ static void test_segments(void)
     tap_ok(parts[3][11 * TAC_FILTER_LINE_BYTES] == 0x55, "nothing is written behind the last line");
 }
 
-/* The format: a change here makes every filter on disk useless. The numbers were computed apart from
- * this code, from the text of docs/FORMAT.md. */
+/* The format: a change here makes every filter on disk useless. The numbers were computed apart
+ * from this code, from the text of docs/FORMAT.md. */
 static void test_format(void)
 {
     uint8_t  filter[2 * TAC_FILTER_LINE_BYTES];
     uint8_t *one = filter;
     uint32_t hash = tac_filter_hash((struct tac_bytes){(const uint8_t *)"tactus", 6});
-    uint32_t bits[] = {239, 341, 405, 109, 487, 438};
+    /* Six probes with 10 bits per key, twelve with 20 */
+    uint32_t bits[] = {239, 341, 405, 109, 487, 438, 196, 466, 305, 378, 153, 183};
     bool     same = hash == 0x4e048458u && tac_filter_line(hash, sizeof filter) == 0;
 
-    memset(filter, 0, sizeof filter);
-    tac_filter_build(&one, 2, sizeof filter, &hash, 1, 10);
-    for (uint32_t i = 0; i < 6; i++) {
-        uint32_t bit = bits[i];
-
-        same = same && (filter[bit / 8] >> bit % 8 & 1) == 1;
-        filter[bit / 8] &= (uint8_t)~(1u << bit % 8);
-    }
-    for (uint32_t i = 0; i < sizeof filter; i++) {
-        same = same && filter[i] == 0;
+    for (uint32_t count = 6; count <= 12; count += 6) {
+        tac_filter_build(&one, 2, sizeof filter, &hash, 1, count == 6 ? 10 : 20);
+        for (uint32_t i = 0; i < count; i++) {
+            same = same && (filter[bits[i] / 8] >> bits[i] % 8 & 1) == 1;
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            filter[bits[i] / 8] &= (uint8_t) ~(1u << bits[i] % 8);
+        }
+        for (uint32_t i = 0; i < sizeof filter; i++) {
+            same = same && filter[i] == 0;
+        }
     }
     tap_ok(same, "the hash, line and bits of a key are those of the format");
 }

@@ -1,34 +1,64 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Gets and iterators over a store built by hand, against a model: layouts, overlapping runs, trimmed
- * tables, filters in and out of index blocks, caches of any size; spoiled reads, damage, blocks that
- * were given a new life; views that are superseded and expire. */
+/* Gets and iterators over a store built by hand, against a model: layouts, overlapping runs,
+ * trimmed tables, filters in and out of index blocks, caches of any size; spoiled reads, damage,
+ * blocks that were given a new life; views that are superseded and expire. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "reading/block_read.h"
 #include "tests/lib/reading_world.h"
 #include "tests/lib/tap.h"
 
 static const struct world_options configurations[] = {
     /* Keys behind a common prefix, several tables a run, filters in index blocks */
-    {.layout = {TACTUS_LAYOUT_FIXED, 16, 24}, .block_size = 16384, .page_size = 1024,
-     .filter_bits = 10, .key_count = 4000, .table_bytes = 30000,
-     .page_cache_bytes = TAC_MIB, .index_cache_bytes = 4 * TAC_MIB},
-    /* No values, filters in blocks of their own, caches of one set */
-    {.layout = {TACTUS_LAYOUT_FIXED, 12, 0}, .block_size = 8192, .page_size = 512,
-     .filter_bits = 20, .key_count = 20000, .table_bytes = 90000,
-     .page_cache_bytes = 4096, .index_cache_bytes = 80000},
+    {.layout = {TACTUS_LAYOUT_FIXED, 16, 24},
+     .block_size = 16384,
+     .page_size = 1024,
+     .filter_bits = 10,
+     .key_count = 4000,
+     .table_bytes = 30000,
+     .page_cache_bytes = TAC_MIB,
+     .index_cache_bytes = 4 * TAC_MIB},
+    /* No values, filters in blocks of their own, caches of one set, pages smaller than what the
+       device reads */
+    {.layout = {TACTUS_LAYOUT_FIXED, 12, 0},
+     .block_size = 8192,
+     .page_size = 512,
+     .filter_bits = 20,
+     .key_count = 20000,
+     .table_bytes = 90000,
+     .alignment = 4096,
+     .page_cache_bytes = 4096,
+     .index_cache_bytes = 80000},
     /* Records of several pages each, no filters */
-    {.layout = {TACTUS_LAYOUT_FIXED, 20, 1500}, .block_size = 8192, .page_size = 512,
-     .filter_bits = 0, .key_count = 600, .table_bytes = 100000,
-     .page_cache_bytes = TAC_MIB, .index_cache_bytes = TAC_MIB},
+    {.layout = {TACTUS_LAYOUT_FIXED, 20, 1500},
+     .block_size = 8192,
+     .page_size = 512,
+     .filter_bits = 0,
+     .key_count = 600,
+     .table_bytes = 100000,
+     .alignment = 2048,
+     .page_cache_bytes = TAC_MIB,
+     .index_cache_bytes = TAC_MIB},
     /* Sizes of every kind, pages of several units among the others */
-    {.layout = {TACTUS_LAYOUT_VARIABLE, 40, 8000}, .block_size = 32768, .page_size = 1024,
-     .filter_bits = 10, .value_large = 8000, .key_count = 3000, .table_bytes = 100000,
-     .page_cache_bytes = TAC_MIB, .index_cache_bytes = 4 * TAC_MIB},
+    {.layout = {TACTUS_LAYOUT_VARIABLE, 40, 8000},
+     .block_size = 32768,
+     .page_size = 1024,
+     .filter_bits = 10,
+     .value_large = 8000,
+     .key_count = 3000,
+     .table_bytes = 100000,
+     .page_cache_bytes = TAC_MIB,
+     .index_cache_bytes = 4 * TAC_MIB},
     /* The same with no cache at all, four units to the block */
-    {.layout = {TACTUS_LAYOUT_VARIABLE, 1024, 900}, .block_size = 16384, .page_size = 4096,
-     .filter_bits = 4, .value_large = 900, .key_count = 800, .table_bytes = 60000},
+    {.layout = {TACTUS_LAYOUT_VARIABLE, 1024, 900},
+     .block_size = 16384,
+     .page_size = 4096,
+     .filter_bits = 4,
+     .value_large = 900,
+     .key_count = 800,
+     .table_bytes = 60000},
 };
 
 static struct world *world_of(uint32_t configuration, uint64_t seed)
@@ -130,9 +160,8 @@ static uint32_t walk_wrong(struct world *world, struct tac_iterator *iterator,
 {
     struct tac_error error;
     uint32_t         wrong = 0, moves = 0;
-    uint32_t         at = model_next(world, model, is_backward ? world->key_count - 1 : 0,
-                                     is_backward);
-    int              rv;
+    uint32_t at = model_next(world, model, is_backward ? world->key_count - 1 : 0, is_backward);
+    int      rv;
 
     do {
         rv = is_backward ? tac_iterator_last(iterator, &error)
@@ -176,9 +205,9 @@ static uint32_t moves_wrong(struct world *world, struct tac_iterator *iterator,
             at = model_next(world, model, number, true);
             rv = tac_iterator_seek_back(iterator, key, &error);
         } else if (kind == 2 && at < none) { /* A seek with the record's own key */
-            rv = between ? tac_iterator_seek(iterator, tac_iterator_record(iterator).key, &error)
-                         : tac_iterator_seek_back(iterator, tac_iterator_record(iterator).key,
-                                                  &error);
+            rv = between
+                     ? tac_iterator_seek(iterator, tac_iterator_record(iterator).key, &error)
+                     : tac_iterator_seek_back(iterator, tac_iterator_record(iterator).key, &error);
         } else if (kind % 2 == 0 || kind > 9) {
             at = at == none ? none : model_next(world, model, (int64_t)at + 1, false);
             rv = tac_iterator_next(iterator, &error);
@@ -233,7 +262,8 @@ static void test_answers(uint64_t seed)
     tap_ok(tac_read_side_get(world->side, 0, key, buffer, 5, &size, &error) == TACTUS_OK &&
                size == 24 && memcmp(buffer, expected, 5) == 0 && buffer[5] == 0xaa,
            "a small buffer gets the value's beginning and its whole size");
-    tap_ok(tac_read_side_get(world->side, 0, key, NULL, 0, &size, &error) == TACTUS_OK && size == 24,
+    tap_ok(tac_read_side_get(world->side, 0, key, NULL, 0, &size, &error) == TACTUS_OK &&
+               size == 24,
            "no buffer is enough to ask for the size");
     size = 99;
     error = (struct tac_error){0};
@@ -308,6 +338,41 @@ static void test_spoiled_reads(uint32_t configuration, uint64_t seed)
     world_free(world);
 }
 
+/* A file may say two things of one page; what was checked as one is not taken for the other. */
+static void test_two_references(uint64_t seed)
+{
+    struct world           *world = world_of(0, seed);
+    struct tac_read_counts  counts = {0};
+    struct tac_cache_frame *frame;
+    struct tac_page_entry   entry;
+    struct tac_error        error;
+    struct tac_page         page;
+    uint64_t                address;
+    const struct tac_table *table;
+
+    world_fill(world);
+    table = tac_manifest_tree(world->manifest, 0)->levels[2].tables[0];
+    if (tac_read_side_index(world->side, &table->index, &frame, &error) != TACTUS_OK) {
+        tap_bail("%s", error.message);
+    }
+    entry = tac_index_page(frame->extra, 0);
+    address = tac_index_value_block(frame->extra, 0).reference.address;
+    tac_cache_unpin(frame);
+    for (uint32_t i = 0; i < 2; i++) {
+        bool is_read = tac_page_read(world->side, address, &entry, 0, &world->layout, &counts,
+                                     &frame, &page, &error) == TACTUS_OK;
+
+        tap_ok(is_read && counts.hits == i && counts.misses == 1, "a page is read from the %s",
+               i == 0 ? "device" : "cache");
+        tac_cache_unpin(frame);
+    }
+    entry.record_count += 100;
+    tap_ok(tac_page_read(world->side, address, &entry, 0, &world->layout, &counts, &frame, &page,
+                         &error) == TACTUS_ECORRUPT,
+           "not when its reference gives it more records than it has room for");
+    world_free(world);
+}
+
 /* Damages every kind of block in turn: answers are right or an error that names the place. */
 static void test_damage(uint32_t configuration, uint64_t seed)
 {
@@ -320,8 +385,8 @@ static void test_damage(uint32_t configuration, uint64_t seed)
     world_fill(world);
     disk = tac_memory_disk_data(world->disk, &disk_size);
     for (uint64_t address = 1; address < world->address_end; address++) {
-        uint8_t              kind = disk[address * block_size + TAC_BLOCK_OFFSET_KIND];
-        uint64_t             offset = address * block_size + tac_prng_below(&world->prng, block_size);
+        uint8_t  kind = disk[address * block_size + TAC_BLOCK_OFFSET_KIND];
+        uint64_t offset = address * block_size + tac_prng_below(&world->prng, block_size);
         struct tac_iterator *iterator;
         struct tac_error     error = {0};
         uint32_t             at;
@@ -494,7 +559,8 @@ static void test_guard(uint64_t seed)
     tap_ok(!tac_read_side_quiesced(side) && !tac_read_side_quiesced(side),
            "each publish waits for its own readers");
     tac_read_side_leave(side, after);
-    tap_ok(tac_read_side_quiesced(side) && tac_read_side_quiesced(side), "and is over when they left");
+    tap_ok(tac_read_side_quiesced(side) && tac_read_side_quiesced(side),
+           "and is over when they left");
 
     /* A reader that read the parity before two turns of the epoch and enters only now. */
     before = tac_read_side_enter(side);
@@ -513,6 +579,36 @@ static void test_guard(uint64_t seed)
     world_free(world);
 }
 
+/* Views may expire before the next one is published: what they refer to is needed for it. */
+static void test_expire(uint64_t seed)
+{
+    struct world          *world = world_of(0, seed);
+    struct tac_read_side  *side = world->side;
+    struct tac_iterator   *iterator;
+    struct tac_read_ticket ticket;
+    struct tac_error       error;
+
+    world_fill(world);
+    iterator = iterator_of(world);
+    world_publish(world);
+    tap_ok(tac_read_side_quiesced(side) && tac_iterator_first(iterator, &error) == TACTUS_OK,
+           "an iterator of the bar before is good");
+    ticket = tac_read_side_enter(side);
+    tac_read_side_expire(side, world->bar + 1);
+    tap_ok(!tac_read_side_quiesced(side), "whoever is inside when views expire is waited for");
+    tac_read_side_leave(side, ticket);
+    tap_ok(tac_read_side_quiesced(side), "until it leaves");
+    tap_ok(tac_iterator_first(iterator, &error) == TACTUS_EEXPIRED, "the iterator has expired");
+    tac_iterator_close(iterator);
+    iterator = iterator_of(world);
+    tap_ok(gets_wrong(world) == 0 &&
+               walk_wrong(world, iterator, world->model, false, TACTUS_OK) == 0,
+           "the newest view is as good as ever");
+    tac_iterator_close(iterator);
+    world_publish(world);
+    world_free(world);
+}
+
 int main(void)
 {
     uint64_t seed;
@@ -528,7 +624,9 @@ int main(void)
         test_damage(i, seed);
         test_snapshot(i, seed);
     }
+    test_two_references(seed);
     test_reuse(seed);
     test_guard(seed);
+    test_expire(seed);
     return tap_done();
 }

@@ -69,9 +69,9 @@ static void job_make(struct job *job, struct tac_prng *prng)
     if (job->options.layout.value_size > 4096) {
         job->count = 1 + job->count / 20;
     }
-    job->records = fixture_make_records(prng, &job->options.layout, (uint32_t)tac_prng_below(prng, 4),
-                                        (uint32_t[]){0, 5, 100}[tac_prng_below(prng, 3)],
-                                        &job->count);
+    job->records =
+        fixture_make_records(prng, &job->options.layout, (uint32_t)tac_prng_below(prng, 4),
+                             (uint32_t[]){0, 5, 100}[tac_prng_below(prng, 3)], &job->count);
     job->store = fixture_store_new(job->geometry);
     job_cuts(job, prng);
 }
@@ -90,9 +90,9 @@ static void job_run(struct job *job)
     struct tac_builder_bound  bound;
     struct tac_u128           sum = {0};
     uint64_t                  bytes = 0;
-    uint32_t needed, taken, most = tac_table_builder_buffers_max(
-                                job->geometry, &job->options.layout,
-                                job->options.filter_bits_per_key, job->hashes_max);
+    uint32_t                  needed, taken,
+        most = tac_table_builder_buffers_max(job->geometry, &job->options.layout,
+                                             job->options.filter_bits_per_key, job->hashes_max);
 
     tac_table_builder_begin(builder, &job->options, &sink);
     for (uint32_t i = 0; i < job->count; i++) {
@@ -132,7 +132,8 @@ static void job_run(struct job *job)
 static bool index_was_full(const struct job *job, const struct tac_index_block *index,
                            uint32_t next)
 {
-    uint64_t used = 320 + 64 * (uint64_t)index->value_block_count + 40 * (uint64_t)index->page_count;
+    uint64_t used =
+        320 + 64 * (uint64_t)index->value_block_count + 40 * (uint64_t)index->page_count;
     struct tac_bytes last = fixture_key(&job->records[next - 1]);
     struct tac_bytes first = fixture_key(&job->records[next]);
     uint32_t         shared = 0;
@@ -154,24 +155,26 @@ static void check_ends(const struct job *job)
 
     for (uint32_t i = 0; i < job->count; i++) {
         const struct fixture_record *record = &job->records[i];
-        uint32_t size = record->key_size + record->value_size;
-        bool     must_end = false;
-        bool     has_ended = i > 0 && in_table == job->store->tables[table].records;
+        uint32_t                     size = record->key_size + record->value_size;
+        bool                         must_end = false;
+        bool has_ended = i > 0 && in_table == job->store->tables[table].records;
 
         while (job->cuts[cut].edge.size > 0 &&
                tac_bytes_compare(fixture_key(record), job->cuts[cut].edge) >= 0) {
-            must_end = must_end || (in_table > 0 && (job->cuts[cut].is_hard ||
-                                                     bytes >= job->options.table_bytes_min));
+            must_end =
+                must_end ||
+                (in_table > 0 && (job->cuts[cut].is_hard || bytes >= job->options.table_bytes_min));
             cut++;
         }
         must_end = must_end || (in_table > 0 && bytes + size > job->cuts[cut].limit_bytes) ||
                    in_table == job->hashes_max;
         if (has_ended && !must_end) {
             struct tac_index_block index = fixture_index(job->store, &job->store->tables[table]);
-            uint64_t filter_max = (uint64_t)(job->geometry->block_size - 64) * 8;
+            uint64_t               filter_max = (uint64_t)(job->geometry->block_size - 64) * 8;
 
-            must_end = index_was_full(job, &index, i) ||
-                       tac_filter_bytes(in_table + 1, job->options.filter_bits_per_key) > filter_max;
+            must_end =
+                index_was_full(job, &index, i) ||
+                tac_filter_bytes(in_table + 1, job->options.filter_bits_per_key) > filter_max;
         }
         if (must_end != has_ended) {
             tap_diag("record %u: table %u %s end", i, table, must_end ? "did not" : "should not");
@@ -193,9 +196,9 @@ static void check_ends(const struct job *job)
 static bool filter_may_contain(const struct job *job, const struct tac_index_block *index,
                                struct tac_bytes key)
 {
-    uint32_t hash = tac_filter_hash(key);
-    uint64_t line;
-    uint32_t lines = tac_filter_block_lines(job->geometry->block_size);
+    uint32_t       hash = tac_filter_hash(key);
+    uint64_t       line;
+    uint32_t       lines = tac_filter_block_lines(job->geometry->block_size);
     const uint8_t *block;
 
     if (index->filter_bytes == 0) {
@@ -216,7 +219,7 @@ static bool filter_may_contain(const struct job *job, const struct tac_index_blo
 static uint32_t check_block(const struct job *job, const struct tac_index_block *index,
                             uint32_t number, uint32_t at)
 {
-    struct tac_value_block       block =
+    struct tac_value_block block =
         fixture_value_block(job->store, &job->options.layout, index, number);
     struct tac_index_value_block entry = tac_index_value_block(index, number);
 
@@ -237,8 +240,8 @@ static uint32_t check_block(const struct job *job, const struct tac_index_block 
             struct tac_record record = tac_page_record(&page, j);
             uint32_t          found = tac_index_find_page(index, record.key);
 
-            contents_right = contents_right && at < job->count &&
-                             fixture_equal(&job->records[at], &record);
+            contents_right =
+                contents_right && at < job->count && fixture_equal(&job->records[at], &record);
             lookups_right = lookups_right && found == entry.page_first + i &&
                             tac_index_block_of_page(index, found) == number &&
                             filter_may_contain(job, index, record.key);
@@ -301,7 +304,7 @@ static void test_jobs(struct tac_prng *prng)
     tap_ok(bound_right, "blocks and tables stay within what a plan reserves");
 }
 
-/* One table as large as it may get, of `count` keys of that size that differ in their last bytes. */
+/* Tables as large as they may get, of `count` keys of that size that differ in the last bytes. */
 static void whole_job(struct job *job, uint32_t key_size, uint32_t count, uint32_t filter_bits)
 {
     *job = (struct job){

@@ -28,9 +28,9 @@ static void scene_make(struct scene *scene, struct tac_prng *prng)
     if (scene->layout.value_size > 4096) {
         scene->count = 1 + scene->count / 40;
     }
-    scene->records = fixture_make_records(
-        prng, &scene->layout, (uint32_t)tac_prng_below(prng, 4),
-        (uint32_t[]){0, 3, 50, 100}[tac_prng_below(prng, 4)], &scene->count);
+    scene->records =
+        fixture_make_records(prng, &scene->layout, (uint32_t)tac_prng_below(prng, 4),
+                             (uint32_t[]){0, 3, 50, 100}[tac_prng_below(prng, 4)], &scene->count);
     scene->data = malloc(scene->geometry->block_size);
     scene->again = malloc(scene->geometry->block_size);
     memset(scene->data, 0xee, scene->geometry->block_size);
@@ -171,8 +171,8 @@ static void test_round_trips(struct tac_prng *prng)
             struct tac_value_block     block;
             uint32_t                   count = block_fill(&scene, first, scene.data, &reference);
 
-            if (tac_block_verify(scene.data, scene.geometry, TAC_BLOCK_VALUE, &reference,
-                                 &error) != TACTUS_OK ||
+            if (tac_block_verify(scene.data, scene.geometry, TAC_BLOCK_VALUE, &reference, &error) !=
+                    TACTUS_OK ||
                 tac_value_block_decode(&block, scene.data, scene.geometry, &scene.layout,
                                        reference.address, &error) != TACTUS_OK) {
                 tap_bail("%s", error.message);
@@ -188,16 +188,15 @@ static void test_round_trips(struct tac_prng *prng)
             payload += block.payload_bytes;
             first += count;
             blocks++;
-            bounded = bounded &&
-                      block.payload_bytes <=
-                          tac_value_block_payload_max(scene.geometry, &scene.layout) &&
-                      (first == scene.count ||
-                       block.payload_bytes >=
-                           tac_value_block_payload_full_min(scene.geometry, &scene.layout));
+            bounded =
+                bounded &&
+                block.payload_bytes <= tac_value_block_payload_max(scene.geometry, &scene.layout) &&
+                (first == scene.count || block.payload_bytes >= tac_value_block_payload_full_min(
+                                                                    scene.geometry, &scene.layout));
         }
         if (blocks > tac_value_blocks_max(scene.geometry, &scene.layout, scene.count, payload)) {
-            tap_diag("kind %u key %u value %u: %u blocks", scene.layout.kind,
-                     scene.layout.key_size, scene.layout.value_size, blocks);
+            tap_diag("kind %u key %u value %u: %u blocks", scene.layout.kind, scene.layout.key_size,
+                     scene.layout.value_size, blocks);
             bounded = false;
         }
         scene_free(&scene);
@@ -218,8 +217,8 @@ static void test_worst_packing(void)
         uint64_t     payload = 0;
         uint32_t     blocks = 0;
 
-        scene.layout = (struct tac_layout){TACTUS_LAYOUT_VARIABLE, 8,
-                                           scene.geometry->page_size - 12 + 1 - 8};
+        scene.layout =
+            (struct tac_layout){TACTUS_LAYOUT_VARIABLE, 8, scene.geometry->page_size - 12 + 1 - 8};
         if (scene.layout.key_size + scene.layout.value_size > scene.geometry->block_size / 4) {
             scene.layout.value_size = scene.geometry->block_size / 4 - 8;
         }
