@@ -184,6 +184,7 @@ static int tree_create(struct tactus *store, const char *name, const struct tac_
         return last_error.code;
     }
     tac_manifest_log_tree(store->manifest_log, tac_manifest_tree(store->manifest, tree));
+    tac_read_side_tree_add(&store->read_side, tac_manifest_tree(store->manifest, tree));
     tac_atomic_store_release_u32(&store->tree_count, tree + 1);
     *ret_tree = tree;
     return TACTUS_OK;

@@ -51,7 +51,7 @@ void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order)
         .manifest = store->manifest,
         .free_set = store->free_set,
         .immutable_table = has_flush ? store->immutable_table : NULL,
-        .sequence = store->checkpoint.durable.sequence + 1,
+        .sequence = store->checkpoint.next.sequence + 1,
         .half = store->plans_per_bar == 1 ? 1 : store->half,
         .is_held = store->is_held,
         .is_draining = store->is_draining,

@@ -11,7 +11,7 @@
 #define WARM_UP_BARS 8       /* Before that the mean of the work says nothing */
 #define COMPACTIONS_MAX 4096
 #define UNITS_WHOLE 6         /* Largest compactions that a candidate may fill before it is sliced */
-#define UNITS_DRAINING 4     /* Bytes of a level that a bar may take, in units of U */
+#define UNITS_DRAINING 4     /* What an unpaced bar may take of a level, in memtables */
 #define UNITS_MANUAL 8
 
 /* ---- memory --------------------------------------------------------------------------------- */
@@ -58,6 +58,7 @@ static void planner_lay_out(struct tac_planner *p, struct layout *layout,
     LAYOUT_TAKE(layout, p->bytes_before, tables);
     LAYOUT_TAKE(layout, p->over_tree, 4 * tables + 2 * TACTUS_LEVELS_MAX);
     LAYOUT_TAKE(layout, p->members, tables);
+    LAYOUT_TAKE(layout, p->stack, tables);
     LAYOUT_TAKE(layout, p->heap, tables);
     LAYOUT_TAKE(layout, p->sort_a, tables);
     LAYOUT_TAKE(layout, p->sort_b, tables);
@@ -226,19 +227,25 @@ struct pass {
     bool     is_full;    /* The plan's arrays are used up */
 };
 
-/* Bytes that may go from the level in this bar, and the largest source part of one compaction. */
-static uint64_t level_inflow(const struct tac_planner *planner, uint32_t level)
+/* What a bar with full credit is planned for: there is no writer whose waits it would lengthen. */
+static bool is_unpaced(const struct tac_planner *planner)
 {
-    uint64_t inflow = tac_max_u64(planner->arriving[level], planner->flush_weight);
-
-    if (planner->options.runs_per_level == 1 || planner->input->is_draining ||
-        planner->input->is_manual) {
-        inflow = tac_max_u64(inflow, planner->unit_bytes);
-    }
-    inflow = tac_max_u64(inflow, planner->table_bytes);
-    return tac_min_u64(inflow, 2 * planner->unit_bytes);
+    return planner->input->is_draining || planner->input->is_manual;
 }
 
+/* Weight that a level is thought to get in a bar: what may leave it is in proportion. At least U,
+ * for what came in larger bars has to leave in smaller ones too. */
+static uint64_t level_inflow(const struct tac_planner *planner, uint32_t level)
+{
+    uint64_t unit = planner->unit_bytes;
+
+    if (is_unpaced(planner)) {
+        return planner->options.memtable_size;
+    }
+    return tac_min_u64(tac_max_u64(planner->arriving[level], unit), 2 * unit);
+}
+
+/* The most of the source that one compaction aims at. */
 static uint64_t bytes_max(const struct tac_planner *planner, uint32_t level)
 {
     return tac_max_u64(level_inflow(planner, level) / 2, planner->table_bytes);
@@ -260,16 +267,15 @@ static void level_begin(struct tac_planner *planner, uint32_t level)
 static bool candidate_add(struct tac_planner *planner, uint32_t level, struct pass *pass)
 {
     const struct tac_plan_candidate *candidate = &planner->candidate;
-    bool may_merge_in_place = !planner->input->is_draining && !planner->input->is_manual;
 
-    if (!tac_pick_shape(planner, bytes_max(planner, level), may_merge_in_place)) {
+    if (!tac_shape_fit(planner, bytes_max(planner, level), !is_unpaced(planner))) {
         return false;
     }
     if (!tac_cut_emit(planner)) {
         pass->is_full = true;
         return false;
     }
-    tac_pick_take(planner);
+    tac_shape_take(planner);
     planner->chosen[level] += candidate->weight;
     if (candidate->kind != TAC_PLAN_IN_PLACE) {
         planner->arriving[level + 1] += candidate->weight;
@@ -292,8 +298,7 @@ static bool is_under_mean(const struct tac_planner *planner, const struct pass *
 /* Picks the next candidate of the level; false: nothing is due, or nothing can be taken. */
 static bool level_pick(struct tac_planner *planner, uint32_t level, uint64_t cap, bool *has_order)
 {
-    if (tac_plan_depth_max(planner) > planner->options.runs_per_level &&
-        tac_pick_deepest(planner, level, planner->options.runs_per_level + 1)) {
+    if (tac_pick_deepest(planner, level, planner->options.runs_per_level + 1)) {
         return true;
     }
     if (planner->balance[level] <= (int64_t)cap) {
@@ -317,7 +322,7 @@ static void level_plan(struct tac_planner *planner, uint32_t level, struct pass 
     bool     has_order = false;
 
     if (pass->is_draining) {
-        allow = UNITS_DRAINING * planner->unit_bytes;
+        allow = UNITS_DRAINING * planner->options.memtable_size;
     }
     if (pass->is_pulling) {
         cap = tac_subtract_floor_zero(cap, planner->unit_bytes / 2);
@@ -337,7 +342,7 @@ static void level_plan(struct tac_planner *planner, uint32_t level, struct pass 
             break;
         }
         if (!candidate_add(planner, level, pass)) {
-            tac_pick_reject(planner);
+            tac_shape_reject(planner);
         }
     }
 }
@@ -353,11 +358,15 @@ static void level_plan_manual(struct tac_planner *planner, uint32_t level, struc
     level_begin(planner, level);
     for (t = tac_plan_index_next(planner, level, t, input->manual_edge_min); t < end;
          t = tac_plan_index_next(planner, level, t + 1, input->manual_edge_min)) {
-        uint32_t edge = tac_plan_table_at(planner, t)->edge_min;
+        /* The middle of a table: the whole column lies over it. Over a first key lie only those
+         * tables of the column that begin a little earlier. */
+        const struct tac_plan_table *table = tac_plan_table_at(planner, t);
+        uint32_t edge = table->edge_min + (table->edge_max - table->edge_min) / 2;
 
         edge = (uint32_t)tac_max_u64(edge, input->manual_edge_min);
+        edge = (uint32_t)tac_min_u64(edge, input->manual_edge_max);
         while (planner->rest_edge[t] == 0 && !pass->is_full &&
-               planner->chosen[level] < UNITS_MANUAL * planner->unit_bytes) {
+               planner->chosen[level] < UNITS_MANUAL * planner->options.memtable_size) {
             if (!tac_pick_over(planner, level, edge) || !candidate_add(planner, level, pass)) {
                 break;
             }
@@ -409,7 +418,10 @@ static void planner_begin(struct tac_planner *planner, const struct tac_planner_
     tac_assert(state->last_level >= 1 && state->last_level < TACTUS_LEVELS_MAX);
     planner->input = input;
     planner->last_level = state->last_level;
-    planner->unit_bytes = unit_of(&planner->options, state);
+    /* A burst after small bars counts at once: its tables would be slivers of the mean's. */
+    planner->unit_bytes =
+        tac_min_u64(tac_max_u64(unit_of(&planner->options, state), planner->flush_weight / 2),
+                    planner->options.memtable_size);
     planner->table_bytes = tac_min_u64(
         tac_max_u64(planner->unit_bytes / parts, planner->options.block_size),
         planner->options.table_size);

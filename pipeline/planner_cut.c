@@ -11,21 +11,29 @@
 
 /* ---- where bytes lie ------------------------------------------------------------------------ */
 
-/* The ruler is the deepest level that has tables; its first keys are the borders of the cells. A
- * cell weighs the same wherever it is; within it every edge weighs the same. */
+/* The ruler is the deepest level that has tables; its first keys are the borders of the cells. Where
+ * that level has overlapping runs, only tables that do not overlap count: the runs begin their
+ * tables at slightly different keys, and the slivers between these are no cells. A cell weighs the
+ * same wherever it is; within it every edge weighs the same. */
 void tac_cut_ruler_build(struct tac_planner *planner)
 {
     const struct tac_plan_input *input = planner->input;
     uint32_t level = planner->last_level;
     uint32_t edge_count = input->edge_count;
     uint32_t cell_count = 0;
+    uint32_t last = 0;
 
     while (level > 0 && input->level_start[level] == input->level_start[level + 1]) {
         level--;
     }
     memset(planner->cell, 0, ((size_t)edge_count + 1) * sizeof *planner->cell);
     for (uint32_t t = input->level_start[level]; t < input->level_start[level + 1]; t++) {
-        planner->cell[tac_plan_table_at(planner, t)->edge_min] = 1;
+        const struct tac_plan_table *table = tac_plan_table_at(planner, t);
+
+        if (t == input->level_start[level] || table->edge_min > last) {
+            planner->cell[table->edge_min] = 1;
+            last = table->edge_max;
+        }
     }
     for (uint32_t begin = 0; begin < edge_count;) {
         uint32_t end = begin + 1;
@@ -70,7 +78,6 @@ uint64_t tac_cut_bytes_below(const struct tac_planner *planner, uint32_t t, uint
     return tac_min_u64(bytes, table->bytes);
 }
 
-/* Tables that begin below `edge` (of the target, left of the hull) count with all that lies there. */
 void tac_cut_spread_begin(struct tac_planner *planner, const uint32_t *tables, uint32_t count,
                           struct tac_plan_spread *spread, uint32_t edge)
 {
@@ -115,9 +122,9 @@ void tac_cut_spread_end(struct tac_planner *planner, const uint32_t *tables, uin
 
 /* ---- places for cuts ------------------------------------------------------------------------ */
 
-/* Counts, for every edge, the tables of the level that a cut there would straddle, and calls the
- * edges at which one begins or before which one ends its own. The counts are left in sort order in
- * depth_less arrays: `straddle` is planner->lump, borrowed and zeroed again. */
+/* Classes the level's edges: the places where one of its tables begins, or behind the last key of
+ * one. A cut straddles a table that has keys on both sides of it. planner->lump, zero between its
+ * uses, counts those. */
 static void level_edges_mark(struct tac_planner *planner, uint32_t level, uint8_t class_straddled,
                              uint8_t class_free)
 {
@@ -483,20 +490,30 @@ static void stream_build(struct tac_planner *planner, const struct tac_plan_comp
     planner->below[end] = compaction->bytes;
 }
 
-static bool compaction_finish(struct tac_planner *planner, struct tac_plan_compaction *compaction,
-                              const struct tac_plan *before)
+static void compaction_append(struct tac_planner *planner,
+                              const struct tac_plan_compaction *compaction)
 {
     struct tac_plan *plan = &planner->plan;
 
-    if (compaction == NULL) {
-        plan->job_count = before->job_count;
-        plan->cut_count = before->cut_count;
-        plan->input_count = before->input_count;
-        return false;
-    }
+    tac_assert(plan->compaction_count < planner->compactions_max);
     plan->compactions[plan->compaction_count++] = *compaction;
     plan->bytes += compaction->bytes;
-    return true;
+}
+
+/* The end of the candidate's stream: behind the last key of what takes part, or the slice. */
+static uint32_t candidate_end(const struct tac_planner *planner,
+                              const struct tac_plan_candidate *candidate)
+{
+    uint32_t last = candidate->edge_last;
+
+    if (candidate->edge_slice != TAC_EDGE_NONE) {
+        return candidate->edge_slice;
+    }
+    if (candidate->target_end > candidate->target_first) {
+        last = (uint32_t)tac_max_u64(
+            last, tac_plan_table_at(planner, candidate->target_end - 1)->edge_max);
+    }
+    return last + 1;
 }
 
 bool tac_cut_emit(struct tac_planner *planner)
@@ -510,41 +527,36 @@ bool tac_cut_emit(struct tac_planner *planner)
                                              .bytes = candidate->bytes + candidate->target_bytes,
                                              .stamp = candidate->stamp};
     uint32_t begin = candidate->edge_first;
-    uint32_t end = candidate->edge_slice;
+    uint32_t end = candidate_end(planner, candidate);
 
     if (planner->plan.compaction_count == planner->compactions_max) {
         return false;
     }
     inputs_add(planner, &compaction, candidate->members, candidate->count, candidate->target_first,
                candidate->target_end);
+    compaction.job_first = planner->plan.job_count;
     if (candidate->kind == TAC_PLAN_MOVE) {
         tac_assert(compaction.input_count == 1);
         compaction.bytes = 0;
-        compaction.job_first = planner->plan.job_count;
-        return compaction_finish(planner, &compaction, &before);
+        compaction_append(planner, &compaction);
+        return true;
     }
-    for (uint32_t t = candidate->target_first; t < candidate->target_end; t++) {
-        begin = (uint32_t)tac_min_u64(begin, tac_plan_table_at(planner, t)->edge_min);
-    }
-    if (end == TAC_EDGE_NONE) {
-        end = candidate->edge_last + 1;
-        if (candidate->target_end > candidate->target_first) {
-            uint32_t last = tac_plan_table_at(planner, candidate->target_end - 1)->edge_max;
-
-            end = (uint32_t)tac_max_u64(end, last + 1);
-        }
+    if (candidate->target_end > candidate->target_first) {
+        begin = (uint32_t)tac_min_u64(
+            begin, tac_plan_table_at(planner, candidate->target_first)->edge_min);
     }
     stream_build(planner, &compaction, begin, end, NULL);
     if (!jobs_add(planner, &compaction, begin, end)) {
-        return compaction_finish(planner, NULL, &before);
+        planner->plan = before;
+        return false;
     }
-    return compaction_finish(planner, &compaction, &before);
+    compaction_append(planner, &compaction);
+    return true;
 }
 
 void tac_cut_emit_flush(struct tac_planner *planner)
 {
     const struct tac_plan_input *input = planner->input;
-    struct tac_plan before = planner->plan;
     struct tac_plan_compaction compaction = {.kind = TAC_PLAN_FLUSH,
                                              .edge_slice = TAC_EDGE_NONE,
                                              .bytes = input->flush_bytes};
@@ -576,5 +588,5 @@ void tac_cut_emit_flush(struct tac_planner *planner)
     stream_build(planner, &compaction, begin, end, input->flush_bytes_below);
     has_room = jobs_add(planner, &compaction, begin, end);
     tac_assert(has_room); /* It is the first to be planned */
-    compaction_finish(planner, &compaction, &before);
+    compaction_append(planner, &compaction);
 }

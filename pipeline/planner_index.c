@@ -175,6 +175,8 @@ void tac_plan_index_build(struct tac_planner *planner)
         has_damage |= table->is_damaged;
     }
     planner->bytes_before[count] = sum;
+    memset(planner->mark, 0, count * sizeof *planner->mark);
+    planner->mark_epoch = 0;
     for (uint32_t level = 0; level <= planner->last_level; level++) {
         over_tree_build(planner, level, offset);
         offset += 2 * planner->over_leaves[level];

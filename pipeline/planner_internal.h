@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* planner_internal -- what planner.c (the bar), planner_index.c (overlap and depth),
- * planner_pick.c (which tables) and planner_cut.c (where their output is cut) share. Nothing else includes it.
+ * planner_pick.c (which tables), planner_shape.c (how much of them) and planner_cut.c (where their
+ * output is cut) share. Nothing else includes it.
  *
  * Index   A table is its index in input->tables. All arrays here are allocated once, sized by
  *         tables_max; "edges" arrays have one entry more than there can be ranks.
@@ -14,6 +15,7 @@
 #include "pipeline/planner.h"
 
 #define TAC_PLAN_CANDIDATES_MAX 24 /* Candidates whose cost is known exactly, at a time */
+#define TAC_PLAN_DEPTH_OUT_OF_REACH (1 << 24) /* Less than any depth, when subtracted */
 
 /* The tables that one compaction would take. */
 struct tac_plan_candidate {
@@ -76,13 +78,14 @@ struct tac_planner {
     uint32_t *over_tree;    /* Per level a tree of the largest edge_max */
     uint32_t  over_start[TACTUS_LEVELS_MAX + 1];
     uint32_t  over_leaves[TACTUS_LEVELS_MAX + 1];
-    uint32_t *members, *heap, *sort_a, *sort_b;
+    uint32_t *members, *stack, *heap, *sort_a, *sort_b;
     uint32_t *order;        /* The seeds of a level, cheapest first by estimate */
     uint64_t *order_cost;   /* By table: the estimate */
     uint32_t  order_count, order_next;
     uint32_t  lone_next, lone_reach; /* Walk over the level's tables: the next, the end of those before */
     struct tac_plan_pool_entry pool[TAC_PLAN_CANDIDATES_MAX];
     uint32_t  pool_count;
+    bool      pool_is_whole;
 
     /* By edge. */
     uint64_t *weight;
@@ -146,13 +149,21 @@ bool tac_pick_over(struct tac_planner *planner, uint32_t level, uint32_t edge);
 /* Orders the level's seeds for tac_pick_cheapest. */
 void tac_pick_cheapest_begin(struct tac_planner *planner, uint32_t level);
 
+/* Sets hull, bytes, weight and target tables of the candidate's members as they now are. */
+void tac_pick_measure(struct tac_planner *planner);
+/* Sets the candidate's target tables: of a run those that overlap its hull below edge_slice;
+ * disjoint, so they are neighbours. */
+void tac_pick_target(const struct tac_planner *planner, struct tac_plan_candidate *candidate);
+
+/* ---- planner_shape.c ------------------------------------------------------------------------ */
+
 /* Fits the candidate into its bounds and decides its kind. False: it collides with what this bar
  * has taken already. */
-bool tac_pick_shape(struct tac_planner *planner, uint64_t bytes_max, bool may_merge_in_place);
+bool tac_shape_fit(struct tac_planner *planner, uint64_t bytes_max, bool may_merge_in_place);
 /* Marks the candidate's tables and its output. */
-void tac_pick_take(struct tac_planner *planner);
+void tac_shape_take(struct tac_planner *planner);
 /* Keeps tac_pick_deepest from coming back to the candidate's range in this pass. */
-void tac_pick_reject(struct tac_planner *planner);
+void tac_shape_reject(struct tac_planner *planner);
 
 /* ---- planner_cut.c -------------------------------------------------------------------------- */
 

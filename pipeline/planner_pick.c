@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#define DEPTH_OUT_OF_REACH (1 << 24)
 #define COST_UNIT 4096
 #define MEMBERS_MAX 512
 #define SPOTS_MAX 8 /* Equally deep places compared in one pick */
@@ -79,9 +78,7 @@ static void push_older(struct tac_planner *planner, uint32_t level, uint32_t *he
     }
 }
 
-/* Of a run target the tables that overlap the candidate's hull below edge_slice; disjoint, so they
- * are neighbours. */
-static void target_collect(const struct tac_planner *planner, struct tac_plan_candidate *candidate)
+void tac_pick_target(const struct tac_planner *planner, struct tac_plan_candidate *candidate)
 {
     uint32_t level = candidate->level_target;
     uint32_t start = planner->input->level_start[level];
@@ -103,10 +100,10 @@ static void target_collect(const struct tac_planner *planner, struct tac_plan_ca
                               planner->bytes_before[candidate->target_first];
 }
 
-/* Hull, bytes and target of the members as they now are. */
-static void candidate_measure(const struct tac_planner *planner,
-                              struct tac_plan_candidate *candidate)
+void tac_pick_measure(struct tac_planner *planner)
 {
+    struct tac_plan_candidate *candidate = &planner->candidate;
+
     tac_assert(candidate->count > 0 && candidate->edge_slice == TAC_EDGE_NONE);
     candidate->edge_first = TAC_EDGE_NONE;
     candidate->edge_last = 0;
@@ -120,7 +117,7 @@ static void candidate_measure(const struct tac_planner *planner,
         candidate->bytes += table->bytes;
         candidate->weight += table->bytes + table->tombstones * planner->record_bytes;
     }
-    target_collect(planner, candidate);
+    tac_pick_target(planner, candidate);
 }
 
 /* The seed and every older table of the level that overlaps what is taken, in one pass by falling
@@ -177,7 +174,7 @@ static bool candidate_collect(struct tac_planner *planner, uint32_t level, uint3
             last = table->edge_max;
         }
     }
-    candidate_measure(planner, candidate);
+    tac_pick_measure(planner);
     tac_assert(candidate->edge_first == first && candidate->edge_last == last);
     return true;
 }
@@ -186,6 +183,13 @@ static bool candidate_collect(struct tac_planner *planner, uint32_t level, uint3
 static uint64_t candidate_cost(const struct tac_plan_candidate *candidate)
 {
     return candidate->target_bytes * COST_UNIT / tac_max_u64(candidate->weight, 1);
+}
+
+/* The search for candidates is bounded, but never before a first one has been found: as long as
+ * nothing of the level is taken, nothing is in the way of any seed. */
+static bool has_budget(const struct tac_planner *planner, uint32_t level)
+{
+    return planner->visits <= planner->visits_max || planner->chosen[level] == 0;
 }
 
 /* ---- choosing a seed ------------------------------------------------------------------------ */
@@ -212,7 +216,7 @@ static void tables_sort(const struct tac_planner *planner, uint32_t *values, uin
     }
 }
 
-/* The tables over the edge, newest first, into planner->sort_a. */
+/* The tables over the edge, newest first, into planner->stack. */
 static uint32_t stack_collect(struct tac_planner *planner, uint32_t level, uint32_t edge)
 {
     uint32_t end = tac_plan_index_end(planner, level, edge);
@@ -222,9 +226,9 @@ static uint32_t stack_collect(struct tac_planner *planner, uint32_t level, uint3
     for (i = tac_plan_index_next(planner, level, i, edge); i < end;
          i = tac_plan_index_next(planner, level, i + 1, edge)) {
         planner->visits++;
-        planner->sort_a[count++] = i;
+        planner->stack[count++] = i;
     }
-    tables_sort(planner, planner->sort_a, planner->sort_b, count, is_before);
+    tables_sort(planner, planner->stack, planner->sort_b, count, is_before);
     return count;
 }
 
@@ -240,16 +244,17 @@ bool tac_pick_over(struct tac_planner *planner, uint32_t level, uint32_t edge)
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
 
-        if (candidate_collect(planner, level, planner->sort_a[middle], true)) {
+        if (candidate_collect(planner, level, planner->stack[middle], true)) {
             high = middle;
         } else {
             low = middle + 1;
         }
     }
     if (low < count) {
-        return candidate_collect(planner, level, planner->sort_a[low], true);
+        return candidate_collect(planner, level, planner->stack[low], true);
     }
-    return count > 0 && candidate_collect(planner, level, planner->sort_a[count - 1], false);
+    return count > 0 && has_budget(planner, level) &&
+           candidate_collect(planner, level, planner->stack[count - 1], false);
 }
 
 /* The last edge with the same tables over it as `edge`. */
@@ -284,12 +289,12 @@ bool tac_pick_deepest(struct tac_planner *planner, uint32_t level, uint32_t dept
     tac_assert(depth_min > 0);
     while (spots < SPOTS_MAX && depth >= depth_min) {
         edge = tac_plan_depth_find(planner, edge, depth);
-        if (edge == TAC_EDGE_NONE || (spots > 0 && planner->visits > planner->visits_max)) {
+        if (edge == TAC_EDGE_NONE || !has_budget(planner, level)) {
             break;
         }
         if (!tac_pick_over(planner, level, edge)) {
             tac_plan_depth_add(planner, edge, spot_last(planner, level, edge),
-                               -DEPTH_OUT_OF_REACH);
+                               -TAC_PLAN_DEPTH_OUT_OF_REACH);
             if (best == TAC_EDGE_NONE) {
                 depth = tac_plan_depth_max(planner);
                 edge = 0;
@@ -330,8 +335,9 @@ bool tac_pick_lone(struct tac_planner *planner, uint32_t level)
             continue;
         }
         below = tac_plan_index_next(planner, level + 1, below, table->edge_min);
-        if (below >= tac_plan_index_end(planner, level + 1, table->edge_max)) {
-            return candidate_collect(planner, level, t, true);
+        if (below >= tac_plan_index_end(planner, level + 1, table->edge_max) &&
+            candidate_collect(planner, level, t, true)) {
+            return true;
         }
     }
     return false;
@@ -363,6 +369,7 @@ void tac_pick_cheapest_begin(struct tac_planner *planner, uint32_t level)
     planner->order_count = 0;
     planner->order_next = 0;
     planner->pool_count = 0;
+    planner->pool_is_whole = true;
     for (uint32_t i = 0; i < count; i++) {
         planner->sort_a[i] = start + i;
     }
@@ -384,7 +391,7 @@ void tac_pick_cheapest_begin(struct tac_planner *planner, uint32_t level)
         if (planner->rest_edge[t] != 0) {
             continue;
         }
-        target_collect(planner, &estimate);
+        tac_pick_target(planner, &estimate);
         estimate.weight = tac_max_u64(planner->below[table->edge_max + 1] -
                                           planner->below[table->edge_min],
                                       table->bytes) +
@@ -395,14 +402,22 @@ void tac_pick_cheapest_begin(struct tac_planner *planner, uint32_t level)
     tables_sort(planner, planner->order, planner->sort_a, planner->order_count, is_cheaper);
 }
 
+/* Fills the pool with whole candidates; when there are none, with what has to be sliced. */
 static void pool_fill(struct tac_planner *planner, uint32_t level)
 {
-    while (planner->pool_count < TAC_PLAN_CANDIDATES_MAX &&
-           planner->order_next < planner->order_count &&
-           planner->visits <= planner->visits_max) {
-        uint32_t seed = planner->order[planner->order_next++];
+    while (planner->pool_count < TAC_PLAN_CANDIDATES_MAX && has_budget(planner, level)) {
+        uint32_t seed;
 
-        if (candidate_collect(planner, level, seed, true)) {
+        if (planner->order_next == planner->order_count) {
+            if (planner->pool_count > 0 || !planner->pool_is_whole) {
+                return;
+            }
+            planner->pool_is_whole = false;
+            planner->order_next = 0;
+            continue; /* At most once */
+        }
+        seed = planner->order[planner->order_next++];
+        if (candidate_collect(planner, level, seed, planner->pool_is_whole)) {
             planner->pool[planner->pool_count++] =
                 (struct tac_plan_pool_entry){.seed = seed,
                                              .edge_first = planner->candidate.edge_first,
@@ -432,325 +447,8 @@ bool tac_pick_cheapest(struct tac_planner *planner, uint32_t level)
         seed = planner->pool[best].seed;
         planner->pool[best] = planner->pool[--planner->pool_count];
         /* What was taken meanwhile may be in its way. */
-        if (candidate_collect(planner, level, seed, true)) {
+        if (candidate_collect(planner, level, seed, false)) {
             return true;
         }
     }
-}
-
-/* ---- fitting a candidate into its bounds ---------------------------------------------------- */
-
-/* The most members over one edge, of those from `from` on. */
-static uint32_t layers_count(struct tac_planner *planner, uint32_t from)
-{
-    const struct tac_plan_candidate *candidate = &planner->candidate;
-    uint32_t *begins = planner->sort_a;
-    uint32_t *ends = planner->sort_b;
-    uint32_t  count = candidate->count - from;
-    uint32_t  layers = 0;
-    uint32_t  closed = 0;
-
-    for (uint32_t i = 0; i < count; i++) {
-        begins[i] = tac_plan_table_at(planner, candidate->members[from + i])->edge_min;
-        ends[i] = tac_plan_table_at(planner, candidate->members[from + i])->edge_max;
-    }
-    tac_plan_sort_u32(begins, planner->heap, count);
-    tac_plan_sort_u32(ends, planner->heap, count);
-    for (uint32_t i = 0; i < count; i++) {
-        while (ends[closed] < begins[i]) {
-            closed++;
-        }
-        layers = (uint32_t)tac_max_u64(layers, i + 1 - closed);
-    }
-    return layers;
-}
-
-/* A suffix of the members is closed downwards as the whole is: the newest may stay. */
-static void drop_newest(struct tac_planner *planner, uint32_t count)
-{
-    struct tac_plan_candidate *candidate = &planner->candidate;
-
-    tac_assert(count < candidate->count);
-    candidate->members += count;
-    candidate->count -= count;
-    candidate_measure(planner, candidate);
-}
-
-static void drop_layers(struct tac_planner *planner, uint32_t layers_max)
-{
-    uint32_t low = 0;
-    uint32_t high = planner->candidate.count - 1;
-
-    if (planner->candidate.count <= layers_max || layers_count(planner, 0) <= layers_max) {
-        return;
-    }
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (layers_count(planner, middle) <= layers_max) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    drop_newest(planner, low);
-}
-
-/* Every table of the level with a stamp between those of the members joins when it overlaps their
- * hull: the output takes the highest stamp, so nothing may be left between. The bounds are
- * inclusive: tables of one stamp are disjoint only as long as none of them grows. */
-static bool in_place_collect(struct tac_planner *planner, uint64_t bytes_max)
-{
-    struct tac_plan_candidate *candidate = &planner->candidate;
-    uint32_t level = candidate->level_source;
-    uint32_t oldest = candidate->members[candidate->count - 1];
-    uint64_t stamp_high = tac_plan_table_at(planner, candidate->members[0])->stamp;
-    uint64_t stamp_low = tac_plan_table_at(planner, oldest)->stamp;
-    uint32_t epoch = ++planner->mark_epoch;
-    uint32_t count_before;
-
-    for (uint32_t i = 0; i < candidate->count; i++) {
-        planner->mark[candidate->members[i]] = epoch;
-    }
-    do {
-        uint32_t end = tac_plan_index_end(planner, level, candidate->edge_last);
-        uint32_t i = planner->input->level_start[level];
-
-        count_before = candidate->count;
-        for (i = tac_plan_index_next(planner, level, i, candidate->edge_first); i < end;
-             i = tac_plan_index_next(planner, level, i + 1, candidate->edge_first)) {
-            uint64_t stamp = tac_plan_table_at(planner, i)->stamp;
-
-            planner->visits++;
-            if (stamp < stamp_low || stamp > stamp_high || planner->mark[i] == epoch) {
-                continue;
-            }
-            if (planner->rest_edge[i] != 0) {
-                return false;
-            }
-            planner->mark[i] = epoch;
-            candidate->members[candidate->count++] = i;
-        }
-        candidate_measure(planner, candidate);
-        if (candidate->bytes > bytes_max) {
-            return false;
-        }
-    } while (candidate->count > count_before);
-    candidate->stamp = stamp_high;
-    return candidate->count >= 2;
-}
-
-/* Thin: little of A over much of B. Merging within A makes it dense at A's cost alone. */
-static bool try_in_place(struct tac_planner *planner, uint64_t bytes_max)
-{
-    struct tac_plan_candidate *candidate = &planner->candidate;
-    struct tac_plan_candidate  before = *candidate;
-    uint32_t layers_max = 2 * planner->options.runs_per_level + 1;
-
-    tac_assert(candidate->kind == TAC_PLAN_MERGE);
-    if (candidate->count < 2 ||
-        candidate->target_bytes <= 2 * (uint64_t)planner->options.last_ratio * candidate->weight) {
-        return false;
-    }
-    candidate->kind = TAC_PLAN_IN_PLACE;
-    candidate->level_target = candidate->level_source;
-    if (in_place_collect(planner, bytes_max) && layers_count(planner, 0) <= layers_max) {
-        return true;
-    }
-    *candidate = before; /* Members were only appended */
-    return false;
-}
-
-/* The largest edge below which the members have at most bytes_max and with the target's tables
- * total_max; edges of the target's tables first. 0: even the first cell has more. */
-static uint32_t slice_find(struct tac_planner *planner, uint64_t bytes_max, uint64_t total_max,
-                           uint64_t *ret_bytes)
-{
-    const struct tac_plan_candidate *candidate = &planner->candidate;
-    struct tac_plan_spread spread;
-    uint32_t target = candidate->target_first;
-    uint32_t best_table = 0;
-    uint32_t best_any = 0;
-    uint64_t bytes_table = 0;
-    uint64_t bytes_any = 0;
-
-    tac_cut_classes_build(planner, candidate->level_target);
-    tac_cut_spread_begin(planner, candidate->members, candidate->count, &spread,
-                         candidate->edge_first);
-    while (spread.edge < candidate->edge_last) {
-        uint64_t target_bytes;
-
-        tac_cut_spread_step(planner, &spread);
-        while (target < candidate->target_end &&
-               tac_plan_table_at(planner, target)->edge_max < spread.edge) {
-            target++;
-        }
-        target_bytes =
-            planner->bytes_before[target] - planner->bytes_before[candidate->target_first];
-        if (target < candidate->target_end &&
-            tac_plan_table_at(planner, target)->edge_min < spread.edge) {
-            target_bytes += tac_cut_bytes_below(planner, target, spread.edge);
-        }
-        if (spread.bytes > bytes_max || spread.bytes + target_bytes > total_max) {
-            break;
-        }
-        best_any = spread.edge;
-        bytes_any = spread.bytes;
-        if (planner->cut_class[spread.edge] >= TAC_CUT_CLASS_EDGE) {
-            best_table = spread.edge;
-            bytes_table = spread.bytes;
-        }
-    }
-    tac_cut_spread_end(planner, candidate->members, candidate->count);
-    /* A slice far below its bound is no use: each leaves the rest of its tables for later. */
-    if (best_table != 0 && bytes_table >= bytes_any / 4) {
-        *ret_bytes = bytes_table;
-        return best_table;
-    }
-    *ret_bytes = bytes_any;
-    return best_any;
-}
-
-/* Keeps of the members what lies below the edge. */
-static void slice_apply(struct tac_planner *planner, uint32_t edge, uint64_t bytes)
-{
-    struct tac_plan_candidate *candidate = &planner->candidate;
-    uint32_t kept = 0;
-
-    tac_assert(edge > candidate->edge_first && edge <= candidate->edge_last);
-    for (uint32_t i = 0; i < candidate->count; i++) {
-        if (tac_plan_table_at(planner, candidate->members[i])->edge_min < edge) {
-            candidate->members[kept++] = candidate->members[i];
-        }
-    }
-    candidate->count = kept;
-    candidate_measure(planner, candidate);
-    if (candidate->edge_last < edge) {
-        return; /* What is kept lies below the edge altogether */
-    }
-    candidate->edge_slice = edge;
-    candidate->weight = (uint64_t)((unsigned __int128)candidate->weight * bytes /
-                                   tac_max_u64(candidate->bytes, 1));
-    candidate->bytes = bytes;
-    target_collect(planner, candidate);
-    if (candidate->target_end > candidate->target_first) {
-        uint32_t last = candidate->target_end - 1;
-
-        candidate->target_bytes -= tac_plan_table_at(planner, last)->bytes;
-        candidate->target_bytes += tac_cut_bytes_below(planner, last, edge);
-    }
-}
-
-/* Two compactions of a bar may not write to one place of a run: the later would have to merge with
- * the outputs of the earlier. */
-static bool collides(const struct tac_planner *planner)
-{
-    const struct tac_plan_candidate *candidate = &planner->candidate;
-    uint32_t first = candidate->edge_first;
-    uint32_t last = candidate->edge_last;
-
-    if (!tac_plan_is_run(planner, candidate->level_target)) {
-        return false;
-    }
-    for (uint32_t t = candidate->target_first; t < candidate->target_end; t++) {
-        if (planner->rest_edge[t] != 0) {
-            return true;
-        }
-        first = (uint32_t)tac_min_u64(first, tac_plan_table_at(planner, t)->edge_min);
-        last = (uint32_t)tac_max_u64(last, tac_plan_table_at(planner, t)->edge_max);
-    }
-    for (uint32_t i = 0; i < planner->arrival_count; i++) {
-        const struct tac_plan_arrival *arrival = &planner->arrivals[i];
-
-        if (arrival->level == candidate->level_target && arrival->edge_first <= last &&
-            arrival->edge_last >= first) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool tac_pick_shape(struct tac_planner *planner, uint64_t bytes_max, bool may_merge_in_place)
-{
-    struct tac_plan_candidate *candidate = &planner->candidate;
-    bool     is_run = tac_plan_is_run(planner, candidate->level_target);
-    uint32_t layers_max = 2 * planner->options.runs_per_level + 1 - (is_run ? 1 : 0);
-    uint64_t total_max = (1 + (uint64_t)planner->options.last_ratio) * bytes_max;
-
-    tac_assert(candidate->count > 0 && bytes_max > 0);
-    drop_layers(planner, layers_max);
-    if (is_run && may_merge_in_place && try_in_place(planner, 3 * bytes_max)) {
-        return true;
-    }
-    while (2 * candidate->bytes > 3 * bytes_max ||
-           2 * (candidate->bytes + candidate->target_bytes) > 3 * total_max) {
-        uint64_t bytes;
-        uint32_t edge = slice_find(planner, bytes_max, total_max, &bytes);
-
-        if (edge != 0) {
-            slice_apply(planner, edge, bytes);
-            break;
-        }
-        if (candidate->count == 1) {
-            /* A part of one table of each level lies below the next edge: less there is not. */
-            if (candidate->edge_last > candidate->edge_first) {
-                edge = candidate->edge_first + 1;
-                slice_apply(planner, edge,
-                            tac_cut_bytes_below(planner, candidate->members[0], edge));
-            }
-            break;
-        }
-        drop_newest(planner, 1);
-    }
-    if (candidate->count == 1 && candidate->edge_slice == TAC_EDGE_NONE &&
-        candidate->target_end == candidate->target_first) {
-        candidate->kind = TAC_PLAN_MOVE;
-    }
-    return !collides(planner);
-}
-
-/* ---- taking it ------------------------------------------------------------------------------ */
-
-void tac_pick_take(struct tac_planner *planner)
-{
-    const struct tac_plan_candidate *candidate = &planner->candidate;
-    uint32_t first = candidate->edge_first;
-    uint32_t last = candidate->edge_last;
-    uint32_t edge_slice = candidate->edge_slice;
-
-    if (edge_slice != TAC_EDGE_NONE) {
-        last = edge_slice - 1;
-    }
-    for (uint32_t i = 0; i < candidate->count; i++) {
-        uint32_t t = candidate->members[i];
-        const struct tac_plan_table *table = tac_plan_table_at(planner, t);
-
-        tac_assert(planner->rest_edge[t] == 0 && table->edge_min <= last);
-        tac_plan_depth_add(planner, table->edge_min,
-                           (uint32_t)tac_min_u64(table->edge_max, last), -1);
-        planner->rest_edge[t] = table->edge_max > last ? edge_slice : TAC_EDGE_NONE;
-    }
-    for (uint32_t t = candidate->target_first; t < candidate->target_end; t++) {
-        const struct tac_plan_table *table = tac_plan_table_at(planner, t);
-
-        tac_assert(planner->rest_edge[t] == 0);
-        planner->rest_edge[t] = table->edge_max >= edge_slice ? edge_slice : TAC_EDGE_NONE;
-        first = (uint32_t)tac_min_u64(first, table->edge_min);
-        /* What a slice leaves of it is part of the place that no other may write to. */
-        last = (uint32_t)tac_max_u64(last, table->edge_max);
-    }
-    if (candidate->kind == TAC_PLAN_IN_PLACE) {
-        tac_plan_depth_add(planner, first, last, 1);
-    }
-    tac_assert(planner->arrival_count < planner->compactions_max);
-    planner->arrivals[planner->arrival_count++] = (struct tac_plan_arrival){
-        .level = candidate->level_target, .edge_first = first, .edge_last = last};
-}
-
-void tac_pick_reject(struct tac_planner *planner)
-{
-    const struct tac_plan_candidate *candidate = &planner->candidate;
-
-    tac_assert(candidate->edge_first <= candidate->edge_last);
-    tac_plan_depth_add(planner, candidate->edge_first, candidate->edge_last, -DEPTH_OUT_OF_REACH);
 }

@@ -290,9 +290,16 @@ int tac_writer_drain(struct tactus *store, uint64_t manual_trees, struct tac_err
     if (result != TACTUS_OK) {
         return result;
     }
-    store->is_held = false;
     store->is_draining = true;
     store->is_settled = false;
+    /* What is compacted whole is flushed first: else its last level would be written once for every
+     * memtable that is still to come. */
+    store->is_held = manual_trees != 0;
+    for (uint32_t i = 0; i < 2 && manual_trees != 0 && result == TACTUS_OK; i++) {
+        result = bar_end(store, error);
+    }
+    plan_wait(store);
+    store->is_held = false;
     store->manual_trees = manual_trees;
     while (result == TACTUS_OK && !store->is_settled) {
         result = bar_end(store, error);
