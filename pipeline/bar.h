@@ -94,6 +94,8 @@ void               tac_bar_destroy(struct tac_bar *bar);
 uint64_t           tac_bar_memory_bytes(const struct tac_planner_options *planner_options);
 
 void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order);
+/* Takes back all that a plan has reserved; nothing of it may have begun. */
+void tac_bar_undo(struct tac_bar *bar, const struct tac_bar_order *order);
 /* True when nothing of this tree is over its size or depth (or, in a manual compaction, above the
  * last level), as of the manifest. */
 bool tac_bar_tree_is_settled(struct tac_bar *bar, const struct tac_bar_order *order, uint32_t tree);

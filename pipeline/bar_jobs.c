@@ -268,6 +268,17 @@ static void compaction_undo(struct bar_context *context, const struct tac_bar_co
     bar->job_count = compaction->job_first;
 }
 
+void tac_bar_undo(struct tac_bar *bar, const struct tac_bar_order *order)
+{
+    struct bar_context context = {.bar = bar, .order = order};
+
+    for (uint32_t i = bar->compaction_count; i > 0; i--) {
+        compaction_undo(&context, &bar->compactions[i - 1]);
+    }
+    bar->compaction_count = 0;
+    tac_assert(bar->job_count == 0);
+}
+
 static bool compaction_inputs(struct bar_context *context, struct tac_bar_compaction *compaction,
                               const struct tac_plan_compaction *planned)
 {

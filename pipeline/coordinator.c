@@ -186,24 +186,50 @@ static bool file_grow(struct tactus *store)
     return true;
 }
 
-/* Puts are refused while a worst plan and two checkpoints would not find room. */
-static void fullness_update(struct tactus *store)
+/* What is free beside the plan's reservations must hold the next two flushes, whatever the memtables
+ * take, and two checkpoints: else not even deletes are taken. Puts also leave room for compactions.
+ * Writers are told at the plan's end and not before: what they are told may not depend on timing. */
+void tac_store_fullness_update(struct tactus *store)
 {
-    uint64_t memtable_blocks = store->shape.memtable_size / store->geometry.block_size + 1;
-    uint64_t keep = 4 * memtable_blocks + 2 * store->bar.bytes / store->geometry.block_size +
-                    4 * TAC_FREE_SET_BLOCKS_MAX / 8 + 64;
-    uint32_t is_full = tac_free_set_free_count(store->free_set) < keep;
+    uint64_t block_size = store->geometry.block_size;
+    uint64_t flush = 3 * store->shape.memtable_size / block_size + 16;
+    uint64_t checkpoints =
+        2 * (uint64_t)tac_free_set_encoded_blocks(store->free_set, &store->geometry, 0) + 16;
+    uint64_t free = tac_free_set_free_count(store->free_set);
+    uint64_t work = tac_max_u64(2 * store->bar.bytes / block_size, flush);
 
-    tac_atomic_exchange_u32(&store->is_full, is_full);
+    store->fullness_next = free < 2 * flush + checkpoints            ? TAC_FULL_FOR_DELETES
+                           : free < 4 * flush + checkpoints + 2 * work ? TAC_FULL_FOR_PUTS
+                                                                       : TAC_NOT_FULL;
+}
+
+/* Plans; where a flush finds no room beside other trees' compactions, once more with flushes alone. */
+static void bar_plan(struct tactus *store)
+{
+    struct tac_planner_state before[TACTUS_TREES_MAX];
+    struct tac_bar_order     order;
+    uint32_t                 trees = tac_manifest_tree_count(store->manifest);
+
+    for (uint32_t i = 0; i < trees; i++) {
+        before[i] = tac_manifest_tree(store->manifest, i)->planner;
+    }
+    tac_store_bar_order(store, &order);
+    tac_bar_plan(&store->bar, &order);
+    if (!store->bar.flush_found_no_room) {
+        return;
+    }
+    tac_bar_undo(&store->bar, &order);
+    for (uint32_t i = 0; i < trees; i++) {
+        tac_manifest_tree(store->manifest, i)->planner = before[i];
+    }
+    order.is_held = true;
+    tac_bar_plan(&store->bar, &order);
 }
 
 static void plan_make(struct tactus *store)
 {
-    struct tac_bar_order order;
-
-    fullness_update(store);
-    tac_store_bar_order(store, &order);
-    tac_bar_plan(&store->bar, &order);
+    bar_plan(store);
+    tac_store_fullness_update(store);
     if (store->bar.flush_found_no_room) {
         tac_store_poison(store, TACTUS_EFULL, "no room for the flush of a memtable");
         return;
@@ -284,6 +310,9 @@ static int bar_end(struct tactus *store, struct tac_error *error)
     bool     is_due;
 
     store->bar_count++;
+    store->bars_stuck = store->bar.skipped > 0 && store->bar.compaction_count == 0
+                            ? store->bars_stuck + 1
+                            : 0;
     store->totals.bars++;
     store->persisted_op = store->immutable_last_op;
     tac_checkpoint_effect(store);
@@ -350,6 +379,7 @@ static bool plan_end(struct tactus *store)
     if (store->is_draining && is_bar_end) {
         settled_update(store);
     }
+    tac_atomic_store_release_u32(&store->fullness, store->fullness_next);
     tac_atomic_store_release_u64(&store->clock.beat, 0);
     tac_atomic_fetch_add_u64(&store->clock.plans_ended, 1);
     tac_event_count_notify(store->stages.progress, 1);

@@ -6,12 +6,12 @@
 #include <string.h>
 
 #define GROWTH_OF_ONE_RUN 8
-#define PARTS_MIN 16         /* A memtable gives at least that many tables */
-#define MEAN_SHIFT 4         /* Means are kept * 16 and move by 1/16 */
-#define WARM_UP_BARS 8       /* Before that the mean of the work says nothing */
+#define PARTS_MIN 16   /* A memtable gives at least that many tables */
+#define MEAN_SHIFT 4   /* Means are kept * 16 and move by 1/16 */
+#define WARM_UP_BARS 8 /* Before that the mean of the work says nothing */
 #define COMPACTIONS_MAX 4096
-#define UNITS_WHOLE 6         /* Largest compactions that a candidate may fill before it is sliced */
-#define UNITS_DRAINING 4     /* What an unpaced bar may take of a level, in memtables */
+#define UNITS_WHOLE 6    /* A candidate of more compactions' bytes is a last resort */
+#define UNITS_DRAINING 4 /* What an unpaced bar may take of a level, in memtables */
 #define UNITS_MANUAL 8
 
 /* ---- memory --------------------------------------------------------------------------------- */
@@ -99,8 +99,7 @@ struct tac_planner *tac_planner_new(const struct tac_planner_options *options)
     }
     layout.base = (uint8_t *)planner;
     planner->options = *options;
-    planner->growth =
-        options->runs_per_level == 1 ? GROWTH_OF_ONE_RUN : options->runs_per_level;
+    planner->growth = options->runs_per_level == 1 ? GROWTH_OF_ONE_RUN : options->runs_per_level;
     planner_lay_out(planner, &layout, options);
     tac_assert(layout.size_bytes == size_bytes);
     return planner;
@@ -122,7 +121,7 @@ static uint32_t growth_of(const struct tac_planner_options *options)
 
 /* U: what a bar usually brings this tree. */
 static uint64_t unit_of(const struct tac_planner_options *options,
-                        const struct tac_planner_state *state)
+                        const struct tac_planner_state   *state)
 {
     uint64_t least = (uint64_t)options->runs_per_level * options->block_size;
     uint64_t mean = state->flush_mean >> MEAN_SHIFT;
@@ -189,7 +188,7 @@ static uint64_t record_bytes(const struct tac_plan_input *input, uint32_t last_l
 static uint64_t level_size(const struct tac_planner *planner, uint32_t level, bool is_all)
 {
     const struct tac_plan_input *input = planner->input;
-    uint64_t size = 0;
+    uint64_t                     size = 0;
 
     for (uint32_t t = input->level_start[level]; t < input->level_start[level + 1]; t++) {
         const struct tac_plan_table *table = tac_plan_table_at(planner, t);
@@ -223,8 +222,8 @@ struct pass {
     bool     is_paced;   /* Stays near the mean of the bars' work */
     bool     is_pulling; /* Only fills up to the mean; what is due soon is due */
     bool     is_draining;
-    uint64_t work_mean;  /* Bytes */
-    bool     is_full;    /* The plan's arrays are used up */
+    uint64_t work_mean; /* Bytes */
+    bool     is_full;   /* The plan's arrays are used up */
 };
 
 /* What a bar with full credit is planned for: there is no writer whose waits it would lengthen. */
@@ -238,11 +237,12 @@ static bool is_unpaced(const struct tac_planner *planner)
 static uint64_t level_inflow(const struct tac_planner *planner, uint32_t level)
 {
     uint64_t unit = planner->unit_bytes;
+    uint64_t inflow = tac_max_u64(planner->arriving[level], planner->flush_weight);
 
     if (is_unpaced(planner)) {
         return planner->options.memtable_size;
     }
-    return tac_min_u64(tac_max_u64(planner->arriving[level], unit), 2 * unit);
+    return tac_min_u64(tac_max_u64(inflow, unit), 2 * unit);
 }
 
 /* The most of the source that one compaction aims at. */
@@ -351,8 +351,8 @@ static void level_plan(struct tac_planner *planner, uint32_t level, struct pass 
 static void level_plan_manual(struct tac_planner *planner, uint32_t level, struct pass *pass)
 {
     const struct tac_plan_input *input = planner->input;
-    uint32_t end = tac_plan_index_end(planner, level, input->manual_edge_max);
-    uint32_t t = input->level_start[level];
+    uint32_t                     end = tac_plan_index_end(planner, level, input->manual_edge_max);
+    uint32_t                     t = input->level_start[level];
 
     tac_assert(input->manual_edge_min <= input->manual_edge_max);
     level_begin(planner, level);
@@ -403,10 +403,8 @@ static void plan_flush(struct tac_planner *planner)
     tac_cut_emit_flush(planner);
     planner->arriving[0] = planner->flush_weight;
     planner->balance[0] += (int64_t)planner->flush_weight;
-    planner->arrivals[planner->arrival_count++] =
-        (struct tac_plan_arrival){.level = 0,
-                                  .edge_first = input->flush_edge_min,
-                                  .edge_last = input->flush_edge_max};
+    planner->arrivals[planner->arrival_count++] = (struct tac_plan_arrival){
+        .level = 0, .edge_first = input->flush_edge_min, .edge_last = input->flush_edge_max};
 }
 
 /* Forgets the last plan and indexes the input. */
@@ -422,9 +420,9 @@ static void planner_begin(struct tac_planner *planner, const struct tac_planner_
     planner->unit_bytes =
         tac_min_u64(tac_max_u64(unit_of(&planner->options, state), planner->flush_weight / 2),
                     planner->options.memtable_size);
-    planner->table_bytes = tac_min_u64(
-        tac_max_u64(planner->unit_bytes / parts, planner->options.block_size),
-        planner->options.table_size);
+    planner->table_bytes =
+        tac_min_u64(tac_max_u64(planner->unit_bytes / parts, planner->options.block_size),
+                    planner->options.table_size);
     planner->arrival_count = 0;
     planner->cut_class_level = TAC_EDGE_NONE;
     memset(planner->arriving, 0, sizeof planner->arriving);
@@ -466,14 +464,15 @@ static void work_mean_update(struct tac_planner_state *state, uint64_t work_byte
     state->work_mean = tac_max_u64(state->work_mean, 2 * state->flush_mean);
 }
 
-const struct tac_plan *tac_planner_plan(struct tac_planner *planner, struct tac_planner_state *state,
+const struct tac_plan *tac_planner_plan(struct tac_planner          *planner,
+                                        struct tac_planner_state    *state,
                                         const struct tac_plan_input *input)
 {
     struct tac_plan *plan = &planner->plan;
-    bool is_special = input->is_draining || input->is_manual || input->is_held;
-    bool has_halves = planner->options.runs_per_level == 1;
-    bool has_flush = input->flush_bytes > 0 && (!has_halves || input->half == 1);
-    struct pass pass = {.is_draining = input->is_draining};
+    bool             is_special = input->is_draining || input->is_manual || input->is_held;
+    bool             has_halves = planner->options.runs_per_level == 1;
+    bool             has_flush = input->flush_bytes > 0 && (!has_halves || input->half == 1);
+    struct pass      pass = {.is_draining = input->is_draining};
 
     tac_assert(input->half <= 1);
     planner->record_bytes = record_bytes(input, state->last_level);

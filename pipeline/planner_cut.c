@@ -11,17 +11,17 @@
 
 /* ---- where bytes lie ------------------------------------------------------------------------ */
 
-/* The ruler is the deepest level that has tables; its first keys are the borders of the cells. Where
- * that level has overlapping runs, only tables that do not overlap count: the runs begin their
- * tables at slightly different keys, and the slivers between these are no cells. A cell weighs the
- * same wherever it is; within it every edge weighs the same. */
+/* The ruler is the deepest level that has tables; its first keys are the borders of the cells.
+ * Where that level has overlapping runs, only tables that do not overlap count: the runs begin
+ * their tables at slightly different keys, and the slivers between these are no cells. A cell
+ * weighs the same wherever it is; within it every edge weighs the same. */
 void tac_cut_ruler_build(struct tac_planner *planner)
 {
     const struct tac_plan_input *input = planner->input;
-    uint32_t level = planner->last_level;
-    uint32_t edge_count = input->edge_count;
-    uint32_t cell_count = 0;
-    uint32_t last = 0;
+    uint32_t                     level = planner->last_level;
+    uint32_t                     edge_count = input->edge_count;
+    uint32_t                     cell_count = 0;
+    uint32_t                     last = 0;
 
     while (level > 0 && input->level_start[level] == input->level_start[level + 1]) {
         level--;
@@ -44,7 +44,8 @@ void tac_cut_ruler_build(struct tac_planner *planner)
         }
         for (uint32_t e = begin; e < end; e++) {
             planner->cell[e] = cell_count;
-            planner->weight[e] = CELL_WEIGHT * cell_count + CELL_WEIGHT * (e - begin) / (end - begin);
+            planner->weight[e] =
+                CELL_WEIGHT * cell_count + CELL_WEIGHT * (e - begin) / (end - begin);
         }
         begin = end;
     }
@@ -66,9 +67,9 @@ static int64_t table_rate(const struct tac_planner *planner, uint32_t t, uint64_
 uint64_t tac_cut_bytes_below(const struct tac_planner *planner, uint32_t t, uint32_t edge)
 {
     const struct tac_plan_table *table = tac_plan_table_at(planner, t);
-    uint64_t span;
-    uint64_t rate = (uint64_t)table_rate(planner, t, &span);
-    uint64_t bytes;
+    uint64_t                     span;
+    uint64_t                     rate = (uint64_t)table_rate(planner, t, &span);
+    uint64_t                     bytes;
 
     tac_assert(edge > table->edge_min);
     if (span == 0 || edge > table->edge_max) {
@@ -84,8 +85,8 @@ void tac_cut_spread_begin(struct tac_planner *planner, const uint32_t *tables, u
     *spread = (struct tac_plan_spread){.edge = edge};
     for (uint32_t i = 0; i < count; i++) {
         const struct tac_plan_table *table = tac_plan_table_at(planner, tables[i]);
-        uint64_t span;
-        int64_t  rate = table_rate(planner, tables[i], &span);
+        uint64_t                     span;
+        int64_t                      rate = table_rate(planner, tables[i], &span);
 
         tac_assert(table->edge_min >= edge);
         if (span == 0) {
@@ -129,8 +130,8 @@ static void level_edges_mark(struct tac_planner *planner, uint32_t level, uint8_
                              uint8_t class_free)
 {
     const struct tac_plan_input *input = planner->input;
-    uint64_t *change = planner->lump;
-    uint64_t  straddled = 0;
+    uint64_t                    *change = planner->lump;
+    uint64_t                     straddled = 0;
 
     for (uint32_t t = input->level_start[level]; t < input->level_start[level + 1]; t++) {
         const struct tac_plan_table *table = tac_plan_table_at(planner, t);
@@ -144,7 +145,7 @@ static void level_edges_mark(struct tac_planner *planner, uint32_t level, uint8_
     }
     for (uint32_t t = input->level_start[level]; t < input->level_start[level + 1]; t++) {
         const struct tac_plan_table *table = tac_plan_table_at(planner, t);
-        uint32_t edges[2] = {table->edge_min, table->edge_max + 1};
+        uint32_t                     edges[2] = {table->edge_min, table->edge_max + 1};
 
         for (uint32_t i = 0; i < 2; i++) {
             uint8_t rank = change[edges[i]] == 0 ? class_free : class_straddled;
@@ -172,7 +173,8 @@ void tac_cut_classes_build(struct tac_planner *planner, uint32_t level)
 
 /* ---- cutting one job ------------------------------------------------------------------------ */
 
-/* The output of a job: planner->below tells the bytes of the compaction's stream below each edge. */
+/* What the jobs of one compaction share; planner->below tells the bytes of its stream below each
+ * edge. */
 struct cutter {
     uint32_t level_target;
     uint64_t stream_bytes; /* Of the whole compaction */
@@ -302,7 +304,8 @@ static uint32_t cell_end(const struct tac_planner *planner, uint32_t begin, uint
 }
 
 /* Dense and sparse cells never share a table: a few stray keys would make a dense one wide. */
-static void cut_job(struct tac_planner *planner, struct cutter *cutter, uint32_t begin, uint32_t end)
+static void cut_job(struct tac_planner *planner, struct cutter *cutter, uint32_t begin,
+                    uint32_t end)
 {
     uint32_t stretch = begin;
     bool     is_sparse = false;
@@ -354,7 +357,7 @@ static uint32_t border_find(const struct tac_planner *planner, uint32_t begin, u
 
 /* True if a table that does not take part, and whose records are older than the compaction's, may
  * hold keys of [begin, end). */
-static bool is_covered(const struct tac_planner *planner,
+static bool is_covered(const struct tac_planner         *planner,
                        const struct tac_plan_compaction *compaction, uint32_t begin, uint32_t end)
 {
     uint32_t epoch = planner->mark_epoch;
@@ -380,7 +383,7 @@ static bool is_covered(const struct tac_planner *planner,
 static bool job_add(struct tac_planner *planner, struct cutter *cutter,
                     const struct tac_plan_compaction *compaction, uint32_t begin, uint32_t end)
 {
-    struct tac_plan *plan = &planner->plan;
+    struct tac_plan     *plan = &planner->plan;
     struct tac_plan_job *job;
 
     if (plan->job_count == planner->jobs_max) {
@@ -412,10 +415,10 @@ static void open_ends(struct tac_planner *planner, const struct tac_plan_compact
 static bool jobs_add(struct tac_planner *planner, struct tac_plan_compaction *compaction,
                      uint32_t begin, uint32_t end)
 {
-    uint64_t bytes = planner->below[end];
-    uint64_t slice = planner->options.slice_size;
-    uint64_t jobs = tac_max_u64(1, (bytes + slice / 2) / slice);
-    uint32_t border = begin;
+    uint64_t      bytes = planner->below[end];
+    uint64_t      slice = planner->options.slice_size;
+    uint64_t      jobs = tac_max_u64(1, (bytes + slice / 2) / slice);
+    uint32_t      border = begin;
     struct cutter cutter = {.level_target = compaction->level_target,
                             .stream_bytes = bytes,
                             .stream_cells = planner->cell[end] - planner->cell[begin] + 1};
@@ -450,8 +453,8 @@ static void inputs_add(struct tac_planner *planner, struct tac_plan_compaction *
                        uint32_t target_end)
 {
     struct tac_plan *plan = &planner->plan;
-    uint32_t *inputs = plan->inputs + plan->input_count;
-    uint32_t  epoch = ++planner->mark_epoch;
+    uint32_t        *inputs = plan->inputs + plan->input_count;
+    uint32_t         epoch = ++planner->mark_epoch;
 
     tac_assert(plan->input_count + count + (target_end - target_first) <=
                planner->options.tables_max);
@@ -473,7 +476,7 @@ static void inputs_add(struct tac_planner *planner, struct tac_plan_compaction *
 static void stream_build(struct tac_planner *planner, const struct tac_plan_compaction *compaction,
                          uint32_t begin, uint32_t end, const uint64_t *flush_below)
 {
-    const uint32_t *tables = planner->plan.inputs + compaction->input_first;
+    const uint32_t        *tables = planner->plan.inputs + compaction->input_first;
     struct tac_plan_spread spread;
 
     tac_cut_spread_begin(planner, tables, compaction->input_count, &spread, begin);
@@ -490,7 +493,7 @@ static void stream_build(struct tac_planner *planner, const struct tac_plan_comp
     planner->below[end] = compaction->bytes;
 }
 
-static void compaction_append(struct tac_planner *planner,
+static void compaction_append(struct tac_planner               *planner,
                               const struct tac_plan_compaction *compaction)
 {
     struct tac_plan *plan = &planner->plan;
@@ -501,7 +504,7 @@ static void compaction_append(struct tac_planner *planner,
 }
 
 /* The end of the candidate's stream: behind the last key of what takes part, or the slice. */
-static uint32_t candidate_end(const struct tac_planner *planner,
+static uint32_t candidate_end(const struct tac_planner        *planner,
                               const struct tac_plan_candidate *candidate)
 {
     uint32_t last = candidate->edge_last;
@@ -519,15 +522,16 @@ static uint32_t candidate_end(const struct tac_planner *planner,
 bool tac_cut_emit(struct tac_planner *planner)
 {
     const struct tac_plan_candidate *candidate = &planner->candidate;
-    struct tac_plan before = planner->plan;
-    struct tac_plan_compaction compaction = {.kind = candidate->kind,
-                                             .level_source = candidate->level_source,
-                                             .level_target = candidate->level_target,
-                                             .edge_slice = candidate->edge_slice,
-                                             .bytes = candidate->bytes + candidate->target_bytes,
-                                             .stamp = candidate->stamp};
-    uint32_t begin = candidate->edge_first;
-    uint32_t end = candidate_end(planner, candidate);
+    struct tac_plan                  before = planner->plan;
+    uint64_t                         bytes = candidate->bytes + candidate->target_bytes;
+    struct tac_plan_compaction       compaction = {.kind = candidate->kind,
+                                                   .level_source = candidate->level_source,
+                                                   .level_target = candidate->level_target,
+                                                   .edge_slice = candidate->edge_slice,
+                                                   .bytes = bytes,
+                                                   .stamp = candidate->stamp};
+    uint32_t                         begin = candidate->edge_first;
+    uint32_t                         end = candidate_end(planner, candidate);
 
     if (planner->plan.compaction_count == planner->compactions_max) {
         return false;
@@ -557,9 +561,8 @@ bool tac_cut_emit(struct tac_planner *planner)
 void tac_cut_emit_flush(struct tac_planner *planner)
 {
     const struct tac_plan_input *input = planner->input;
-    struct tac_plan_compaction compaction = {.kind = TAC_PLAN_FLUSH,
-                                             .edge_slice = TAC_EDGE_NONE,
-                                             .bytes = input->flush_bytes};
+    struct tac_plan_compaction   compaction = {
+          .kind = TAC_PLAN_FLUSH, .edge_slice = TAC_EDGE_NONE, .bytes = input->flush_bytes};
     uint32_t begin = input->flush_edge_min;
     uint32_t end = input->flush_edge_max + 1;
     uint32_t count = 0;

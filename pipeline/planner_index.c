@@ -116,8 +116,8 @@ static void obstruct(struct tac_planner *planner, uint32_t level, uint32_t table
     stack[stack_count++] = table;
     while (stack_count > 0) {
         const struct tac_plan_table *low = tac_plan_table_at(planner, stack[--stack_count]);
-        uint32_t end = tac_plan_index_end(planner, level, low->edge_max);
-        uint32_t i = planner->input->level_start[level];
+        uint32_t                     end = tac_plan_index_end(planner, level, low->edge_max);
+        uint32_t                     i = planner->input->level_start[level];
 
         for (i = tac_plan_index_next(planner, level, i, low->edge_min); i < end;
              i = tac_plan_index_next(planner, level, i + 1, low->edge_min)) {
@@ -136,7 +136,7 @@ static void obstruct_damaged(struct tac_planner *planner, uint32_t level)
     for (uint32_t t = planner->input->level_start[level];
          t < planner->input->level_start[level + 1]; t++) {
         const struct tac_plan_table *table = tac_plan_table_at(planner, t);
-        uint32_t end, i;
+        uint32_t                     end, i;
 
         if (!table->is_damaged) {
             continue;
@@ -158,10 +158,10 @@ static void obstruct_damaged(struct tac_planner *planner, uint32_t level)
 void tac_plan_index_build(struct tac_planner *planner)
 {
     const struct tac_plan_input *input = planner->input;
-    uint32_t count = input->level_start[planner->last_level + 1];
-    uint32_t offset = 0;
-    uint64_t sum = 0;
-    bool     has_damage = false;
+    uint32_t                     count = input->level_start[planner->last_level + 1];
+    uint32_t                     offset = 0;
+    uint64_t                     sum = 0;
+    bool                         has_damage = false;
 
     tac_assert(count <= planner->options.tables_max);
     tac_assert(input->edge_count <= planner->edges_max);
@@ -225,9 +225,9 @@ void tac_plan_depth_add(struct tac_planner *planner, uint32_t first, uint32_t la
 
 void tac_plan_depth_build(struct tac_planner *planner, uint32_t level)
 {
-    uint32_t  edge_count = planner->input->edge_count;
-    uint32_t  leaves = 1;
-    int32_t  *leaf;
+    uint32_t edge_count = planner->input->edge_count;
+    uint32_t leaves = 1;
+    int32_t *leaf;
 
     while (leaves < edge_count + 1) {
         leaves *= 2;
@@ -239,7 +239,7 @@ void tac_plan_depth_build(struct tac_planner *planner, uint32_t level)
     for (uint32_t t = planner->input->level_start[level];
          t < planner->input->level_start[level + 1]; t++) {
         const struct tac_plan_table *table = tac_plan_table_at(planner, t);
-        uint32_t rest = planner->rest_edge[t];
+        uint32_t                     rest = planner->rest_edge[t];
 
         if (rest != TAC_EDGE_NONE) {
             leaf[rest > 0 ? rest : table->edge_min]++;

@@ -19,17 +19,17 @@
 
 /* The tables that one compaction would take. */
 struct tac_plan_candidate {
-    uint32_t *members; /* Of the source level, newest first: any suffix may go alone */
-    uint32_t  count;
-    uint32_t  edge_first, edge_last; /* Hull of the members, inclusive */
-    uint64_t  bytes;                 /* Of the members; once shaped: below edge_slice */
-    uint64_t  weight;                /* The same with a record more for every tombstone */
-    uint32_t  target_first, target_end; /* Tables of the target level that take part */
-    uint64_t  target_bytes;
-    uint32_t  level_source, level_target;
+    uint32_t          *members; /* Of the source level, newest first: any suffix may go alone */
+    uint32_t           count;
+    uint32_t           edge_first, edge_last; /* Hull of the members, inclusive */
+    uint64_t           bytes;                 /* Of the members; once shaped: below edge_slice */
+    uint64_t           weight;                /* The same with a record more for every tombstone */
+    uint32_t           target_first, target_end; /* Tables of the target level that take part */
+    uint64_t           target_bytes;
+    uint32_t           level_source, level_target;
     enum tac_plan_kind kind;
-    uint32_t  edge_slice;
-    uint64_t  stamp;
+    uint32_t           edge_slice;
+    uint64_t           stamp;
 };
 
 /* Outputs of this bar's compactions, by the level in which they will lie. */
@@ -47,60 +47,61 @@ struct tac_plan_pool_entry {
 struct tac_planner {
     /* Fixed at create. */
     struct tac_planner_options options;
-    uint32_t growth;
-    uint32_t edges_max, compactions_max, jobs_max, cuts_max;
+    uint32_t                   growth;
+    uint32_t                   edges_max, compactions_max, jobs_max, cuts_max;
 
     /* The plan under way. */
     const struct tac_plan_input *input;
-    uint32_t        last_level;  /* K */
-    uint64_t        unit_bytes;  /* U */
-    uint64_t        table_bytes; /* T */
+    uint32_t                     last_level;  /* K */
+    uint64_t                     unit_bytes;  /* U */
+    uint64_t                     table_bytes; /* T */
     uint64_t        record_bytes; /* Mean record of the tree: what a tombstone weighs on top */
     uint64_t        whole_max;    /* Candidates of the level with more bytes are a last resort */
-    uint64_t        visits;      /* Tables looked at while collecting candidates … */
-    uint64_t        visits_max;  /* … and the bound that keeps a plan short */
+    uint64_t        visits;       /* Tables looked at while collecting candidates … */
+    uint64_t        visits_max;   /* … and the bound that keeps a plan short */
     uint64_t        flush_weight;
     uint64_t        arriving[TACTUS_LEVELS_MAX + 1]; /* Weight that reaches a level this bar */
     uint64_t        chosen[TACTUS_LEVELS_MAX + 1];   /* Weight taken, in place too */
-    int64_t         balance[TACTUS_LEVELS_MAX + 1];  /* Weight within reach, as the plan leaves it */
-    uint64_t        dead_bytes;   /* What the tombstones above the last level stand for */
+    int64_t         balance[TACTUS_LEVELS_MAX + 1];  /* Weight within reach after the plan */
+    uint64_t        dead_bytes; /* What the tombstones above the last level stand for */
     struct tac_plan plan;
     struct tac_plan_candidate candidate;
     struct tac_plan_arrival  *arrivals;
     uint32_t                  arrival_count;
 
     /* By table. */
-    uint32_t *rest_edge;    /* 0: free; TAC_EDGE_NONE: taken or out of reach; else: what is left
+    uint32_t *rest_edge; /* 0: free; TAC_EDGE_NONE: taken or out of reach; else: what is left
                                of it begins here, and is out of reach until the next bar */
-    uint32_t *mark;         /* == mark_epoch: member of the set under construction */
+    uint32_t *mark;      /* == mark_epoch: member of the set under construction */
     uint32_t  mark_epoch;
     uint64_t *bytes_before; /* Sum of the bytes of the tables before it */
     uint32_t *over_tree;    /* Per level a tree of the largest edge_max */
     uint32_t  over_start[TACTUS_LEVELS_MAX + 1];
     uint32_t  over_leaves[TACTUS_LEVELS_MAX + 1];
     uint32_t *members, *stack, *heap, *sort_a, *sort_b;
-    uint32_t *order;        /* The seeds of a level, cheapest first by estimate */
-    uint64_t *order_cost;   /* By table: the estimate */
+    uint32_t *order;      /* The seeds of a level, cheapest first by estimate */
+    uint64_t *order_cost; /* By table: the estimate */
     uint32_t  order_count, order_next;
-    uint32_t  lone_next, lone_reach; /* Walk over the level's tables: the next, the end of those before */
+    uint32_t  lone_next;  /* Walk over the tables of a level: the next one … */
+    uint32_t  lone_reach; /* … and where those before it end */
     struct tac_plan_pool_entry pool[TAC_PLAN_CANDIDATES_MAX];
-    uint32_t  pool_count;
-    bool      pool_is_whole;
+    uint32_t                   pool_count;
+    bool                       pool_is_whole;
 
     /* By edge. */
     uint64_t *weight;
-    uint32_t *cell;         /* How many first keys of the ruler lie at or below the edge */
-    int64_t  *rate;         /* Bytes per weight that begin here, less those that end; 0 between uses */
-    uint64_t *lump;         /* Bytes of tables that are one point; 0 between uses */
-    uint64_t *below;        /* Bytes of the stream below the edge */
-    uint8_t  *cut_class;    /* How good a place for a cut the edge is; see planner_cut.c */
+    uint32_t *cell;      /* How many first keys of the ruler lie at or below the edge */
+    int64_t  *rate;      /* Bytes per weight that begin here less those that end; else 0 */
+    uint64_t *lump;      /* Bytes of tables that are one point; 0 between uses */
+    uint64_t *below;     /* Bytes of the stream below the edge */
+    uint8_t  *cut_class; /* How good a place for a cut the edge is; see planner_cut.c */
     uint32_t  cut_class_level;
     int32_t  *depth_most, *depth_add; /* Tree over the edges: tables of a level over each */
     uint32_t  depth_leaves;
 };
 
 static inline const struct tac_plan_table *tac_plan_table_at(const struct tac_planner *planner,
-                                                             uint32_t table)
+                                                             uint32_t                  table)
 {
     return &planner->input->tables[table];
 }
@@ -117,7 +118,8 @@ static inline bool tac_plan_is_run(const struct tac_planner *planner, uint32_t l
 void tac_plan_index_build(struct tac_planner *planner);
 
 /* The tables of a level that overlap [edge_first, edge_last] are those that
- *     for (i = next(level, start, edge_first); i < end(level, edge_last); i = next(level, i + 1, …))
+ *     for (i = next(level, start, edge_first); i < end(level, edge_last);
+ *          i = next(level, i + 1, edge_first))
  * goes through: next is the first table at or after `from` that reaches edge_first, end the first
  * that begins behind edge_last. */
 uint32_t tac_plan_index_next(const struct tac_planner *planner, uint32_t level, uint32_t from,
@@ -126,9 +128,8 @@ uint32_t tac_plan_index_end(const struct tac_planner *planner, uint32_t level, u
 
 /* Depth of one level: its tables, what is left of sliced ones, this bar's arrivals; not what is
  * taken or damaged. find: the first edge at or after `from` with at least that depth. */
-void     tac_plan_depth_build(struct tac_planner *planner, uint32_t level);
-void     tac_plan_depth_add(struct tac_planner *planner, uint32_t first, uint32_t last,
-                            int32_t value);
+void tac_plan_depth_build(struct tac_planner *planner, uint32_t level);
+void tac_plan_depth_add(struct tac_planner *planner, uint32_t first, uint32_t last, int32_t value);
 uint32_t tac_plan_depth_max(const struct tac_planner *planner);
 uint32_t tac_plan_depth_find(const struct tac_planner *planner, uint32_t from, uint32_t depth);
 

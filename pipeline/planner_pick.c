@@ -129,11 +129,11 @@ static bool candidate_collect(struct tac_planner *planner, uint32_t level, uint3
                               bool is_whole)
 {
     struct tac_plan_candidate *candidate = &planner->candidate;
-    uint64_t bytes_max = is_whole ? planner->whole_max : UINT64_MAX;
-    uint32_t count_max = is_whole ? MEMBERS_MAX : UINT32_MAX;
-    uint32_t heap_count = 0;
-    uint32_t first, last;
-    uint64_t bytes = tac_plan_table_at(planner, seed)->bytes;
+    uint64_t                   bytes_max = is_whole ? planner->whole_max : UINT64_MAX;
+    uint32_t                   count_max = is_whole ? MEMBERS_MAX : UINT32_MAX;
+    uint32_t                   heap_count = 0;
+    uint32_t                   first, last;
+    uint64_t                   bytes = tac_plan_table_at(planner, seed)->bytes;
 
     if (planner->rest_edge[seed] != 0) {
         return false;
@@ -149,7 +149,7 @@ static bool candidate_collect(struct tac_planner *planner, uint32_t level, uint3
     push_older(planner, level, &heap_count, first, last, TAC_EDGE_NONE,
                tac_plan_table_at(planner, seed)->stamp);
     while (heap_count > 0) {
-        uint32_t taken = heap_pop(planner, &heap_count);
+        uint32_t                     taken = heap_pop(planner, &heap_count);
         const struct tac_plan_table *table = tac_plan_table_at(planner, taken);
 
         bytes += table->bytes;
@@ -278,13 +278,13 @@ static uint32_t spot_last(const struct tac_planner *planner, uint32_t level, uin
 bool tac_pick_deepest(struct tac_planner *planner, uint32_t level, uint32_t depth_min)
 {
     const struct tac_plan_candidate *candidate = &planner->candidate;
-    bool     is_run = tac_plan_is_run(planner, level + 1);
-    uint32_t depth = tac_plan_depth_max(planner);
-    uint32_t best = TAC_EDGE_NONE;
-    uint64_t best_cost = 0;
-    uint64_t best_weight = 0;
-    uint32_t edge = 0;
-    uint32_t spots = 0;
+    bool                             is_run = tac_plan_is_run(planner, level + 1);
+    uint32_t                         depth = tac_plan_depth_max(planner);
+    uint32_t                         best = TAC_EDGE_NONE;
+    uint64_t                         best_cost = 0;
+    uint64_t                         best_weight = 0;
+    uint32_t                         edge = 0;
+    uint32_t                         spots = 0;
 
     tac_assert(depth_min > 0);
     while (spots < SPOTS_MAX && depth >= depth_min) {
@@ -302,8 +302,8 @@ bool tac_pick_deepest(struct tac_planner *planner, uint32_t level, uint32_t dept
             continue;
         }
         spots++;
-        if (best == TAC_EDGE_NONE || (is_run ? candidate_cost(candidate) < best_cost
-                                             : candidate->weight > best_weight)) {
+        if (best == TAC_EDGE_NONE ||
+            (is_run ? candidate_cost(candidate) < best_cost : candidate->weight > best_weight)) {
             best = candidate->members[0];
             best_cost = candidate_cost(candidate);
             best_weight = candidate->weight;
@@ -319,13 +319,13 @@ bool tac_pick_deepest(struct tac_planner *planner, uint32_t level, uint32_t dept
 bool tac_pick_lone(struct tac_planner *planner, uint32_t level)
 {
     const struct tac_plan_input *input = planner->input;
-    uint32_t end = input->level_start[level + 1];
+    uint32_t                     end = input->level_start[level + 1];
 
     while (planner->lone_next < end) {
-        uint32_t t = planner->lone_next++;
+        uint32_t                     t = planner->lone_next++;
         const struct tac_plan_table *table = tac_plan_table_at(planner, t);
-        bool     is_reached = planner->lone_reach > table->edge_min;
-        uint32_t below = input->level_start[level + 1];
+        bool                         is_reached = planner->lone_reach > table->edge_min;
+        uint32_t                     below = input->level_start[level + 1];
 
         planner->lone_reach =
             (uint32_t)tac_max_u64(planner->lone_reach, (uint64_t)table->edge_max + 1);
@@ -362,9 +362,9 @@ static bool is_cheaper(const struct tac_planner *planner, uint32_t a, uint32_t b
 void tac_pick_cheapest_begin(struct tac_planner *planner, uint32_t level)
 {
     const struct tac_plan_input *input = planner->input;
-    uint32_t start = input->level_start[level];
-    uint32_t count = input->level_start[level + 1] - start;
-    struct tac_plan_spread spread;
+    uint32_t                     start = input->level_start[level];
+    uint32_t                     count = input->level_start[level + 1] - start;
+    struct tac_plan_spread       spread;
 
     planner->order_count = 0;
     planner->order_next = 0;
@@ -382,20 +382,20 @@ void tac_pick_cheapest_begin(struct tac_planner *planner, uint32_t level)
     tac_cut_spread_end(planner, planner->sort_a, count);
     for (uint32_t t = start; t < start + count; t++) {
         const struct tac_plan_table *table = tac_plan_table_at(planner, t);
-        struct tac_plan_candidate estimate = {.level_target = level + 1,
-                                              .edge_first = table->edge_min,
-                                              .edge_last = table->edge_max,
-                                              .kind = TAC_PLAN_MERGE,
-                                              .edge_slice = TAC_EDGE_NONE};
+        struct tac_plan_candidate    estimate = {.level_target = level + 1,
+                                                 .edge_first = table->edge_min,
+                                                 .edge_last = table->edge_max,
+                                                 .kind = TAC_PLAN_MERGE,
+                                                 .edge_slice = TAC_EDGE_NONE};
 
         if (planner->rest_edge[t] != 0) {
             continue;
         }
         tac_pick_target(planner, &estimate);
-        estimate.weight = tac_max_u64(planner->below[table->edge_max + 1] -
-                                          planner->below[table->edge_min],
-                                      table->bytes) +
-                          table->tombstones * planner->record_bytes;
+        estimate.weight =
+            tac_max_u64(planner->below[table->edge_max + 1] - planner->below[table->edge_min],
+                        table->bytes) +
+            table->tombstones * planner->record_bytes;
         planner->order_cost[t] = candidate_cost(&estimate);
         planner->order[planner->order_count++] = t;
     }

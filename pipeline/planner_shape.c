@@ -11,11 +11,11 @@
 static uint32_t layers_count(struct tac_planner *planner, uint32_t from)
 {
     const struct tac_plan_candidate *candidate = &planner->candidate;
-    uint32_t *begins = planner->sort_a;
-    uint32_t *ends = planner->sort_b;
-    uint32_t  count = candidate->count - from;
-    uint32_t  layers = 0;
-    uint32_t  closed = 0;
+    uint32_t                        *begins = planner->sort_a;
+    uint32_t                        *ends = planner->sort_b;
+    uint32_t                         count = candidate->count - from;
+    uint32_t                         layers = 0;
+    uint32_t                         closed = 0;
 
     for (uint32_t i = 0; i < count; i++) {
         begins[i] = tac_plan_table_at(planner, candidate->members[from + i])->edge_min;
@@ -37,11 +37,11 @@ static uint32_t layers_count(struct tac_planner *planner, uint32_t from)
 static void keep_largest_group(struct tac_planner *planner)
 {
     struct tac_plan_candidate *candidate = &planner->candidate;
-    uint32_t *sorted = planner->sort_a;
-    uint32_t  kept = 0;
-    uint32_t  first = 0;
-    uint32_t  last = 0;
-    uint64_t  bytes_most = 0;
+    uint32_t                  *sorted = planner->sort_a;
+    uint32_t                   kept = 0;
+    uint32_t                   first = 0;
+    uint32_t                   last = 0;
+    uint64_t                   bytes_most = 0;
 
     memcpy(sorted, candidate->members, candidate->count * sizeof *sorted);
     tac_plan_sort_u32(sorted, planner->sort_b, candidate->count);
@@ -113,8 +113,8 @@ static void drop_layers(struct tac_planner *planner, uint32_t layers_max)
 static bool in_place_collect(struct tac_planner *planner, uint64_t bytes_max)
 {
     struct tac_plan_candidate *candidate = &planner->candidate;
-    uint32_t level = candidate->level_source;
-    uint32_t oldest = candidate->members[candidate->count - 1];
+    uint32_t                   level = candidate->level_source;
+    uint32_t                   oldest = candidate->members[candidate->count - 1];
     uint64_t stamp_high = tac_plan_table_at(planner, candidate->members[0])->stamp;
     uint64_t stamp_low = tac_plan_table_at(planner, oldest)->stamp;
     uint32_t epoch = ++planner->mark_epoch;
@@ -156,7 +156,7 @@ static bool try_in_place(struct tac_planner *planner, uint64_t bytes_max)
 {
     struct tac_plan_candidate *candidate = &planner->candidate;
     struct tac_plan_candidate  before = *candidate;
-    uint32_t layers_max = 2 * planner->options.runs_per_level + 1;
+    uint32_t                   layers_max = 2 * planner->options.runs_per_level + 1;
 
     tac_assert(candidate->kind == TAC_PLAN_MERGE);
     if (candidate->count < 2 ||
@@ -178,12 +178,12 @@ static uint32_t slice_find(struct tac_planner *planner, uint64_t bytes_max, uint
                            uint64_t *ret_bytes)
 {
     const struct tac_plan_candidate *candidate = &planner->candidate;
-    struct tac_plan_spread spread;
-    uint32_t target = candidate->target_first;
-    uint32_t best_table = 0;
-    uint32_t best_any = 0;
-    uint64_t bytes_table = 0;
-    uint64_t bytes_any = 0;
+    struct tac_plan_spread           spread;
+    uint32_t                         target = candidate->target_first;
+    uint32_t                         best_table = 0;
+    uint32_t                         best_any = 0;
+    uint64_t                         bytes_table = 0;
+    uint64_t                         bytes_any = 0;
 
     tac_cut_classes_build(planner, candidate->level_target);
     tac_cut_spread_begin(planner, candidate->members, candidate->count, &spread,
@@ -226,7 +226,7 @@ static uint32_t slice_find(struct tac_planner *planner, uint64_t bytes_max, uint
 static void slice_apply(struct tac_planner *planner, uint32_t edge, uint64_t bytes)
 {
     struct tac_plan_candidate *candidate = &planner->candidate;
-    uint32_t kept = 0;
+    uint32_t                   kept = 0;
 
     tac_assert(edge > candidate->edge_first && edge <= candidate->edge_last);
     for (uint32_t i = 0; i < candidate->count; i++) {
@@ -240,8 +240,8 @@ static void slice_apply(struct tac_planner *planner, uint32_t edge, uint64_t byt
         return; /* What is kept lies below the edge altogether */
     }
     candidate->edge_slice = edge;
-    candidate->weight = (uint64_t)((unsigned __int128)candidate->weight * bytes /
-                                   tac_max_u64(candidate->bytes, 1));
+    candidate->weight =
+        (uint64_t)((unsigned __int128)candidate->weight * bytes / tac_max_u64(candidate->bytes, 1));
     candidate->bytes = bytes;
     tac_pick_target(planner, candidate);
     if (candidate->target_end > candidate->target_first) {
@@ -257,8 +257,8 @@ static void slice_apply(struct tac_planner *planner, uint32_t edge, uint64_t byt
 static bool collides(const struct tac_planner *planner)
 {
     const struct tac_plan_candidate *candidate = &planner->candidate;
-    uint32_t first = candidate->edge_first;
-    uint32_t last = candidate->edge_last;
+    uint32_t                         first = candidate->edge_first;
+    uint32_t                         last = candidate->edge_last;
 
     if (!tac_plan_is_run(planner, candidate->level_target)) {
         return false;
@@ -284,7 +284,7 @@ static bool collides(const struct tac_planner *planner)
 bool tac_shape_fit(struct tac_planner *planner, uint64_t bytes_max, bool may_merge_in_place)
 {
     struct tac_plan_candidate *candidate = &planner->candidate;
-    bool     is_run = tac_plan_is_run(planner, candidate->level_target);
+    bool                       is_run = tac_plan_is_run(planner, candidate->level_target);
     uint32_t layers_max = 2 * planner->options.runs_per_level + 1 - (is_run ? 1 : 0);
     uint64_t total_max = (1 + (uint64_t)planner->options.last_ratio) * bytes_max;
 
@@ -328,20 +328,20 @@ bool tac_shape_fit(struct tac_planner *planner, uint64_t bytes_max, bool may_mer
 void tac_shape_take(struct tac_planner *planner)
 {
     const struct tac_plan_candidate *candidate = &planner->candidate;
-    uint32_t first = candidate->edge_first;
-    uint32_t last = candidate->edge_last;
-    uint32_t edge_slice = candidate->edge_slice;
+    uint32_t                         first = candidate->edge_first;
+    uint32_t                         last = candidate->edge_last;
+    uint32_t                         edge_slice = candidate->edge_slice;
 
     if (edge_slice != TAC_EDGE_NONE) {
         last = edge_slice - 1;
     }
     for (uint32_t i = 0; i < candidate->count; i++) {
-        uint32_t t = candidate->members[i];
+        uint32_t                     t = candidate->members[i];
         const struct tac_plan_table *table = tac_plan_table_at(planner, t);
 
         tac_assert(planner->rest_edge[t] == 0 && table->edge_min <= last);
-        tac_plan_depth_add(planner, table->edge_min,
-                           (uint32_t)tac_min_u64(table->edge_max, last), -1);
+        tac_plan_depth_add(planner, table->edge_min, (uint32_t)tac_min_u64(table->edge_max, last),
+                           -1);
         planner->rest_edge[t] = table->edge_max > last ? edge_slice : TAC_EDGE_NONE;
     }
     for (uint32_t t = candidate->target_first; t < candidate->target_end; t++) {
@@ -366,5 +366,6 @@ void tac_shape_reject(struct tac_planner *planner)
     const struct tac_plan_candidate *candidate = &planner->candidate;
 
     tac_assert(candidate->edge_first <= candidate->edge_last);
-    tac_plan_depth_add(planner, candidate->edge_first, candidate->edge_last, -TAC_PLAN_DEPTH_OUT_OF_REACH);
+    tac_plan_depth_add(planner, candidate->edge_first, candidate->edge_last,
+                       -TAC_PLAN_DEPTH_OUT_OF_REACH);
 }

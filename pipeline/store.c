@@ -475,6 +475,8 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
     store->immutable_table = store->memtables[TAC_MEMTABLES - 1];
     store->read_side.bar_now = store->bar_count;
     store->read_side.visible_op = store->last_op;
+    tac_store_fullness_update(store);
+    store->fullness = store->fullness_next;
     tac_store_publish_view(store);
     tac_store_report(store);
     counts = (struct tac_worker_counts){

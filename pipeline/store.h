@@ -41,6 +41,12 @@ struct tac_clock {
     uint64_t plan_bytes;                   /* Of the plan that runs; set before plans_made */
 };
 
+enum tac_fullness {
+    TAC_NOT_FULL,
+    TAC_FULL_FOR_PUTS,    /* Deletes are still taken */
+    TAC_FULL_FOR_DELETES, /* Nothing is taken until compactions have made room */
+};
+
 struct tactus {
     /* Fixed at open */
     struct tactus_options options;
@@ -66,7 +72,7 @@ struct tactus {
     uint32_t         is_poisoned;       /* Atomic; poison_error was written before */
     uint32_t         tree_count;        /* Atomic; writer */
     uint32_t         is_checkpointing;  /* Atomic; coordinator */
-    uint32_t         is_full;           /* Atomic: puts are refused, deletes are not */
+    uint32_t         fullness;          /* Atomic, enum tac_fullness; coordinator */
     struct tac_error poison_error;
 
     /* Set by the writer while the coordinator rests between two plans, read by the coordinator */
@@ -95,6 +101,8 @@ struct tactus {
     struct tac_version      *versions[TAC_VIEWS_MAX];
     struct tac_view          views[TAC_VIEWS_MAX];
     uint32_t                 view_next, view_count;
+    uint32_t                 fullness_next; /* For the next plan's writers */
+    uint32_t                 bars_stuck;   /* In a row: something found no room, nothing was done */
     bool                     is_settled;   /* As of the last plan's end, when draining */
     bool                     is_expiring;  /* This bar's end has begun to wait for readers */
     bool                     is_checkpoint_late; /* This bar's end has waited for one */
@@ -134,6 +142,7 @@ void tac_store_publish_view(struct tactus *store);
 void tac_store_planner_options(const struct tactus *store, struct tac_planner_options *options);
 void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order);
 
+void tac_store_fullness_update(struct tactus *store);
 /* Brings `reported` up to date. Coordinator. */
 void tac_store_report(struct tactus *store);
 

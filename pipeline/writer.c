@@ -194,7 +194,8 @@ static int op_check(struct tactus *store, uint64_t accounted_bytes, bool has_put
                              (unsigned long long)accounted_bytes,
                              (unsigned long long)store->shape.memtable_size / 4);
     }
-    if (has_puts && tac_atomic_load_acquire_u32(&store->is_full) != 0) {
+    if (tac_atomic_load_acquire_u32(&store->fullness) >
+        (uint32_t)(has_puts ? TAC_NOT_FULL : TAC_FULL_FOR_PUTS)) {
         return tac_error_set(error, TACTUS_EFULL,
                              "the store has reached its file_size_max of %llu bytes: delete "
                              "records, then compact",
@@ -209,6 +210,15 @@ int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_pu
     int result = op_check(store, accounted_bytes, has_puts, error);
 
     store->waited_ns = 0;
+    /* Deletes go on in a full store: bars are ended until compactions have made room, or cannot. */
+    for (uint32_t i = 0; result == TACTUS_EFULL && !has_puts &&
+                         i < store->shape.checkpoint_interval_bars + 8;
+         i++) {
+        result = bar_end(store, error);
+        if (result == TACTUS_OK) {
+            result = op_check(store, accounted_bytes, has_puts, error);
+        }
+    }
     if (result == TACTUS_OK &&
         !tac_memtable_fits(store->memtables[store->memtable_mutable], accounted_bytes)) {
         result = bar_end(store, error);
@@ -301,11 +311,25 @@ int tac_writer_drain(struct tactus *store, uint64_t manual_trees, struct tac_err
     plan_wait(store);
     store->is_held = false;
     store->manual_trees = manual_trees;
+    store->is_settled = false; /* The bars above did not know of manual_trees. */
     while (result == TACTUS_OK && !store->is_settled) {
         result = bar_end(store, error);
+        if (result == TACTUS_OK && store->bars_stuck > store->shape.checkpoint_interval_bars + 4) {
+            result = tac_error_set(error, TACTUS_EFULL,
+                                   "no room to compact: the store is at its file_size_max of %llu "
+                                   "bytes",
+                                   (unsigned long long)store->shape.file_size_max);
+        }
     }
-    if (result == TACTUS_OK) {
-        result = bars_until_durable(store, store->last_op, error);
+    if (result == TACTUS_OK || result == TACTUS_EFULL) {
+        /* Compacted or not, what was written is in tables: it can be made durable. */
+        struct tac_error later;
+        int              durable = bars_until_durable(store, store->last_op, &later);
+
+        if (result == TACTUS_OK && durable != TACTUS_OK) {
+            *error = later;
+            result = durable;
+        }
     }
     plan_wait(store);
     store->is_draining = false;

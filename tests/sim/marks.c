@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/marks.h"
+
+#include "queues/atomics.h"
+
+const char *mark_text(enum mark mark)
+{
+    static const char *const texts[MARK_COUNT] = {
+#define MARK_TEXT(name, text) [MARK_##name] = text,
+        MARKS(MARK_TEXT)
+#undef MARK_TEXT
+    };
+
+    return texts[mark];
+}
+
+static void compaction_observe(struct marks *marks, const struct tac_bar *bar,
+                               const struct tac_bar_compaction *compaction)
+{
+    switch (compaction->kind) {
+    case TAC_PLAN_FLUSH:
+        break;
+    case TAC_PLAN_MERGE:
+        if (compaction->level_source <= 2) {
+            marks->count[MARK_LEVEL_0 + compaction->level_source]++;
+        }
+        break;
+    case TAC_PLAN_IN_PLACE:
+        marks->count[MARK_IN_PLACE]++;
+        break;
+    case TAC_PLAN_MOVE:
+        marks->count[MARK_MOVE]++;
+        break;
+    }
+    marks->count[MARK_SLICE] += compaction->slice.size > 0;
+    marks->count[MARK_JOBS] += compaction->job_count > 1;
+    for (uint32_t i = 0; i < compaction->job_count; i++) {
+        marks->count[MARK_MANY_SOURCES] += bar->jobs[compaction->job_first + i]->chain_count >= 8;
+    }
+}
+
+static void tables_observe(struct marks *marks, struct tac_manifest *manifest)
+{
+    for (uint32_t i = 0; i < tac_manifest_tree_count(manifest); i++) {
+        const struct tac_manifest_tree *tree = tac_manifest_tree(manifest, i);
+        uint32_t                        levels = 0;
+
+        for (uint32_t level = 0; level <= tree->planner.last_level; level++) {
+            const struct tac_manifest_level *from = &tree->levels[level];
+
+            levels += from->table_count > 0;
+            for (uint32_t t = 0; t < from->table_count; t++) {
+                marks->count[MARK_TRIMMED] += from->tables[t]->is_trimmed;
+                marks->count[MARK_FILTER_BLOCKS] += from->tables[t]->filter_block_count > 0;
+            }
+        }
+        marks->count[MARK_THREE_LEVELS] += levels >= 3;
+    }
+}
+
+void marks_observe(struct marks *marks, struct tactus *store)
+{
+    uint64_t plans = tac_atomic_load_relaxed_u64(&store->clock.plans_made);
+
+    for (uint32_t i = 0; i < TAC_STAGES_WITH_QUEUE; i++) {
+        marks->count[MARK_OVERFLOW] += store->stages.queues[i].overflow.top != NULL;
+    }
+    if (plans == marks->plan_seen) {
+        return;
+    }
+    marks->plan_seen = plans;
+    for (uint32_t i = 0; i < store->bar.compaction_count; i++) {
+        compaction_observe(marks, &store->bar, &store->bar.compactions[i]);
+    }
+    tables_observe(marks, store->manifest);
+}
+
+void marks_finish(struct marks *marks, struct tactus *store)
+{
+    const struct tactus_stats *totals = &store->totals;
+
+    marks->count[MARK_TOMBSTONE_DROPPED] += totals->tombstones_dropped;
+    marks->count[MARK_OVERWRITTEN] += totals->records_overwritten;
+    marks->count[MARK_LATE_CHECKPOINT] += totals->checkpoint_waits;
+    marks->count[MARK_CREDIT_STALL] += store->stages.credit_waits;
+    marks->count[MARK_LOG_COMPACTED] += store->checkpoint.durable.manifest_oldest_sequence > 1;
+    marks->plan_seen = 0;
+}

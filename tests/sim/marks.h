@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* marks -- rare events that a run of simulations must have met: a test that does not reach the code
+ * is worse than none. They are counted over all seeds; one that stays at zero fails the run. */
+#ifndef TACTUS_TESTS_SIM_MARKS_H
+#define TACTUS_TESTS_SIM_MARKS_H
+
+#include <stdint.h>
+
+#include "pipeline/store.h"
+
+#define MARKS(X)                                                                                   \
+    X(LEVEL_0, "a compaction out of level 0")                                                      \
+    X(LEVEL_1, "a compaction out of level 1")                                                      \
+    X(LEVEL_2, "a compaction out of level 2")                                                      \
+    X(THREE_LEVELS, "three levels with tables")                                                    \
+    X(MOVE, "a table changed level in the manifest only")                                          \
+    X(IN_PLACE, "a merge within a level")                                                          \
+    X(SLICE, "a compaction that left the upper keys of its inputs")                                \
+    X(TRIMMED, "a table whose low end is gone")                                                    \
+    X(JOBS, "a compaction of several jobs")                                                        \
+    X(MANY_SOURCES, "a job of at least eight tables one over the other")                           \
+    X(TOMBSTONE_DROPPED, "a tombstone dropped by a compaction")                                    \
+    X(OVERWRITTEN, "a version dropped because a newer one was met")                                \
+    X(FILTER_BLOCKS, "a filter in blocks of its own")                                              \
+    X(LARGE_RECORD, "a record longer than a page, read back from a table")                         \
+    X(CREDIT_STALL, "a merge that waited for credit")                                              \
+    X(OVERFLOW, "a stage's ring that was full")                                                    \
+    X(BACKGROUND_CHECKPOINT, "a checkpoint that became durable beside writes")                     \
+    X(LATE_CHECKPOINT, "a bar's end that waited for a checkpoint")                                 \
+    X(LOG_COMPACTED, "the manifest log's old blocks given back")                                   \
+    X(FULL, "a write refused because the store is full")                                           \
+    X(EXPIRED, "an iterator that expired")                                                         \
+    X(OLD_ITERATOR, "an iterator that was used after a bar's end")                                 \
+    X(HELD, "compaction held back over several bars")                                              \
+    X(FELL_BACK, "a crash that took ops back")                                                     \
+    X(IN_FLIGHT, "a crash that found the checkpoint in flight durable")                            \
+    X(CUT_IN_OP, "a power cut in the middle of a call")                                            \
+    X(CUT_IN_OPEN, "a power cut while the store was being opened")                                 \
+    X(TWIN, "a run repeated under another schedule")
+
+enum mark {
+#define MARK_NAME(name, text) MARK_##name,
+    MARKS(MARK_NAME)
+#undef MARK_NAME
+    MARK_COUNT
+};
+
+struct marks {
+    uint64_t count[MARK_COUNT];
+    uint64_t plan_seen; /* Of the store looked at: clock.plans_made */
+};
+
+const char *mark_text(enum mark mark);
+
+/* Looks at the store between two steps of its workers. */
+void marks_observe(struct marks *marks, struct tactus *store);
+/* Adds what the store's counters tell, before it goes. */
+void marks_finish(struct marks *marks, struct tactus *store);
+
+#endif

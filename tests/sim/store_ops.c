@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store_ops -- worlds and lists of ops from seeds. Swarm: each seed draws its own weights, ranges and
+ * sizes, "never" among them, so that no choice made here narrows what all seeds together reach. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "tests/sim/store_sim.h"
+
+static uint32_t draw(struct tac_prng *prng, uint32_t least, uint32_t most)
+{
+    return least + (uint32_t)tac_prng_below(prng, (uint64_t)most - least + 1);
+}
+
+static uint32_t draw_of(struct tac_prng *prng, const uint32_t *choices, uint32_t count)
+{
+    return choices[tac_prng_below(prng, count)];
+}
+
+#define DRAW_OF(prng, ...)                                                                         \
+    draw_of((prng), (const uint32_t[]){__VA_ARGS__},                                               \
+            (uint32_t)(sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t)))
+
+/* ---- worlds --------------------------------------------------------------------------------- */
+
+static void options_shape_draw(struct tactus_options *options, struct tac_prng *prng, bool is_small)
+{
+    options->block_size = DRAW_OF(prng, 4096, 4096, 4096, 8192);
+    options->page_size = options->block_size / 8;
+    options->memtable_size =
+        DRAW_OF(prng, 32, 32, 40, 64, 96, 128, 256) * TAC_KIB * (options->block_size / 4096);
+    options->table_size = DRAW_OF(prng, 8, 12, 16, 32) * TAC_KIB * (options->block_size / 4096);
+    options->slice_size = DRAW_OF(prng, 8, 16, 32, 64) * TAC_KIB * (options->block_size / 4096);
+    options->runs_per_level = DRAW_OF(prng, 1, 2, 2, 3, 4, 6, 8);
+    options->last_ratio = draw(prng, 1, 4);
+    options->lag_beats = draw(prng, 1, 3);
+    options->beats_per_bar = DRAW_OF(prng, 16, 16, 24, 64);
+    options->checkpoint_interval_bars = DRAW_OF(prng, 1, 1, 2, 3, 4, 8);
+    options->filter_bits_per_key = DRAW_OF(prng, 0, 4, 10, 10, 20);
+    options->file_size_max = 16384 * (uint64_t)options->block_size;
+    if (is_small) {
+        options->file_size_max = tac_max_u64(draw(prng, 400, 800) * options->block_size,
+                                             draw(prng, 12, 40) * options->memtable_size);
+    }
+}
+
+/* What may differ from open to open. */
+static void options_free_draw(struct tactus_options *options, struct tac_prng *prng)
+{
+    options->threads_read = options->threads_merge = options->threads_write = 0;
+    options->ring_size = DRAW_OF(prng, 2, 2, 4, 16, 64);
+    options->page_cache_size = DRAW_OF(prng, 0, 4096, 65536, 1048576);
+    options->index_cache_size = DRAW_OF(prng, 0, 65536, 4194304);
+    options->io_depth = DRAW_OF(prng, 1, 2, 4, 16);
+}
+
+static void stepping_draw(struct tac_stepping *stepping, struct tac_prng *prng)
+{
+    *stepping = (struct tac_stepping){
+        .workers_read = draw(prng, 1, 3),
+        .workers_merge = draw(prng, 1, 4),
+        .workers_write = draw(prng, 1, 3),
+        .seed = tac_prng_next(prng) | 1,
+        .assist = draw(prng, 0, 1) == 1,
+    };
+}
+
+static void spec_draw(struct store_model_spec *spec, const struct tactus_options *options,
+                      struct tac_prng *prng)
+{
+    bool     is_fixed = draw(prng, 0, 1) == 0;
+    uint32_t key_max = options->block_size / 16;
+    uint32_t record_max = options->block_size / 4;
+
+    spec->layout.kind = is_fixed ? TACTUS_LAYOUT_FIXED : TACTUS_LAYOUT_VARIABLE;
+    spec->layout.key_size = DRAW_OF(prng, 4, 8, 8, 16, 16, 24, 40, key_max);
+    spec->layout.value_size = DRAW_OF(prng, 0, 8, 32, 100, 100, 200, 500, record_max);
+    if (spec->layout.key_size + spec->layout.value_size > record_max) {
+        spec->layout.value_size = record_max - spec->layout.key_size;
+    }
+    if (!is_fixed && spec->layout.value_size == 0) {
+        spec->layout.value_size = 1;
+    }
+    spec->keys = (enum store_model_keys)draw(prng, 0, STORE_MODEL_KEYS_KINDS - 1);
+    if (is_fixed && spec->keys == STORE_MODEL_KEYS_NESTED) {
+        spec->keys = STORE_MODEL_KEYS_DENSE;
+    }
+    spec->key_count = DRAW_OF(prng, 50, 400, 2000, 2000, 6000);
+    spec->seed = tac_prng_next(prng);
+}
+
+void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max)
+{
+    struct tac_prng prng = {tac_mix_u64(seed)};
+
+    memset(world, 0, sizeof *world);
+    world->seed = seed;
+    world->is_twin = draw(&prng, 0, 3) == 0;
+    world->is_small = !world->is_twin && draw(&prng, 0, 5) == 0;
+    world->ends_bare = draw(&prng, 0, 2) == 0;
+    tactus_options_init(&world->options);
+    world->options.backend = TACTUS_BACKEND_MEMORY;
+    world->options.tables_max = 4096;
+    options_shape_draw(&world->options, &prng, world->is_small);
+    options_free_draw(&world->options, &prng);
+    memcpy(world->options.uuid, &seed, sizeof seed);
+    world->options.uuid[15] = 1;
+    stepping_draw(&world->stepping, &prng);
+    world->disk_seed = tac_prng_next(&prng) | 1;
+    world->tree_count = draw(&prng, 1, STORE_MODEL_TREES_MAX);
+    for (uint32_t i = 0; i < world->tree_count; i++) {
+        spec_draw(&world->specs[i], &world->options, &prng);
+    }
+    world->op_count = draw(&prng, ops_max / 4, ops_max);
+}
+
+void sim_world_twist(struct sim_world *world, uint64_t seed)
+{
+    struct tac_prng prng = {tac_mix_u64(seed)};
+
+    options_free_draw(&world->options, &prng);
+    stepping_draw(&world->stepping, &prng);
+    world->disk_seed = tac_prng_next(&prng) | 1;
+}
+
+/* ---- lists ---------------------------------------------------------------------------------- */
+
+/* How a seed chooses keys. */
+enum range_kind { RANGE_UNIFORM, RANGE_ASCENDING, RANGE_HOT, RANGE_DRIFTING, RANGE_KINDS };
+
+struct draft {
+    struct tac_prng         prng;
+    const struct sim_world *world;
+    uint32_t                weights[SIM_OP_KINDS];
+    uint32_t                weight_total;
+    enum range_kind         range;
+    uint32_t                cursor;
+    uint32_t                run_max;  /* Keys of one put or delete */
+    uint32_t                size_max; /* Of values */
+    uint32_t                batch_max;
+};
+
+/* The usual weight of each kind; a seed takes none, some or many times that. Rare kinds are drawn
+ * per list: about so many times in all. */
+static void weights_draw(struct draft *draft)
+{
+    static const uint16_t common[SIM_OP_KINDS] = {
+        [SIM_PUT] = 600,          [SIM_DELETE] = 150,       [SIM_BATCH] = 60, [SIM_GET] = 300,
+        [SIM_SEEK] = 60,          [SIM_ITERATOR_OPEN] = 20, [SIM_STEP] = 60,  [SIM_ITERATOR_MOVE] = 80,
+        [SIM_ITERATOR_CLOSE] = 8,
+    };
+    static const uint8_t rare[SIM_OP_KINDS] = {
+        [SIM_SCAN] = 6,   [SIM_DRAIN] = 2,   [SIM_COMPACT] = 2, [SIM_HOLD] = 2,        [SIM_CHECKPOINT] = 3,
+        [SIM_REOPEN] = 2, [SIM_ABANDON] = 3, [SIM_CRASH] = 3,   [SIM_CRASH_LATER] = 3, [SIM_TREE_CREATE] = 3,
+    };
+    static const uint32_t factors[] = {0, 1, 4, 4, 4, 16};
+    uint32_t              sum = 0;
+
+    for (uint32_t kind = 0; kind < SIM_OP_KINDS; kind++) {
+        draft->weights[kind] = common[kind] * draw_of(&draft->prng, factors, 6);
+    }
+    draft->weights[SIM_PUT] += 1000;
+    for (uint32_t kind = 0; kind < SIM_OP_KINDS; kind++) {
+        sum += draft->weights[kind];
+    }
+    for (uint32_t kind = 0; kind < SIM_OP_KINDS; kind++) {
+        uint32_t times = rare[kind] * draw_of(&draft->prng, factors, 6) / 4;
+        bool     is_crash =
+            kind == SIM_ABANDON || kind == SIM_CRASH || kind == SIM_CRASH_LATER || kind == SIM_STEP;
+
+        draft->weights[kind] += (uint32_t)((uint64_t)sum * times / draft->world->op_count);
+        if (is_crash && draft->world->is_twin) {
+            draft->weights[kind] = 0;
+        }
+        draft->weight_total += draft->weights[kind];
+    }
+}
+
+static uint32_t key_draw(struct draft *draft, uint32_t tree)
+{
+    uint32_t count = draft->world->specs[tree].key_count;
+
+    if (draw(&draft->prng, 0, 15) == 0) {
+        return draw(&draft->prng, 0, count - 1);
+    }
+    switch (draft->range) {
+    case RANGE_UNIFORM:
+        return draw(&draft->prng, 0, count - 1);
+    case RANGE_ASCENDING:
+        draft->cursor += draft->run_max;
+        return draft->cursor % count;
+    case RANGE_HOT:
+        return draw(&draft->prng, 0, count / 16);
+    case RANGE_DRIFTING:
+        draft->cursor += draw(&draft->prng, 0, 8) == 0;
+        return (draft->cursor + draw(&draft->prng, 0, count / 8)) % count;
+    case RANGE_KINDS:
+        break;
+    }
+    tac_unreachable();
+}
+
+static enum sim_op_kind kind_draw(struct draft *draft)
+{
+    uint32_t point = draw(&draft->prng, 0, draft->weight_total - 1);
+    uint32_t kind = 0;
+
+    while (point >= draft->weights[kind]) {
+        point -= draft->weights[kind];
+        kind++;
+    }
+    return (enum sim_op_kind)kind;
+}
+
+static void op_draw(struct draft *draft, struct sim_op *op)
+{
+    struct tac_prng *prng = &draft->prng;
+
+    op->kind = (uint8_t)kind_draw(draft);
+    op->tree = (uint8_t)draw(prng, 0, draft->world->tree_count - 1);
+    op->slot = (uint8_t)draw(prng, 0, SIM_ITERATORS - 1);
+    op->key = key_draw(draft, op->tree);
+    op->size = draw(prng, 0, draft->size_max);
+    op->seed = (uint32_t)tac_prng_next(prng);
+    switch ((enum sim_op_kind)op->kind) {
+    case SIM_PUT:
+    case SIM_DELETE:
+        op->count = draw(prng, 1, draft->run_max);
+        break;
+    case SIM_BATCH:
+        op->count = draw(prng, 0, draft->batch_max);
+        break;
+    case SIM_STEP:
+        op->count = draw(prng, 1, 200);
+        break;
+    case SIM_HOLD:
+        op->count = draw(prng, 0, 1);
+        break;
+    case SIM_CRASH_LATER:
+        op->count = draw(prng, 0, 60);
+        break;
+    default:
+        op->count = draw(prng, 1, 8);
+        break;
+    }
+}
+
+struct sim_op *sim_ops_draw(const struct sim_world *world)
+{
+    struct draft   draft = {.prng = {tac_mix_u64(world->seed ^ 0x6f7073)}, .world = world};
+    struct sim_op *ops = calloc(world->op_count, sizeof *ops);
+    uint32_t       tree_late = draw(&draft.prng, 0, 1) * draw(&draft.prng, 1, world->op_count / 2);
+
+    tac_assert(ops != NULL);
+    draft.range = (enum range_kind)draw(&draft.prng, 0, RANGE_KINDS - 1);
+    draft.run_max = DRAW_OF(&draft.prng, 1, 1, 4, 20);
+    draft.size_max = DRAW_OF(&draft.prng, 8, 100, 400, world->options.block_size / 4);
+    draft.batch_max = DRAW_OF(&draft.prng, 4, 20, 100);
+    weights_draw(&draft);
+    for (uint32_t i = 0; i < world->op_count; i++) {
+        op_draw(&draft, &ops[i]);
+    }
+    /* All trees but perhaps the last exist from the beginning. */
+    for (uint32_t tree = 0; tree < world->tree_count; tree++) {
+        uint32_t at = tree > 0 && tree + 1 == world->tree_count ? tree + tree_late : tree;
+
+        ops[at] = (struct sim_op){.kind = SIM_TREE_CREATE, .tree = (uint8_t)tree};
+    }
+    return ops;
+}
+
+/* ---- text ----------------------------------------------------------------------------------- */
+
+static const char *op_text(uint32_t kind)
+{
+    static const char *const texts[SIM_OP_KINDS] = {
+#define SIM_OP_TEXT(name, text) [SIM_##name] = text,
+        SIM_OPS(SIM_OP_TEXT)
+#undef SIM_OP_TEXT
+    };
+
+    return texts[kind];
+}
+
+void sim_op_print(const struct sim_op *op, uint32_t index, FILE *file)
+{
+    fprintf(file, "# %5u %-14s tree %u slot %u key %u count %u size %u seed %u\n", index,
+            op_text(op->kind), op->tree, op->slot, op->key, op->count, op->size, op->seed);
+}
+
+void sim_world_print(const struct sim_world *world, FILE *file)
+{
+    const struct tactus_options *o = &world->options;
+    const struct tac_stepping   *s = &world->stepping;
+
+    fprintf(file,
+            "# block %u memtable %llu table %llu slice %llu runs %u ratio %u beats %u lag %u "
+            "checkpoint %u filter %u file %llu ring %u workers %u/%u/%u assist %d%s%s\n",
+            o->block_size, (unsigned long long)o->memtable_size, (unsigned long long)o->table_size,
+            (unsigned long long)o->slice_size, o->runs_per_level, o->last_ratio, o->beats_per_bar,
+            o->lag_beats, o->checkpoint_interval_bars, o->filter_bits_per_key,
+            (unsigned long long)o->file_size_max, o->ring_size, s->workers_read, s->workers_merge,
+            s->workers_write, s->assist, world->is_twin ? " twin" : "",
+            world->is_small ? " small" : "");
+    for (uint32_t i = 0; i < world->tree_count; i++) {
+        const struct store_model_spec *spec = &world->specs[i];
+
+        fprintf(file, "# tree %u: %s keys of %u, values of %u, %u keys of kind %d\n", i,
+                spec->layout.kind == TACTUS_LAYOUT_FIXED ? "fixed" : "variable",
+                spec->layout.key_size, spec->layout.value_size, spec->key_count, (int)spec->keys);
+    }
+}

@@ -1,0 +1,701 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store_sim -- runs a list of ops on a store and on its model at once. */
+#include "tests/sim/store_sim.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "queues/atomics.h"
+
+#define OPEN_TRIES_MAX 20
+
+void sim_fail(struct sim *sim, const char *format, ...)
+{
+    char   *message = sim->report->message;
+    size_t  used;
+    va_list arguments;
+
+    used = (size_t)snprintf(message, SIM_MESSAGE_BYTES, "op %u: ", sim->op_index);
+    va_start(arguments, format);
+    vsnprintf(message + used, SIM_MESSAGE_BYTES - used, format, arguments);
+    va_end(arguments);
+    if (sim->log != NULL) {
+        fprintf(sim->log, "# FAILED at %s\n", message);
+        fflush(sim->log);
+    }
+    _exit(1);
+}
+
+static void observe(void *context)
+{
+    struct sim *sim = context;
+
+    if (sim->store != NULL) {
+        marks_observe(&sim->report->marks, sim->store);
+    }
+}
+
+/* ---- open and close ------------------------------------------------------------------------- */
+
+static void iterators_close(struct sim *sim)
+{
+    for (uint32_t i = 0; i < SIM_ITERATORS; i++) {
+        tactus_iterator_close(sim->iterators[i].iterator);
+        sim->iterators[i].iterator = NULL;
+    }
+}
+
+static void store_create(struct sim *sim)
+{
+    struct tac_storage *storage;
+    struct tac_error    error;
+
+    if (sim_disk_open(&sim->disk, &storage, &error) != TACTUS_OK ||
+        tac_store_create(storage, &sim->world->options, &error) != TACTUS_OK) {
+        sim_fail(sim, "create: %d %s", error.code, error.message);
+    }
+    storage->ops->close(storage);
+}
+
+/* What is free at an open changes from open to open. The power may go out in here, more than once. */
+static void store_open(struct sim *sim)
+{
+    struct tactus_options options = sim->world->options;
+    struct tac_stepping   stepping = sim->world->stepping;
+    struct tac_storage   *storage;
+    struct tac_error      error = {0};
+
+    stepping.seed = tac_prng_next(&sim->prng) | 1;
+    for (uint32_t i = 0; i < OPEN_TRIES_MAX; i++) {
+        if (sim_disk_open(&sim->disk, &storage, &error) != TACTUS_OK) {
+            sim_fail(sim, "open of the disk: %d %s", error.code, error.message);
+        }
+        if (tac_store_open(storage, &options, &stepping, &sim->store, &error) == TACTUS_OK) {
+            sim->bar_checked = sim->store->bar_count;
+            return;
+        }
+        storage->ops->close(storage);
+        if (!sim->disk.has_crashed) {
+            break;
+        }
+        sim->report->marks.count[MARK_CUT_IN_OPEN]++;
+    }
+    sim_fail(sim, "open: %d %s", error.code, error.message);
+}
+
+static void store_abandon(struct sim *sim)
+{
+    marks_finish(&sim->report->marks, sim->store);
+    sim->report->bars += sim->store->totals.bars;
+    iterators_close(sim);
+    tac_store_abandon(sim->store);
+    sim->store = NULL;
+}
+
+/* The op of the checkpoint that may have become durable unseen; else that of the durable one. */
+static uint64_t in_flight_op(const struct sim *sim)
+{
+    const struct tac_checkpoint *checkpoint = &sim->store->checkpoint;
+    bool is_in_flight = checkpoint->state == TAC_CHECKPOINT_SUPERBLOCK ||
+                        checkpoint->state == TAC_CHECKPOINT_ROOT_SYNC;
+
+    return is_in_flight ? checkpoint->next.op_persisted : checkpoint->durable.op_persisted;
+}
+
+/* Power cut or kill: takes the store down and comes back. */
+static void recover(struct sim *sim)
+{
+    uint64_t durable_op = tactus_durable_op(sim->store);
+    uint64_t other_op = in_flight_op(sim);
+
+    /* A drain that failed has its number all the same. */
+    sim->model->op = tactus_last_op(sim->store);
+    store_abandon(sim);
+    sim->disk.requests_left = SIM_DISK_NEVER;
+    if (tac_prng_below(&sim->prng, 4) == 0) {
+        sim->disk.requests_left = tac_prng_below(&sim->prng, 6);
+    }
+    store_open(sim);
+    sim->disk.requests_left = SIM_DISK_NEVER;
+    sim->has_recovered = true;
+    sim->report->recoveries++;
+    sim_check_reopened(sim, durable_op, other_op, false);
+}
+
+static void run_reopen(struct sim *sim)
+{
+    struct tac_error error;
+    uint64_t         durable_op = tactus_durable_op(sim->store);
+    bool             is_whole;
+    int              result;
+
+    iterators_close(sim);
+    marks_finish(&sim->report->marks, sim->store);
+    sim->report->bars += sim->store->totals.bars;
+    result = tac_store_close(sim->store, &error);
+    sim->store = NULL;
+    sim->model->op++; /* The close is a drain, a drain is an op. */
+    is_whole = result == TACTUS_OK || (result == TACTUS_EFULL && sim->world->is_small);
+    if (!is_whole && !sim->disk.has_crashed) {
+        sim_fail(sim, "close: %d %s", result, error.message);
+    }
+    sim->disk.requests_left = SIM_DISK_NEVER;
+    store_open(sim);
+    sim_check_reopened(sim, is_whole ? sim->model->op : durable_op, sim->model->op, true);
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+static void tree_create(struct sim *sim, uint32_t number)
+{
+    struct store_model_tree *tree = &sim->model->trees[number];
+    char                     name[16];
+    int                      result;
+
+    snprintf(name, sizeof name, "tree-%u", number);
+    result = tactus_tree_create(sim->store, name, &tree->spec.layout, &tree->id);
+    if (tree->created_op != STORE_MODEL_NEVER) {
+        if (result != TACTUS_EEXISTS && !sim->disk.has_crashed) {
+            sim_fail(sim, "tree create: %d, the tree exists", result);
+        }
+        return;
+    }
+    if (sim_result(sim, result, "tree create")) {
+        tree->created_op = ++sim->model->op;
+    }
+}
+
+/* A tree that a crash took back is made again when somebody writes to it. */
+static bool tree_is_there(struct sim *sim, const struct sim_op *op)
+{
+    struct store_model_tree *tree = &sim->model->trees[op->tree];
+
+    if (tree->created_op == STORE_MODEL_NEVER && sim->has_recovered &&
+        op->kind <= SIM_DELETE) {
+        tree_create(sim, op->tree);
+    }
+    return tree->created_op != STORE_MODEL_NEVER;
+}
+
+static uint32_t value_size_draw(const struct store_model_tree *tree, uint32_t size)
+{
+    const struct tactus_layout *layout = &tree->spec.layout;
+
+    return layout->kind == TACTUS_LAYOUT_FIXED ? layout->value_size
+                                               : size % (layout->value_size + 1);
+}
+
+/* False: the store is full, which it may be; nothing has changed. */
+static bool write_result(struct sim *sim, int result, const char *what)
+{
+    if (result == TACTUS_EFULL && sim->world->is_small) {
+        sim->report->marks.count[MARK_FULL]++;
+        if (tactus_last_op(sim->store) != sim->model->op) {
+            sim_fail(sim, "%s: refused as full, but it took an op", what);
+        }
+        return false;
+    }
+    return sim_result(sim, result, what);
+}
+
+static void run_write(struct sim *sim, const struct sim_op *op)
+{
+    const struct store_model_tree *tree = &sim->model->trees[op->tree];
+    bool                           is_delete = op->kind == SIM_DELETE;
+
+    for (uint32_t i = 0; i < op->count; i++) {
+        uint32_t                      number = (op->key + i) % tree->key_count;
+        const struct store_model_key *key = &tree->keys[number];
+        struct store_model_version    version = {
+               .value_seed = op->seed + i,
+               .value_size = is_delete ? 0 : value_size_draw(tree, op->size + 7 * i),
+               .is_tombstone = is_delete,
+        };
+        int result;
+
+        store_model_value(version.value_seed, version.value_size, sim->buffer);
+        result = is_delete ? tactus_delete(sim->store, tree->id, key->bytes, key->size)
+                           : tactus_put(sim->store, tree->id, key->bytes, key->size, sim->buffer,
+                                        version.value_size);
+        if (!write_result(sim, result, is_delete ? "delete" : "put")) {
+            return;
+        }
+        store_model_write(sim->model, op->tree, number, ++sim->model->op, &version);
+    }
+}
+
+struct entry {
+    uint32_t                   tree, key;
+    struct store_model_version version;
+};
+
+/* One entry of a batch; false: it does not fit any more. */
+static bool batch_add(struct sim *sim, struct tactus_batch *batch, struct tac_prng *prng,
+                      const struct sim_op *op, struct entry *entry)
+{
+    const struct store_model_tree *tree;
+    const struct store_model_key  *key;
+    int                            result;
+
+    entry->tree = op->tree;
+    if (tac_prng_below(prng, 2) == 0) {
+        entry->tree = (uint32_t)tac_prng_below(prng, sim->model->tree_count);
+    }
+    if (sim->model->trees[entry->tree].created_op == STORE_MODEL_NEVER) {
+        entry->tree = op->tree;
+    }
+    tree = &sim->model->trees[entry->tree];
+    entry->key = (uint32_t)(op->key + tac_prng_below(prng, 2 * op->count)) % tree->key_count;
+    key = &tree->keys[entry->key];
+    entry->version = (struct store_model_version){
+        .value_seed = (uint32_t)tac_prng_next(prng),
+        .is_tombstone = tac_prng_below(prng, 4) == 0 || op->seed % 8 == 0,
+    };
+    if (entry->version.is_tombstone) {
+        result = tactus_batch_delete(batch, tree->id, key->bytes, key->size);
+    } else {
+        entry->version.value_size = value_size_draw(tree, op->size + entry->version.value_seed % 50);
+        store_model_value(entry->version.value_seed, entry->version.value_size, sim->buffer);
+        result = tactus_batch_put(batch, tree->id, key->bytes, key->size, sim->buffer,
+                                  entry->version.value_size);
+    }
+    if (result != TACTUS_OK && result != TACTUS_EBATCHSIZE) {
+        sim_fail(sim, "batch: %d %s", result, tactus_message());
+    }
+    return result == TACTUS_OK;
+}
+
+static void run_batch(struct sim *sim, const struct sim_op *op)
+{
+    struct tac_prng      prng = {op->seed};
+    struct entry        *entries = calloc(op->count + 1, sizeof *entries);
+    struct tactus_batch *batch;
+    uint32_t             count = 0;
+    uint64_t             op_number = 0;
+    int                  result;
+
+    tac_assert(entries != NULL);
+    if (tactus_batch_new(sim->store, &batch) != TACTUS_OK) {
+        sim_fail(sim, "batch: %s", tactus_message());
+    }
+    while (count < op->count && batch_add(sim, batch, &prng, op, &entries[count])) {
+        count++;
+    }
+    result = tactus_batch_commit(batch, &op_number);
+    if (write_result(sim, result, "batch") && count > 0) {
+        sim->model->op++;
+        if (op_number != sim->model->op) {
+            sim_fail(sim, "batch: op %llu, should be %llu", (unsigned long long)op_number,
+                     (unsigned long long)sim->model->op);
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            store_model_write(sim->model, entries[i].tree, entries[i].key, op_number,
+                              &entries[i].version);
+        }
+    }
+    tactus_batch_free(batch);
+    free(entries);
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+/* A key to seek: one of the tree's, or bytes near one. */
+static uint32_t seek_key(const struct store_model_tree *tree, uint32_t number,
+                         struct tac_prng *prng, uint8_t *bytes)
+{
+    const struct store_model_key *key = &tree->keys[number % tree->key_count];
+    uint32_t                      size = key->size;
+
+    memcpy(bytes, key->bytes, size);
+    switch (tac_prng_below(prng, 4)) {
+    case 0:
+        bytes[size++] = (uint8_t)tac_prng_next(prng);
+        break;
+    case 1:
+        size = 1 + (uint32_t)tac_prng_below(prng, size);
+        break;
+    case 2:
+        bytes[size - 1]++;
+        break;
+    default:
+        break;
+    }
+    return size;
+}
+
+enum move { MOVE_FIRST, MOVE_LAST, MOVE_SEEK, MOVE_SEEK_BACK, MOVE_NEXT, MOVE_PREVIOUS };
+
+/* Where the move leads in the model. */
+static uint32_t move_expected(struct sim *sim, const struct sim_iterator *it, enum move move,
+                              const uint8_t *bytes, uint32_t size)
+{
+    const struct store_model      *model = sim->model;
+    const struct store_model_tree *tree = &model->trees[it->tree];
+    uint32_t                       at;
+
+    switch (move) {
+    case MOVE_FIRST:
+        return store_model_next(model, it->tree, 0, it->open_op);
+    case MOVE_LAST:
+        return store_model_previous(model, it->tree, tree->key_count - 1, it->open_op);
+    case MOVE_SEEK:
+        at = store_model_lower_bound(model, it->tree, bytes, size);
+        return store_model_next(model, it->tree, at, it->open_op);
+    case MOVE_SEEK_BACK:
+        at = store_model_lower_bound(model, it->tree, bytes, size);
+        if (at < tree->key_count && tree->keys[at].size == size &&
+            memcmp(tree->keys[at].bytes, bytes, size) == 0) {
+            at++;
+        }
+        return at == 0 ? STORE_MODEL_NONE
+                       : store_model_previous(model, it->tree, at - 1, it->open_op);
+    case MOVE_NEXT:
+        return it->position == STORE_MODEL_NONE
+                   ? STORE_MODEL_NONE
+                   : store_model_next(model, it->tree, it->position + 1, it->open_op);
+    case MOVE_PREVIOUS:
+        return it->position == STORE_MODEL_NONE || it->position == 0
+                   ? STORE_MODEL_NONE
+                   : store_model_previous(model, it->tree, it->position - 1, it->open_op);
+    }
+    tac_unreachable();
+}
+
+static int move_do(const struct sim_iterator *it, enum move move, const uint8_t *bytes,
+                   uint32_t size)
+{
+    switch (move) {
+    case MOVE_FIRST:
+        return tactus_iterator_first(it->iterator);
+    case MOVE_LAST:
+        return tactus_iterator_last(it->iterator);
+    case MOVE_SEEK:
+        return tactus_iterator_seek(it->iterator, bytes, size);
+    case MOVE_SEEK_BACK:
+        return tactus_iterator_seek_back(it->iterator, bytes, size);
+    case MOVE_NEXT:
+        return tactus_iterator_next(it->iterator);
+    case MOVE_PREVIOUS:
+        return tactus_iterator_previous(it->iterator);
+    }
+    tac_unreachable();
+}
+
+/* False: the iterator is of no use any more. */
+static bool iterator_move(struct sim *sim, struct sim_iterator *it, enum move move, uint32_t number,
+                          struct tac_prng *prng)
+{
+    const struct store_model_tree *tree = &sim->model->trees[it->tree];
+    uint8_t                        bytes[TACTUS_KEY_SIZE_MAX + 1];
+    uint32_t                       size = seek_key(tree, number, prng, bytes);
+    uint32_t                       expected = move_expected(sim, it, move, bytes, size);
+    int                            result = move_do(it, move, bytes, size);
+
+    if (sim->disk.has_crashed && result != TACTUS_OK && result != TACTUS_ENOTFOUND) {
+        return false;
+    }
+    if (result == TACTUS_EEXPIRED) {
+        sim->report->marks.count[MARK_EXPIRED]++;
+        if (sim->store->bar_count < it->open_bar + 2) {
+            sim_fail(sim, "iterator of bar %llu expired in bar %llu",
+                     (unsigned long long)it->open_bar, (unsigned long long)sim->store->bar_count);
+        }
+        if (it->position != STORE_MODEL_NONE) {
+            sim_check_record(sim, it->iterator, it->tree, it->position, it->open_op);
+        }
+        return false;
+    }
+    if (result != (expected == STORE_MODEL_NONE ? TACTUS_ENOTFOUND : TACTUS_OK)) {
+        sim_fail(sim, "iterator move %d in tree %u: %d (%s), should lead to key %d", (int)move,
+                 it->tree, result, result == TACTUS_OK ? "" : tactus_message(), (int)expected);
+    }
+    sim->report->marks.count[MARK_OLD_ITERATOR] += sim->store->bar_count > it->open_bar;
+    it->position = expected;
+    if (expected != STORE_MODEL_NONE) {
+        sim_check_record(sim, it->iterator, it->tree, expected, it->open_op);
+    }
+    return true;
+}
+
+static bool iterator_open(struct sim *sim, struct sim_iterator *it, uint32_t tree)
+{
+    *it = (struct sim_iterator){
+        .tree = tree,
+        .open_op = sim->model->op,
+        .open_bar = sim->store->bar_count,
+        .position = STORE_MODEL_NONE,
+    };
+    return sim_result(sim,
+                      tactus_iterator_open(sim->store, sim->model->trees[tree].id, &it->iterator),
+                      "iterator open");
+}
+
+static void run_seek(struct sim *sim, const struct sim_op *op)
+{
+    struct tac_prng     prng = {op->seed};
+    struct sim_iterator it;
+    bool                goes_on;
+
+    if (!iterator_open(sim, &it, op->tree)) {
+        return;
+    }
+    goes_on = iterator_move(sim, &it, op->seed % 2 == 0 ? MOVE_SEEK : MOVE_SEEK_BACK, op->key, &prng);
+    for (uint32_t i = 0; goes_on && i < op->count; i++) {
+        goes_on = iterator_move(sim, &it,
+                                op->seed % 4 < 2 || tac_prng_below(&prng, 4) == 0 ? MOVE_NEXT
+                                                                                  : MOVE_PREVIOUS,
+                                op->key, &prng);
+    }
+    tactus_iterator_close(it.iterator);
+}
+
+static void run_iterator_move(struct sim *sim, const struct sim_op *op)
+{
+    struct sim_iterator *it = &sim->iterators[op->slot];
+    struct tac_prng      prng = {op->seed};
+
+    for (uint32_t i = 0; it->iterator != NULL && i < op->count; i++) {
+        /* Mostly steps: the others are drawn one time in four. */
+        enum move move = tac_prng_below(&prng, 4) == 0
+                             ? (enum move)tac_prng_below(&prng, MOVE_PREVIOUS + 1)
+                             : (enum move)(MOVE_NEXT + op->seed % 2);
+
+        if (!iterator_move(sim, it, move, op->key, &prng)) {
+            tactus_iterator_close(it->iterator);
+            it->iterator = NULL;
+        }
+    }
+}
+
+/* ---- control -------------------------------------------------------------------------------- */
+
+/* There is no room to compact: nothing is lost for that, and all there is is durable. */
+static void run_full(struct sim *sim)
+{
+    sim->model->op++;
+    sim->report->marks.count[MARK_FULL]++;
+    if (tactus_durable_op(sim->store) < sim->model->op) {
+        sim_fail(sim, "no room to compact, and only op %llu of %llu is durable",
+                 (unsigned long long)tactus_durable_op(sim->store),
+                 (unsigned long long)sim->model->op);
+    }
+}
+
+static void run_drain(struct sim *sim, const struct sim_op *op)
+{
+    uint32_t tree = sim->model->trees[op->tree].id;
+    bool     is_compact = op->kind == SIM_COMPACT;
+    int result = is_compact ? tactus_compact(sim->store, tree) : tactus_drain(sim->store);
+
+    if (result == TACTUS_EFULL && sim->world->is_small) {
+        run_full(sim);
+        return;
+    }
+    if (!sim_result(sim, result, is_compact ? "compact" : "drain")) {
+        return;
+    }
+    sim->model->op++;
+    sim->is_held = false;
+    sim_check_quiet(sim);
+    if (is_compact) {
+        struct tac_manifest_tree *state = tac_manifest_tree(sim->store->manifest, tree);
+        uint32_t                  last = state->planner.last_level;
+        uint64_t                  live;
+
+        for (uint32_t level = 0; level < last; level++) {
+            if (state->levels[level].table_count > 0) {
+                sim_fail(sim, "compact left tables in level %u of tree %u", level, op->tree);
+            }
+        }
+        live = state->levels[last].records - state->levels[last].tombstones;
+        if (live != store_model_count(sim->model, op->tree, sim->model->op)) {
+            sim_fail(sim, "compact left %llu records in tree %u, should be %llu",
+                     (unsigned long long)live, op->tree,
+                     (unsigned long long)store_model_count(sim->model, op->tree, sim->model->op));
+        }
+        if (getenv("S3") != NULL && state->levels[last].tombstones > 0) {
+            sim_fail(sim, "compact left %llu tombstones in tree %u",
+                     (unsigned long long)state->levels[last].tombstones, op->tree);
+        }
+    }
+}
+
+static void run_checkpoint(struct sim *sim)
+{
+    if (!sim_result(sim, tactus_checkpoint(sim->store), "checkpoint")) {
+        return;
+    }
+    sim->model->op++;
+    if (tactus_durable_op(sim->store) < sim->model->op) {
+        sim_fail(sim, "checkpoint returned, but only op %llu is durable",
+                 (unsigned long long)tactus_durable_op(sim->store));
+    }
+}
+
+static void run_hold(struct sim *sim, bool is_held)
+{
+    if (sim_result(sim, tactus_compaction_hold(sim->store, is_held), "hold")) {
+        sim->model->op++;
+        sim->is_held |= is_held;
+        sim->held_since_bar = sim->store->bar_count;
+    }
+}
+
+static void run_step(struct sim *sim, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && !sim->disk.has_crashed; i++) {
+        marks_observe(&sim->report->marks, sim->store);
+        if (!tactus_step(sim->store)) {
+            return;
+        }
+    }
+}
+
+static void run_op(struct sim *sim, const struct sim_op *op)
+{
+    struct sim_iterator *it = &sim->iterators[op->slot];
+
+    switch ((enum sim_op_kind)op->kind) {
+    case SIM_PUT:
+    case SIM_DELETE:
+        run_write(sim, op);
+        return;
+    case SIM_BATCH:
+        run_batch(sim, op);
+        return;
+    case SIM_GET:
+        for (uint32_t i = 0; i < op->count; i++) {
+            sim_check_get(sim, op->tree, (op->key + i) % sim->model->trees[op->tree].key_count);
+        }
+        return;
+    case SIM_SCAN:
+        sim_check_tree(sim, op->tree);
+        return;
+    case SIM_SEEK:
+        run_seek(sim, op);
+        return;
+    case SIM_ITERATOR_OPEN:
+        tactus_iterator_close(it->iterator);
+        it->iterator = NULL;
+        (void)iterator_open(sim, it, op->tree);
+        return;
+    case SIM_ITERATOR_MOVE:
+        run_iterator_move(sim, op);
+        return;
+    case SIM_ITERATOR_CLOSE:
+        tactus_iterator_close(it->iterator);
+        it->iterator = NULL;
+        return;
+    case SIM_TREE_CREATE:
+        tree_create(sim, op->tree);
+        return;
+    case SIM_DRAIN:
+    case SIM_COMPACT:
+        run_drain(sim, op);
+        return;
+    case SIM_HOLD:
+        run_hold(sim, op->count > 0);
+        return;
+    case SIM_CHECKPOINT:
+        run_checkpoint(sim);
+        return;
+    case SIM_STEP:
+        run_step(sim, op->count);
+        return;
+    case SIM_REOPEN:
+        run_reopen(sim);
+        return;
+    case SIM_ABANDON:
+        recover(sim);
+        return;
+    case SIM_CRASH:
+        sim->disk.crash_seed = op->seed;
+        sim_disk_crash(&sim->disk);
+        recover(sim);
+        return;
+    case SIM_CRASH_LATER:
+        sim->disk.crash_seed = op->seed;
+        sim->disk.requests_left = op->count;
+        return;
+    case SIM_OP_KINDS:
+        break;
+    }
+    tac_unreachable();
+}
+
+/* ---- the run -------------------------------------------------------------------------------- */
+
+static void sim_begin(struct sim *sim)
+{
+    const struct sim_world *world = sim->world;
+
+    sim->prng.state = world->stepping.seed;
+    sim->buffer = malloc(world->options.block_size);
+    sim->expected = malloc(world->options.block_size);
+    tac_assert(sim->buffer != NULL && sim->expected != NULL);
+    sim->model = store_model_new(world->specs, world->tree_count);
+    sim_disk_create(&sim->disk, world->disk_seed);
+    sim->disk.observe = observe;
+    sim->disk.observe_context = sim;
+    store_create(sim);
+    store_open(sim);
+}
+
+static void sim_end(struct sim *sim)
+{
+    const uint8_t  *data;
+    uint64_t        size;
+
+    sim->disk.requests_left = SIM_DISK_NEVER;
+    for (uint32_t tree = 0; tree < sim->model->tree_count; tree++) {
+        if (sim->model->trees[tree].created_op != STORE_MODEL_NEVER) {
+            sim_check_tree(sim, tree);
+        }
+    }
+    run_drain(sim, &(struct sim_op){.kind = SIM_DRAIN});
+    sim_check_op(sim);
+    run_reopen(sim);
+    data = tac_memory_disk_data(sim->disk.memory, &size);
+    sim->report->file_sum = tac_checksum(data, size, size);
+    if (sim->world->ends_bare) {
+        sim_check_bare(sim);
+    }
+    store_abandon(sim);
+    sim_disk_destroy(&sim->disk);
+    store_model_free(sim->model);
+    free(sim->buffer);
+    free(sim->expected);
+}
+
+void sim_run(const struct sim_world *world, const struct sim_op *ops, const bool *keep,
+             struct sim_report *report, FILE *log)
+{
+    struct sim sim = {.world = world, .report = report, .log = log};
+
+    sim_begin(&sim);
+    for (uint32_t i = 0; i < world->op_count; i++) {
+        const struct sim_op *op = &ops[i];
+        bool                 is_of_tree = op->kind <= SIM_ITERATOR_OPEN || op->kind == SIM_COMPACT;
+
+        sim.op_index = i;
+        if ((keep != NULL && !keep[i]) || (is_of_tree && !tree_is_there(&sim, op))) {
+            continue;
+        }
+        if (log != NULL) {
+            sim_op_print(op, i, log);
+            fflush(log);
+        }
+        run_op(&sim, op);
+        report->ops_run++;
+        if (sim.disk.has_crashed) {
+            report->marks.count[MARK_CUT_IN_OP]++;
+            recover(&sim);
+        }
+        sim_check_op(&sim);
+    }
+    sim.op_index = world->op_count;
+    sim_end(&sim);
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store_sim -- a whole store under a seeded scheduler, on a disk that can lose power, against the
+ * model of store_model.h.
+ *
+ * A seed gives a world (options, trees, disk, scheduler) and a list of ops. The list is data: it can
+ * be run as it is, with some of its ops left out, or under another schedule. An op that makes no
+ * sense where it stands (its tree does not exist, say) is passed over, so that any part of a list is
+ * a list.
+ *
+ *   store_ops.c   draws worlds and lists
+ *   store_sim.c   runs a list
+ *   store_check.c what must hold after an op, a bar, a reopen, a crash
+ *   sim_shrink.c  runs lists in child processes and makes failing ones short */
+#ifndef TACTUS_TESTS_SIM_STORE_SIM_H
+#define TACTUS_TESTS_SIM_STORE_SIM_H
+
+#include <stdio.h>
+
+#include "base/prng.h"
+#include "tests/sim/marks.h"
+#include "tests/sim/sim_disk.h"
+#include "tests/sim/store_model.h"
+
+#define SIM_ITERATORS 4
+#define SIM_MESSAGE_BYTES 1024
+
+/* X(name, text) */
+#define SIM_OPS(X)                                                                                 \
+    X(PUT, "put")                       /* `count` keys from `key` on, one op each */              \
+    X(DELETE, "delete")                 /* the same */                                             \
+    X(BATCH, "batch")                   /* `count` entries over all trees, near `key` */           \
+    X(GET, "get")                       /* `count` keys from `key` on */                           \
+    X(SCAN, "scan")                     /* the whole tree, both ways */                            \
+    X(SEEK, "seek")                     /* near `key`, then `count` steps */                       \
+    X(ITERATOR_OPEN, "iterator-open")   /* in `slot` */                                            \
+    X(ITERATOR_MOVE, "iterator-move")   /* `count` moves */                                        \
+    X(ITERATOR_CLOSE, "iterator-close")                                                            \
+    X(TREE_CREATE, "tree-create")                                                                  \
+    X(DRAIN, "drain")                                                                              \
+    X(COMPACT, "compact")                                                                          \
+    X(HOLD, "hold")                     /* count 0: off */                                         \
+    X(CHECKPOINT, "checkpoint")                                                                    \
+    X(STEP, "step")                     /* `count` steps of the workers */                         \
+    X(REOPEN, "reopen")                                                                            \
+    X(ABANDON, "abandon")               /* as kill -9, then reopen */                              \
+    X(CRASH, "crash")                   /* power cut, then reopen */                               \
+    X(CRASH_LATER, "crash-later")       /* power cut after `count` more requests */
+
+enum sim_op_kind {
+#define SIM_OP_NAME(name, text) SIM_##name,
+    SIM_OPS(SIM_OP_NAME)
+#undef SIM_OP_NAME
+    SIM_OP_KINDS
+};
+
+struct sim_op {
+    uint8_t  kind; /* enum sim_op_kind */
+    uint8_t  tree;
+    uint8_t  slot;
+    uint32_t key;   /* Number, taken modulo the tree's count */
+    uint32_t count;
+    uint32_t size;  /* Of values, where the layout leaves it open */
+    uint32_t seed;  /* For what the op draws while it runs */
+};
+
+struct sim_world {
+    uint64_t                seed;
+    struct tactus_options   options;
+    struct tac_stepping     stepping;
+    uint64_t                disk_seed;
+    uint32_t                tree_count;
+    struct store_model_spec specs[STORE_MODEL_TREES_MAX];
+    uint32_t                op_count;
+    bool                    is_small;  /* file_size_max can be reached */
+    bool                    is_twin;   /* No crashes; to be run under two schedules */
+    bool                    ends_bare; /* At the end everything is deleted */
+};
+
+void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max);
+/* Another schedule, other disk timing, other options that must not show in the file. */
+void sim_world_twist(struct sim_world *world, uint64_t seed);
+/* op_count of them; the caller frees the list. */
+struct sim_op *sim_ops_draw(const struct sim_world *world);
+void           sim_world_print(const struct sim_world *world, FILE *file);
+void           sim_op_print(const struct sim_op *op, uint32_t index, FILE *file);
+
+/* What a run leaves; in memory that the parent of a child sees. */
+struct sim_report {
+    struct marks    marks;
+    char            message[SIM_MESSAGE_BYTES]; /* Empty: nothing failed */
+    struct tac_u128 file_sum;                   /* Of the whole file after the last close */
+    uint64_t        ops_run, bars, recoveries;
+};
+
+struct sim_iterator {
+    struct tactus_iterator *iterator; /* NULL: not open */
+    uint32_t                tree;
+    uint64_t                open_op, open_bar;
+    uint32_t                position; /* Key, or STORE_MODEL_NONE */
+};
+
+struct sim {
+    const struct sim_world *world;
+    struct sim_report      *report;
+    FILE                   *log; /* NULL: quiet */
+    struct sim_disk         disk;
+    struct tactus          *store;
+    struct store_model     *model;
+    struct sim_iterator     iterators[SIM_ITERATORS];
+    struct tac_prng         prng; /* For what is free at each open */
+    uint32_t                op_index;
+    uint64_t                durable_op;   /* Acknowledged */
+    uint64_t                bar_checked;
+    bool                    is_held;      /* … since the last drain: depth has no bound */
+    uint64_t                held_since_bar;
+    bool                    has_recovered;
+    uint8_t                *buffer;       /* Of a value; twice the largest */
+    uint8_t                *expected;
+};
+
+/* Runs the ops whose keep is set (NULL: all). Returns only if all went well; else the message is in
+ * the report and the process ends. */
+void sim_run(const struct sim_world *world, const struct sim_op *ops, const bool *keep,
+             struct sim_report *report, FILE *log);
+
+_Noreturn void sim_fail(struct sim *sim, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- store_check.c ---- */
+
+/* A code that no op may give, unless the power has gone. False: nothing was done because of it. */
+bool sim_result(struct sim *sim, int code, const char *what);
+/* After every op. */
+void sim_check_op(struct sim *sim);
+/* With both memtables empty and a durable checkpoint, or right after an open. */
+void sim_check_quiet(struct sim *sim);
+void sim_check_tree(struct sim *sim, uint32_t tree);
+void sim_check_get(struct sim *sim, uint32_t tree, uint32_t key);
+void sim_check_record(struct sim *sim, const struct tactus_iterator *iterator, uint32_t tree,
+                      uint32_t key, uint64_t op);
+/* After an open: the content is the model as of durable_op or, if `other` was under way, other_op;
+ * with is_range as of any op between the two. The model falls back to it. */
+void sim_check_reopened(struct sim *sim, uint64_t durable_op, uint64_t other_op, bool is_range);
+/* Deletes everything and finds that nothing is left but the bare store. */
+void sim_check_bare(struct sim *sim);
+
+/* ---- sim_shrink.c ---- */
+
+/* In a child process. True: all went well; else the report has a message. */
+bool sim_run_child(const struct sim_world *world, const struct sim_op *ops, const bool *keep,
+                   struct sim_report *report, FILE *log, uint32_t seconds_max);
+/* The same, and for a twin once more under another schedule, which must leave the same file. */
+bool sim_run_whole(const struct sim_world *world, const struct sim_op *ops, const bool *keep,
+                   struct sim_report *report, FILE *log, uint32_t seconds_max);
+/* Leaves out of `keep` what the failure does not need, as long as there is time. */
+void sim_shrink(const struct sim_world *world, const struct sim_op *ops, bool *keep,
+                struct sim_report *report, uint32_t seconds_max);
+/* Memory that children write and the parent reads. */
+struct sim_report *sim_report_new(void);
+/* "0-3,7": the ops that are kept. False: no such list. */
+bool sim_keep_parse(const char *text, bool *keep, uint32_t count);
+void sim_keep_print(const bool *keep, uint32_t count, FILE *file);
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole stores under a seeded scheduler, against a model; docs/TESTING.md tells how to use it.
+ *
+ * SEEDS=n  how many seeds (default 200; LONG=1: 2000), from 1 on or from FIRST=n.
+ * SEED=n   this one alone, every op printed; KEEP=0-3,7 runs only these of its ops.
+ * OPS=n    the most ops of a list.
+ * IN_PROCESS=1 with SEED: without a child process, for a debugger or a leak checker. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/lib/tap.h"
+#include "tests/sim/store_sim.h"
+
+#define OPS_MAX 4000
+#define SEEDS_DEFAULT 200
+#define SEEDS_LONG 2000
+#define FAILURES_MAX 5
+#define CHILD_SECONDS_MAX 30
+#define SHRINK_SECONDS_MAX 60
+#define LIST_PRINT_MAX 100
+
+static uint64_t environment_number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    char       *end;
+    uint64_t    number;
+
+    if (text == NULL || *text == 0) {
+        return otherwise;
+    }
+    number = strtoull(text, &end, 0);
+    if (*end != 0) {
+        tap_bail("%s is not a number: %s", name, text);
+    }
+    return number;
+}
+
+/* The list that is left, and how to run it again. */
+static void failure_print(const struct sim_world *world, const struct sim_op *ops, const bool *keep,
+                          const char *message)
+{
+    uint64_t ops_max = environment_number("OPS", OPS_MAX);
+    uint32_t count = 0;
+
+    printf("# seed %llu fails: %s\n", (unsigned long long)world->seed, message);
+    sim_world_print(world, stdout);
+    for (uint32_t i = 0; i < world->op_count; i++) {
+        count += keep[i];
+    }
+    for (uint32_t i = 0; i < world->op_count && count <= LIST_PRINT_MAX; i++) {
+        if (keep[i]) {
+            sim_op_print(&ops[i], i, stdout);
+        }
+    }
+    printf("# %u of %u ops; to run them again:\n# ", count, world->op_count);
+    if (ops_max != OPS_MAX) {
+        printf("OPS=%llu ", (unsigned long long)ops_max);
+    }
+    printf("SEED=%llu KEEP=", (unsigned long long)world->seed);
+    sim_keep_print(keep, world->op_count, stdout);
+    printf(" tests/sim/store_sim_test\n");
+    fflush(stdout);
+}
+
+static void failure_shrink(const struct sim_world *world, const struct sim_op *ops, bool *keep,
+                           struct sim_report *report)
+{
+    printf("# seed %llu, whole list: %s\n", (unsigned long long)world->seed, report->message);
+    fflush(stdout);
+    if (environment_number("SHRINK", 1) != 0 && getenv("KEEP") == NULL) {
+        struct sim_report *scratch = sim_report_new(); /* The marks are those of whole lists */
+
+        memcpy(scratch->message, report->message, sizeof scratch->message);
+        sim_shrink(world, ops, keep, scratch, SHRINK_SECONDS_MAX);
+        (void)sim_run_whole(world, ops, keep, scratch, NULL, CHILD_SECONDS_MAX);
+        memcpy(report->message, scratch->message, sizeof report->message);
+    }
+    failure_print(world, ops, keep, report->message);
+}
+
+static bool seed_run(uint64_t seed, struct sim_report *report, bool is_single)
+{
+    struct sim_world world;
+    struct sim_op   *ops;
+    bool            *keep;
+    bool             is_good;
+
+    sim_world_draw(&world, seed, (uint32_t)environment_number("OPS", OPS_MAX));
+    ops = sim_ops_draw(&world);
+    keep = malloc(world.op_count * sizeof *keep);
+    tac_assert(keep != NULL);
+    memset(keep, true, world.op_count * sizeof *keep);
+    if (is_single && getenv("KEEP") != NULL &&
+        !sim_keep_parse(getenv("KEEP"), keep, world.op_count)) {
+        tap_bail("KEEP is not a list such as 0-3,7 of ops below %u", world.op_count);
+    }
+    if (is_single) {
+        sim_world_print(&world, stdout);
+    }
+    if (is_single && environment_number("IN_PROCESS", 0) != 0) {
+        sim_run(&world, ops, keep, report, stdout);
+        if (world.is_twin) {
+            sim_world_twist(&world, world.seed + 1);
+            sim_run(&world, ops, keep, report, stdout);
+        }
+        is_good = true;
+    } else {
+        is_good = sim_run_whole(&world, ops, keep, report, is_single ? stdout : NULL,
+                                CHILD_SECONDS_MAX);
+    }
+    if (!is_good) {
+        failure_shrink(&world, ops, keep, report);
+    }
+    free(keep);
+    free(ops);
+    return is_good;
+}
+
+static void marks_check(const struct sim_report *report)
+{
+    for (uint32_t i = 0; i < MARK_COUNT; i++) {
+        tap_ok(report->marks.count[i] > 0, "reached: %s", mark_text((enum mark)i));
+        tap_diag("%llu times", (unsigned long long)report->marks.count[i]);
+    }
+}
+
+int main(void)
+{
+    bool     is_long = environment_number("LONG", 0) != 0;
+    uint64_t single = environment_number("SEED", 0);
+    uint64_t seeds = environment_number("SEEDS", is_long ? SEEDS_LONG : SEEDS_DEFAULT);
+    uint64_t first = environment_number("FIRST", 1);
+    uint32_t failures = 0;
+
+    struct sim_report *report = sim_report_new();
+
+    tap_plan(0);
+    if (single != 0) {
+        tap_ok(seed_run(single, report, true), "seed %llu", (unsigned long long)single);
+        return tap_done();
+    }
+    tap_diag("seeds %llu to %llu", (unsigned long long)first,
+             (unsigned long long)(first + seeds - 1));
+    for (uint64_t seed = first; seed < first + seeds && failures < environment_number("FAILURES", FAILURES_MAX); seed++) {
+        if (!seed_run(seed, report, false)) {
+            tap_ok(false, "seed %llu: %s", (unsigned long long)seed, report->message);
+            failures++;
+        }
+    }
+    tap_ok(failures == 0, "stores do as the model under %llu seeds", (unsigned long long)seeds);
+    tap_diag("%llu ops, %llu bars, %llu recoveries", (unsigned long long)report->ops_run,
+             (unsigned long long)report->bars, (unsigned long long)report->recoveries);
+    if (seeds >= SEEDS_DEFAULT) {
+        marks_check(report);
+    }
+    return tap_done();
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* arguments -- the options of all sub-commands in one table, for the parser and for --help. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/command.h"
+
+struct option_entry {
+    const char *name;
+    const char *operand; /* NULL: takes none */
+    const char *text;
+};
+
+static const struct option_entry entries[TAC_OPTIONS_COUNT] = {
+    [TAC_OPTION_HELP] = {"help", NULL, "print this text"},
+    [TAC_OPTION_OPTION] = {"option", "NAME=VALUE", "set an option of the store; may be repeated"},
+    [TAC_OPTION_THREADS] = {"threads", "R,M,W",
+                            "threads that read, merge and write; or 0 for none; or auto"},
+    [TAC_OPTION_BACKEND] = {"backend", "NAME", "auto, io_uring or posix"},
+    [TAC_OPTION_TREE] = {"tree", "NAME", "the tree to use (default)"},
+    [TAC_OPTION_ESCAPE] = {"escape", NULL,
+                           "keys and values hold tab, newline, backslash and other\n"
+                           "bytes as \\t \\n \\\\ \\xHH"},
+    [TAC_OPTION_DELETE] = {"delete", NULL, "delete the lines' keys; values are ignored"},
+    [TAC_OPTION_FROM] = {"from", "KEY", "start at this key"},
+    [TAC_OPTION_TO] = {"to", "KEY", "end before this key"},
+    [TAC_OPTION_LIMIT] = {"limit", "N", "stop after N records"},
+    [TAC_OPTION_REVERSE] = {"reverse", NULL, "from the last key to the first"},
+    [TAC_OPTION_COUNT] = {"count", NULL, "print only the number of records"},
+    [TAC_OPTION_JSON] = {"json", NULL, "print the statistics as one flat JSON object"},
+    [TAC_OPTION_LAYOUT] = {"layout", "KIND",
+                           "variable (default), or fixed: every key and every value\n"
+                           "has exactly the size given"},
+    [TAC_OPTION_KEY_SIZE] = {"key-size", "N", "size of keys in bytes; at most, or exactly"},
+    [TAC_OPTION_VALUE_SIZE] = {"value-size", "N", "size of values in bytes; at most, or exactly"},
+};
+
+void tac_exit_statuses_print(FILE *out)
+{
+    fputs("exit status:\n"
+          "  0  done\n"
+          "  1  get: there is no such key; verify: there is damage\n"
+          "  2  the command line is wrong\n"
+          "  3  the store or a file is missing, foreign, in use, full or failing\n"
+          "  4  a line, key or value is malformed or does not fit the tree\n",
+          out);
+}
+
+static void usage_print(const struct tac_command *command)
+{
+    printf("usage: tactus %s [OPTION…] %s\n\n%s.\n", command->name, command->operands,
+           command->summary);
+    if (command->description[0] != 0) {
+        printf("\n%s", command->description);
+    }
+    printf("\noptions (-- ends them, for operands that begin with -):\n");
+    for (int i = 0; i < TAC_OPTIONS_COUNT; i++) {
+        const struct option_entry *entry = &entries[i];
+        const char                *text = entry->text;
+        char                       name[32];
+
+        tac_assert(entry->name != NULL);
+        if ((command->options & (1u << i)) == 0) {
+            continue;
+        }
+        snprintf(name, sizeof name, "--%s%s%s", entry->name, entry->operand != NULL ? " " : "",
+                 entry->operand != NULL ? entry->operand : "");
+        printf("  %-20s ", name);
+        for (; *text != 0; text++) {
+            putchar(*text);
+            if (*text == '\n') {
+                printf("%23s", "");
+            }
+        }
+        putchar('\n');
+    }
+    putchar('\n');
+    tac_exit_statuses_print(stdout);
+}
+
+static int usage_fail(const struct tac_command *command)
+{
+    fprintf(stderr, "  `tactus %s --help` explains.\n", command->name);
+    return TAC_EXIT_USAGE;
+}
+
+static int option_set(struct tactus_options *options, const char *name, const char *value)
+{
+    int code = tactus_options_set(options, name, value);
+
+    return code == TACTUS_OK ? TAC_EXIT_OK : tac_fail_code(code);
+}
+
+static int name_value_set(struct tactus_options *options, char *text)
+{
+    char *equals = strchr(text, '=');
+
+    if (equals == NULL) {
+        return tac_fail(TAC_EXIT_USAGE,
+                        "--option %s: no = in it\n  Write --option NAME=VALUE, such as --option "
+                        "memtable_size=8MiB.",
+                        text);
+    }
+    *equals = 0;
+    return option_set(options, text, equals + 1);
+}
+
+static int threads_set(struct tactus_options *options, const char *text)
+{
+    static const char *const names[] = {"threads_read", "threads_merge", "threads_write"};
+    char                     copy[64];
+    char                    *rest = copy;
+    bool                     is_one = strchr(text, ',') == NULL;
+
+    if (is_one && strcmp(text, "auto") != 0 && strcmp(text, "0") != 0) {
+        return tac_fail(TAC_EXIT_USAGE,
+                        "--threads %s: not R,M,W such as 1,2,1; nor 0; nor auto\n"
+                        "  R threads read, M merge, W write.",
+                        text);
+    }
+    snprintf(copy, sizeof copy, "%s", text);
+    for (int i = 0; i < 3; i++) {
+        const char *word = is_one ? copy : strsep(&rest, ",");
+        int         status;
+
+        if (word == NULL || (i == 2 && rest != NULL && !is_one)) {
+            return tac_fail(TAC_EXIT_USAGE,
+                            "--threads %s: not three numbers\n"
+                            "  Write R,M,W, such as 1,2,1.",
+                            text);
+        }
+        status = option_set(options, names[i], word);
+        if (status != TAC_EXIT_OK) {
+            return status;
+        }
+    }
+    return TAC_EXIT_OK;
+}
+
+static int number_set(uint64_t *ret_number, const char *name, const char *text, uint64_t max)
+{
+    char              *end;
+    unsigned long long number;
+
+    errno = 0;
+    number = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != 0 || errno != 0 || number > max) {
+        return tac_fail(TAC_EXIT_USAGE, "--%s %s: not a number from 0 to %llu", name, text,
+                        (unsigned long long)max);
+    }
+    *ret_number = number;
+    return TAC_EXIT_OK;
+}
+
+static int size_set(uint32_t *ret_size, const char *name, const char *text)
+{
+    uint64_t number = 0;
+    int      status = number_set(&number, name, text, UINT32_MAX);
+
+    *ret_size = (uint32_t)number;
+    return status;
+}
+
+static int layout_set(struct tactus_layout *layout, const char *text)
+{
+    if (strcmp(text, "fixed") != 0 && strcmp(text, "variable") != 0) {
+        return tac_fail(TAC_EXIT_USAGE, "--layout %s: neither fixed nor variable", text);
+    }
+    layout->kind = text[0] == 'f' ? TACTUS_LAYOUT_FIXED : TACTUS_LAYOUT_VARIABLE;
+    return TAC_EXIT_OK;
+}
+
+static int backend_set(struct tactus_options *options, const char *text)
+{
+    if (strcmp(text, "memory") == 0) {
+        return tac_fail(TAC_EXIT_USAGE, "--backend memory: such a store is gone when the command "
+                                        "ends\n  Choose auto, io_uring or posix.");
+    }
+    return option_set(options, "backend", text);
+}
+
+static int argument_set(struct tac_arguments *arguments, enum tac_option option, char *value)
+{
+    switch (option) {
+    case TAC_OPTION_OPTION:
+        return name_value_set(&arguments->options, value);
+    case TAC_OPTION_THREADS:
+        return threads_set(&arguments->options, value);
+    case TAC_OPTION_BACKEND:
+        return backend_set(&arguments->options, value);
+    case TAC_OPTION_TREE:
+        arguments->tree = value;
+        return TAC_EXIT_OK;
+    case TAC_OPTION_ESCAPE:
+        arguments->has_escape = true;
+        return TAC_EXIT_OK;
+    case TAC_OPTION_DELETE:
+        arguments->has_delete = true;
+        return TAC_EXIT_OK;
+    case TAC_OPTION_FROM:
+        arguments->from = value;
+        return TAC_EXIT_OK;
+    case TAC_OPTION_TO:
+        arguments->to = value;
+        return TAC_EXIT_OK;
+    case TAC_OPTION_LIMIT:
+        return number_set(&arguments->limit, "limit", value, UINT64_MAX);
+    case TAC_OPTION_REVERSE:
+        arguments->has_reverse = true;
+        return TAC_EXIT_OK;
+    case TAC_OPTION_COUNT:
+        arguments->has_count = true;
+        return TAC_EXIT_OK;
+    case TAC_OPTION_JSON:
+        arguments->has_json = true;
+        return TAC_EXIT_OK;
+    case TAC_OPTION_LAYOUT:
+        return layout_set(&arguments->layout, value);
+    case TAC_OPTION_KEY_SIZE:
+        return size_set(&arguments->layout.key_size, "key-size", value);
+    case TAC_OPTION_VALUE_SIZE:
+        return size_set(&arguments->layout.value_size, "value-size", value);
+    case TAC_OPTION_HELP: /* Answered by the caller */
+    case TAC_OPTIONS_COUNT:
+        break;
+    }
+    tac_unreachable();
+}
+
+static void long_options_fill(const struct tac_command *command,
+                              struct option             long_options[TAC_OPTIONS_COUNT + 1])
+{
+    int count = 0;
+
+    for (int i = 0; i < TAC_OPTIONS_COUNT; i++) {
+        if ((command->options & (1u << i)) != 0) {
+            long_options[count++] = (struct option){
+                .name = entries[i].name,
+                .has_arg = entries[i].operand != NULL ? required_argument : no_argument,
+                .val = i,
+            };
+        }
+    }
+    tac_assert(count > 0 && count <= TAC_OPTIONS_COUNT);
+    long_options[count] = (struct option){0};
+}
+
+/* Everything getopt has left is an operand. */
+static int operands_take(const struct tac_command *command, int argc, char **argv,
+                         struct tac_arguments *arguments)
+{
+    tac_assert(optind <= argc);
+    arguments->operands = argv + optind + 1;
+    arguments->operand_count = argc - optind - 1;
+    if (arguments->operand_count < command->operands_min ||
+        arguments->operand_count > command->operands_max) {
+        tac_fail(TAC_EXIT_USAGE, "expected %s", command->operands);
+        return usage_fail(command);
+    }
+    arguments->store_path = argv[optind];
+    return TAC_EXIT_OK;
+}
+
+bool tac_arguments_parse(const struct tac_command *command, int argc, char **argv,
+                         struct tac_arguments *ret_arguments, int *ret_status)
+{
+    struct option        long_options[TAC_OPTIONS_COUNT + 1];
+    struct tac_arguments arguments = {
+        .tree = "default", .limit = UINT64_MAX, .layout.kind = TACTUS_LAYOUT_VARIABLE};
+    int option;
+
+    tac_assert(argc >= 1);
+    tactus_options_init(&arguments.options);
+    long_options_fill(command, long_options);
+    while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+        *ret_status = TAC_EXIT_OK;
+        if (option == TAC_OPTION_HELP || option == 'h') {
+            usage_print(command);
+            *ret_status = tac_output_finish(TAC_EXIT_OK);
+            return false;
+        }
+        if (option == '?') { /* getopt has said what */
+            *ret_status = usage_fail(command);
+            return false;
+        }
+        *ret_status = argument_set(&arguments, (enum tac_option)option, optarg);
+        if (*ret_status != TAC_EXIT_OK) {
+            return false;
+        }
+    }
+    *ret_status = operands_take(command, argc, argv, &arguments);
+    *ret_arguments = arguments;
+    return *ret_status == TAC_EXIT_OK;
+}

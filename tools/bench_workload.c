@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/bench_workload.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/prng.h"
+#include "base/units.h"
+#include "tools/command.h"
+
+/* ---- records -------------------------------------------------------------------------------- */
+
+static const struct tac_bench_shape shapes[] = {
+    {"A", {TACTUS_LAYOUT_FIXED, 16, 112}, 16, 112},
+    {"B", {TACTUS_LAYOUT_FIXED, 8, 8}, 8, 8},
+    {"C", {TACTUS_LAYOUT_VARIABLE, TAC_BENCH_KEY_SIZE_MAX, TAC_BENCH_VALUE_SIZE_MAX}, 16, 0},
+};
+
+tac_static_assert((TAC_BENCH_KEY_SIZE_MAX - 8) % 16 == 0 && TAC_BENCH_VALUE_SIZE_MAX % 16 == 0,
+                  "records are filled by pairs of words");
+
+#define WEYL_STEP 0x9e3779b97f4a7c15u
+#define VALUE_SALT 0xd6e8feb86659fd93u
+#define SIZE_SALT 0xa0761d6478bd642fu
+#define UUID_SALT 0xe7037ed1a0b428dbu
+#define FOLD_SALT 0x8ebc6af09c88c6e3u
+
+const struct tac_bench_shape *tac_bench_shape_find(const char *name)
+{
+    for (size_t i = 0; i < TAC_ARRAY_COUNT(shapes); i++) {
+        if (strcmp(name, shapes[i].name) == 0) {
+            return &shapes[i];
+        }
+    }
+    return NULL;
+}
+
+/* Bytes that no compressor gains from, sixteen for each wide multiplication; up to fifteen more than
+ * asked are written. */
+static void words_fill(uint8_t *target, uint32_t size, uint64_t state)
+{
+    for (uint32_t i = 0; i < size; i += 16) {
+        unsigned __int128 product;
+        uint64_t          high;
+
+        state += WEYL_STEP;
+        product = (unsigned __int128)state * (state ^ FOLD_SALT);
+        high = (uint64_t)(product >> 64);
+        tac_store_u64(target + i, (uint64_t)product ^ high);
+        tac_store_u64(target + i + 8, high + state);
+    }
+}
+
+/* A size from min to max, from 32 random bits. */
+static uint32_t size_draw(uint32_t min, uint32_t max, uint32_t random)
+{
+    tac_assert(min <= max);
+    return min + (uint32_t)((uint64_t)random * (max - min + 1) >> 32);
+}
+
+/* A step of splitmix64 from a place that the seed gives: odd step and mixing are both bijections
+ * modulo 2^64, so different numbers have different prefixes. */
+static uint64_t key_prefix_make(uint64_t seed, uint64_t number)
+{
+    return tac_mix_u64(tac_mix_u64(seed) + number * WEYL_STEP);
+}
+
+static void sizes_make(const struct tac_bench_shape *shape, uint64_t key_prefix,
+                       struct tac_bench_record *record)
+{
+    uint64_t random = 0;
+
+    if (shape->layout.kind == TACTUS_LAYOUT_VARIABLE) {
+        random = tac_mix_u64(key_prefix ^ SIZE_SALT);
+    }
+    record->key_prefix = key_prefix;
+    record->key_size =
+        size_draw(shape->key_size_min, shape->layout.key_size, (uint32_t)(random >> 32));
+    record->value_size =
+        size_draw(shape->value_size_min, shape->layout.value_size, (uint32_t)random);
+}
+
+void tac_bench_key_make(const struct tac_bench_shape *shape, uint64_t seed, uint64_t number,
+                        struct tac_bench_record *ret_record)
+{
+    sizes_make(shape, key_prefix_make(seed, number), ret_record);
+    tac_assert(ret_record->key_size >= 8 && ret_record->key_size <= sizeof ret_record->key);
+    tac_store_u64(ret_record->key, ret_record->key_prefix);
+    words_fill(ret_record->key + 8, ret_record->key_size - 8, ret_record->key_prefix);
+}
+
+void tac_bench_value_make(struct tac_bench_record *record)
+{
+    tac_assert(record->value_size <= sizeof record->value);
+    words_fill(record->value, record->value_size, record->key_prefix ^ VALUE_SALT);
+}
+
+void tac_bench_uuid_make(uint64_t seed, uint8_t ret_uuid[TACTUS_UUID_BYTES])
+{
+    words_fill(ret_uuid, TACTUS_UUID_BYTES, tac_mix_u64(seed ^ UUID_SALT));
+    ret_uuid[0] |= 1;
+}
+
+uint64_t tac_bench_accounted_bytes(const struct tac_bench_shape *shape, uint64_t seed,
+                                   uint64_t records)
+{
+    uint64_t bytes = 0;
+
+    if (shape->layout.kind == TACTUS_LAYOUT_FIXED) {
+        return records * tac_bench_accounted_bytes_max(shape);
+    }
+    for (uint64_t i = 0; i < records; i++) {
+        struct tac_bench_record record;
+
+        sizes_make(shape, key_prefix_make(seed, i), &record);
+        bytes += record.key_size + record.value_size + TACTUS_RECORD_OVERHEAD_BYTES;
+    }
+    return bytes;
+}
+
+uint64_t tac_bench_accounted_bytes_max(const struct tac_bench_shape *shape)
+{
+    return shape->layout.key_size + shape->layout.value_size + TACTUS_RECORD_OVERHEAD_BYTES;
+}
+
+/* ---- operations ----------------------------------------------------------------------------- */
+
+struct bench_thread {
+    const struct tac_bench_run *run;
+    pthread_t                   id;
+    uint64_t                    operations; /* This thread's share */
+    uint64_t                    done;
+    struct tac_prng             prng;
+    struct tac_bench_record     record;
+    uint8_t                     buffer[TAC_BENCH_VALUE_SIZE_MAX];
+    struct tac_bench_result     result;
+};
+
+typedef int operation_fn(struct bench_thread *thread);
+
+static int wrong(struct bench_thread *thread, const char *what)
+{
+    snprintf(thread->result.message, sizeof thread->result.message,
+             "wrong answer at operation %" PRIu64 ": %s", thread->done, what);
+    return TACTUS_ECORRUPT;
+}
+
+static int failed(struct bench_thread *thread, int code)
+{
+    tac_assert(code != TACTUS_OK);
+    snprintf(thread->result.message, sizeof thread->result.message, "%s", tactus_message());
+    return code;
+}
+
+static void sums_add(struct tac_bench_sums *sums, uint64_t key_prefix, size_t key_size,
+                     size_t value_size)
+{
+    sums->records++;
+    sums->bytes += key_size + value_size;
+    sums->key_prefix += key_prefix;
+}
+
+static void record_add(struct bench_thread *thread)
+{
+    sums_add(&thread->result.sums, thread->record.key_prefix, thread->record.key_size,
+             thread->record.value_size);
+}
+
+static void key_make(struct bench_thread *thread, uint64_t number)
+{
+    tac_bench_key_make(thread->run->shape, thread->run->seed, number, &thread->record);
+}
+
+static uint64_t number_present(struct bench_thread *thread)
+{
+    return tac_prng_below(&thread->prng, thread->run->sums.records);
+}
+
+static uint64_t number_absent(struct bench_thread *thread)
+{
+    uint64_t records = thread->run->sums.records;
+
+    return records + tac_prng_below(&thread->prng, UINT64_MAX - records);
+}
+
+static int make_put(struct bench_thread *thread)
+{
+    key_make(thread, thread->done);
+    tac_bench_value_make(&thread->record);
+    record_add(thread);
+    return TACTUS_OK;
+}
+
+static int make_get(struct bench_thread *thread)
+{
+    key_make(thread, number_present(thread));
+    tac_bench_value_make(&thread->record);
+    record_add(thread);
+    return TACTUS_OK;
+}
+
+static int make_miss(struct bench_thread *thread)
+{
+    key_make(thread, number_absent(thread));
+    return TACTUS_OK;
+}
+
+static int put(struct bench_thread *thread)
+{
+    struct tac_bench_record *record = &thread->record;
+    int                      code;
+
+    make_put(thread);
+    code = tactus_put(thread->run->store, thread->run->tree, record->key, record->key_size,
+                      record->value, record->value_size);
+    return code == TACTUS_OK ? TACTUS_OK : failed(thread, code);
+}
+
+static int get(struct bench_thread *thread)
+{
+    struct tac_bench_record *record = &thread->record;
+    size_t                   value_size = 0;
+    int                      code;
+
+    make_get(thread);
+    code = tactus_get(thread->run->store, thread->run->tree, record->key, record->key_size,
+                      thread->buffer, sizeof thread->buffer, &value_size);
+    if (code == TACTUS_ENOTFOUND) {
+        return wrong(thread, "a record is missing");
+    }
+    if (code != TACTUS_OK) {
+        return failed(thread, code);
+    }
+    if (value_size != record->value_size ||
+        memcmp(thread->buffer, record->value, value_size) != 0) {
+        return wrong(thread, "the value is another one");
+    }
+    return TACTUS_OK;
+}
+
+static int miss(struct bench_thread *thread)
+{
+    struct tac_bench_record *record = &thread->record;
+    size_t                   value_size;
+    int                      code;
+
+    make_miss(thread);
+    code = tactus_get(thread->run->store, thread->run->tree, record->key, record->key_size,
+                      thread->buffer, sizeof thread->buffer, &value_size);
+    if (code == TACTUS_OK) {
+        return wrong(thread, "a key was found that was never written");
+    }
+    thread->result.sums.records++; /* Asked for, not found */
+    return code == TACTUS_ENOTFOUND ? TACTUS_OK : failed(thread, code);
+}
+
+/* Reads up to `limit` records from where the iterator stands; `code` is what led it there. */
+static int records_read(struct bench_thread *thread, struct tactus_iterator *iterator, int code,
+                        uint64_t limit)
+{
+    for (uint64_t i = 0; code == TACTUS_OK; code = tactus_iterator_next(iterator)) {
+        const void *key, *value;
+        size_t      key_size, value_size;
+
+        tactus_iterator_record(iterator, &key, &key_size, &value, &value_size);
+        sums_add(&thread->result.sums, tac_load_u64(key), key_size, value_size);
+        if (++i == limit) {
+            return TACTUS_OK;
+        }
+    }
+    return code == TACTUS_ENOTFOUND ? TACTUS_OK : failed(thread, code);
+}
+
+static bool iterator_is_at(const struct tactus_iterator  *iterator,
+                           const struct tac_bench_record *record)
+{
+    const void *key, *value;
+    size_t      key_size, value_size;
+
+    tactus_iterator_record(iterator, &key, &key_size, &value, &value_size);
+    return key_size == record->key_size && memcmp(key, record->key, key_size) == 0;
+}
+
+static int scan(struct bench_thread *thread)
+{
+    struct tac_bench_record *record = &thread->record;
+    struct tactus_iterator  *iterator;
+    int                      code;
+
+    key_make(thread, number_present(thread));
+    code = tactus_iterator_open(thread->run->store, thread->run->tree, &iterator);
+    if (code != TACTUS_OK) {
+        return failed(thread, code);
+    }
+    code = tactus_iterator_seek(iterator, record->key, record->key_size);
+    if (code == TACTUS_ENOTFOUND || (code == TACTUS_OK && !iterator_is_at(iterator, record))) {
+        code = wrong(thread, "a scan does not find its first key");
+    } else {
+        code = records_read(thread, iterator, code, TAC_BENCH_SCAN_RECORDS);
+    }
+    tactus_iterator_close(iterator);
+    return code;
+}
+
+static int full_scan(struct bench_thread *thread)
+{
+    const struct tac_bench_sums *expected = &thread->run->sums;
+    struct tac_bench_sums        before = thread->result.sums;
+    struct tac_bench_sums       *after = &thread->result.sums;
+    struct tactus_iterator      *iterator;
+    int                          code;
+
+    code = tactus_iterator_open(thread->run->store, thread->run->tree, &iterator);
+    if (code != TACTUS_OK) {
+        return failed(thread, code);
+    }
+    code = records_read(thread, iterator, tactus_iterator_first(iterator), UINT64_MAX);
+    tactus_iterator_close(iterator);
+    if (code == TACTUS_OK && (after->records - before.records != expected->records ||
+                              after->bytes - before.bytes != expected->bytes ||
+                              after->key_prefix - before.key_prefix != expected->key_prefix)) {
+        return wrong(thread, "the records are not those that were put");
+    }
+    return code;
+}
+
+/* ---- runs ----------------------------------------------------------------------------------- */
+
+static operation_fn *const operations[TAC_BENCH_OPERATIONS_COUNT] = {
+    [TAC_BENCH_PUT] = put,
+    [TAC_BENCH_GET] = get,
+    [TAC_BENCH_MISS] = miss,
+    [TAC_BENCH_SCAN] = scan,
+    [TAC_BENCH_FULL_SCAN] = full_scan,
+    [TAC_BENCH_MAKE_PUT] = make_put,
+    [TAC_BENCH_MAKE_GET] = make_get,
+    [TAC_BENCH_MAKE_MISS] = make_miss,
+};
+
+static void *thread_main(void *context)
+{
+    struct bench_thread     *thread = context;
+    struct tac_bench_result *result = &thread->result;
+    operation_fn            *operation = operations[thread->run->operation];
+    uint64_t                 last_ns;
+
+    result->begin_ns = last_ns = tac_now_ns();
+    while (thread->done < thread->operations && result->code == TACTUS_OK) {
+        uint64_t now_ns;
+
+        result->code = operation(thread);
+        now_ns = tac_now_ns();
+        tac_histogram_record(&result->latency, now_ns - last_ns);
+        last_ns = now_ns;
+        thread->done++;
+    }
+    result->end_ns = last_ns;
+    return NULL;
+}
+
+static void result_merge(struct tac_bench_result *target, const struct tac_bench_result *source)
+{
+    tac_assert(source->end_ns >= source->begin_ns);
+    target->begin_ns = tac_min_u64(target->begin_ns, source->begin_ns);
+    target->end_ns = tac_max_u64(target->end_ns, source->end_ns);
+    target->sums.records += source->sums.records;
+    target->sums.bytes += source->sums.bytes;
+    target->sums.key_prefix += source->sums.key_prefix;
+    tac_histogram_merge(&target->latency, &source->latency);
+    if (target->code == TACTUS_OK && source->code != TACTUS_OK) {
+        target->code = source->code;
+        memcpy(target->message, source->message, sizeof target->message);
+    }
+}
+
+static void thread_prepare(struct bench_thread *thread, const struct tac_bench_run *run,
+                           uint32_t index)
+{
+    thread->run = run;
+    thread->operations = run->operations / run->threads + (index < run->operations % run->threads);
+    thread->prng.state =
+        tac_mix_u64(tac_mix_u64(run->seed ^ SIZE_SALT) + (run->sequence << 16) + index);
+    tac_histogram_init(&thread->result.latency);
+}
+
+static int run_fail(struct tac_bench_result *result, const char *text)
+{
+    result->code = TACTUS_ENOMEM;
+    snprintf(result->message, sizeof result->message, "%s", text);
+    return result->code;
+}
+
+int tac_bench_run(const struct tac_bench_run *run, struct tac_bench_result *ret_result)
+{
+    struct bench_thread *threads;
+    uint32_t             started = 0;
+
+    tac_assert(run->threads >= 1 && run->threads <= TAC_BENCH_READERS_MAX);
+    tac_assert(run->operation < TAC_BENCH_OPERATIONS_COUNT);
+    tac_assert(run->threads == 1 || run->operation != TAC_BENCH_PUT);
+    memset(ret_result, 0, sizeof *ret_result);
+    ret_result->begin_ns = UINT64_MAX;
+    threads = calloc(run->threads, sizeof *threads);
+    if (threads == NULL) {
+        return run_fail(ret_result, "out of memory for the threads of a run");
+    }
+    for (; started < run->threads; started++) {
+        thread_prepare(&threads[started], run, started);
+        if (pthread_create(&threads[started].id, NULL, thread_main, &threads[started]) != 0) {
+            run_fail(ret_result, "the system refuses another thread");
+            break;
+        }
+    }
+    for (uint32_t i = 0; i < started; i++) {
+        int joined = pthread_join(threads[i].id, NULL);
+
+        tac_assert(joined == 0);
+        result_merge(ret_result, &threads[i].result);
+    }
+    free(threads);
+    return ret_result->code;
+}

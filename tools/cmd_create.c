@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* create and tree -- making stores and trees. */
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/command.h"
+
+/* The tree that a new store has: the longest keys that its blocks allow. */
+static int default_tree_create(struct tactus *store, const char *name)
+{
+    struct tactus_layout layout = {.kind = TACTUS_LAYOUT_VARIABLE, .key_size = TACTUS_KEY_SIZE_MAX};
+    uint32_t             tree;
+    int                  code = tactus_tree_create(store, name, &layout, &tree);
+
+    while (code == TACTUS_EKEYSIZE && layout.key_size > 1) {
+        layout.key_size /= 2;
+        code = tactus_tree_create(store, name, &layout, &tree);
+    }
+    return code;
+}
+
+int tac_cmd_create(struct tac_arguments *arguments)
+{
+    struct tactus *store;
+    int            code, status;
+
+    code = tactus_create(arguments->store_path, &arguments->options);
+    if (code == TACTUS_ENOSTORE) {
+        return tac_fail(tac_code_status(code),
+                        "%s\n  Make the directory first: create makes only "
+                        "the file.",
+                        tactus_message());
+    }
+    if (code != TACTUS_OK) {
+        return tac_fail_code(code);
+    }
+    code = tactus_open(arguments->store_path, &arguments->options, &store);
+    if (code == TACTUS_OK) {
+        code = default_tree_create(store, arguments->tree);
+        if (code == TACTUS_OK) {
+            code = tactus_close(store);
+        } else {
+            tactus_abandon(store);
+        }
+    }
+    if (code == TACTUS_OK) {
+        return TAC_EXIT_OK;
+    }
+    status = tac_fail_code(code);
+    (void)unlink(arguments->store_path); /* Made above, and nobody's yet */
+    return status;
+}
+
+static int tree_list(struct tactus *store)
+{
+    struct tactus_tree_info trees[TACTUS_TREES_MAX];
+    uint32_t                count;
+    int                     code = tactus_tree_list(store, trees, TACTUS_TREES_MAX, &count);
+
+    if (code != TACTUS_OK) {
+        return tac_fail_code(code);
+    }
+    tac_assert(count <= TACTUS_TREES_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tactus_layout *layout = &trees[i].layout;
+
+        printf("%s\t%s\t%u\t%u\n", trees[i].name,
+               layout->kind == TACTUS_LAYOUT_FIXED ? "fixed" : "variable", layout->key_size,
+               layout->value_size);
+    }
+    return TAC_EXIT_OK;
+}
+
+static int tree_create(struct tactus *store, const struct tac_arguments *arguments)
+{
+    const char *name = arguments->operands[1];
+    uint32_t    tree;
+    int         code;
+
+    if (arguments->layout.key_size == 0 && arguments->layout.kind == TACTUS_LAYOUT_VARIABLE &&
+        arguments->layout.value_size == 0) {
+        code = default_tree_create(store, name);
+    } else {
+        struct tactus_layout layout = arguments->layout;
+
+        layout.key_size = layout.key_size == 0 ? TACTUS_KEY_SIZE_MAX : layout.key_size;
+        code = tactus_tree_create(store, name, &layout, &tree);
+    }
+    return code == TACTUS_OK ? TAC_EXIT_OK : tac_fail_code(code);
+}
+
+int tac_cmd_tree(struct tac_arguments *arguments)
+{
+    const char        *verb = arguments->operands[0];
+    struct tac_session session;
+    bool               is_list = strcmp(verb, "list") == 0;
+    int                status;
+
+    tac_assert(arguments->operand_count == 1 || arguments->operand_count == 2);
+    if ((!is_list && strcmp(verb, "create") != 0) ||
+        arguments->operand_count != (is_list ? 1 : 2)) {
+        return tac_fail(TAC_EXIT_USAGE, "expected STORE create NAME, or STORE list\n"
+                                        "  `tactus tree --help` explains.");
+    }
+    if (arguments->layout.kind == TACTUS_LAYOUT_FIXED && arguments->layout.key_size == 0) {
+        return tac_fail(TAC_EXIT_USAGE, "--layout fixed: the size of the keys is missing\n"
+                                        "  Add --key-size N, and --value-size N unless values are "
+                                        "empty.");
+    }
+    status = tac_session_open(arguments, true, &session);
+    if (status != TAC_EXIT_OK) {
+        return status;
+    }
+    if (is_list) {
+        status = tree_list(session.store);
+        tac_session_release(&session);
+        return status;
+    }
+    return tac_session_close(&session, tree_create(session.store, arguments));
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stat -- the store's statistics for people and for programs. */
+#include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "tools/command.h"
+
+struct stat_entry {
+    const char *name;
+    size_t      offset;
+    size_t      size;
+};
+
+#define ENTRY(field)                                                                               \
+    {                                                                                              \
+#field, offsetof(struct tactus_stats, field), sizeof(((struct tactus_stats *)0)->field)    \
+    }
+
+static const struct stat_entry entries[] = {
+    ENTRY(last_op),
+    ENTRY(durable_op),
+    ENTRY(checkpoint_sequence),
+    ENTRY(bars),
+    ENTRY(beats),
+    ENTRY(user_bytes),
+    ENTRY(records_put),
+    ENTRY(records_deleted),
+    ENTRY(written_bytes),
+    ENTRY(read_bytes),
+    ENTRY(cache_hits),
+    ENTRY(cache_misses),
+    ENTRY(waits),
+    ENTRY(wait_ns_total),
+    ENTRY(wait_ns_max),
+    ENTRY(wait_bound_bytes),
+    ENTRY(checkpoint_waits),
+    ENTRY(compactions),
+    ENTRY(jobs),
+    ENTRY(tables_moved),
+    ENTRY(tables_written),
+    ENTRY(records_merged),
+    ENTRY(records_overwritten),
+    ENTRY(tombstones_dropped),
+    ENTRY(bar_work_bytes),
+    ENTRY(bar_work_done_bytes),
+    ENTRY(block_size),
+    ENTRY(blocks_acquired),
+    ENTRY(blocks_released),
+    ENTRY(blocks_in_file),
+    ENTRY(live_bytes),
+    ENTRY(memory_budget_bytes),
+    ENTRY(manifest_log_blocks),
+    ENTRY(depth_max),
+    ENTRY(threads_read),
+    ENTRY(threads_merge),
+    ENTRY(threads_write),
+    ENTRY(trees),
+    ENTRY(levels),
+};
+
+static uint64_t entry_value(const struct stat_entry *entry, const struct tactus_stats *stats)
+{
+    const char *field = (const char *)stats + entry->offset;
+    uint64_t    wide;
+    uint32_t    narrow;
+
+    if (entry->size == sizeof wide) {
+        memcpy(&wide, field, sizeof wide);
+        return wide;
+    }
+    tac_assert(entry->size == sizeof narrow);
+    memcpy(&narrow, field, sizeof narrow);
+    return narrow;
+}
+
+void tac_stats_members_print(FILE *out, const struct tactus_stats *stats)
+{
+    tac_assert(stats->levels <= TACTUS_LEVELS_MAX);
+    for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {
+        fprintf(out, "\"%s\": %" PRIu64 ",\n", entries[i].name, entry_value(&entries[i], stats));
+    }
+    for (uint32_t i = 0; i < stats->levels; i++) {
+        const struct tactus_level_stats *level = &stats->level[i];
+
+        fprintf(out,
+                "\"level%u_tables\": %" PRIu64 ", \"level%u_bytes\": %" PRIu64
+                ", \"level%u_records\": %" PRIu64 ",\n"
+                "\"level%u_tombstones\": %" PRIu64 ", \"level%u_depth\": %u,\n",
+                i, level->tables, i, level->bytes, i, level->records, i, level->tombstones, i,
+                level->depth);
+    }
+    fprintf(out, "\"backend\": \"%s\",\n\"direct_io\": %s\n", stats->backend,
+            stats->direct_io ? "true" : "false");
+}
+
+static void levels_print(const struct tactus_stats *stats)
+{
+    char bytes[TAC_HUMAN_BYTES];
+
+    printf("\nlevel  depth   tables      records   tombstones        size\n");
+    for (uint32_t i = 0; i < stats->levels; i++) {
+        const struct tactus_level_stats *level = &stats->level[i];
+
+        printf("%5u %6u %8" PRIu64 " %12" PRIu64 " %12" PRIu64 " %11s\n", i, level->depth,
+               level->tables, level->records, level->tombstones, tac_human(level->bytes, bytes));
+    }
+}
+
+static void human_print(const struct tactus_stats *stats)
+{
+    char     live[TAC_HUMAN_BYTES], file[TAC_HUMAN_BYTES], memory[TAC_HUMAN_BYTES];
+    char     work[TAC_HUMAN_BYTES], bound[TAC_HUMAN_BYTES];
+    uint64_t block = stats->block_size;
+
+    tac_assert(stats->levels <= TACTUS_LEVELS_MAX);
+    printf("trees             %u\n", stats->trees);
+    printf("operations        %" PRIu64 ", durable up to %" PRIu64 " (checkpoint %" PRIu64 ")\n",
+           stats->last_op, stats->durable_op, stats->checkpoint_sequence);
+    printf("in tables         %s of keys and values\n", tac_human(stats->live_bytes, live));
+    printf("file              %s: %" PRIu64 " blocks of %" PRIu64 " bytes, %" PRIu64
+           " in use, %" PRIu64 " free at the next checkpoint\n",
+           tac_human(stats->blocks_in_file * block, file), stats->blocks_in_file, block,
+           stats->blocks_acquired, stats->blocks_released);
+    printf("planned work      %s of this bar's compaction\n",
+           tac_human(stats->bar_work_bytes - stats->bar_work_done_bytes, work));
+    printf("longest wait      the work of at most %s\n", tac_human(stats->wait_bound_bytes, bound));
+    printf("memory            %s\n", tac_human(stats->memory_budget_bytes, memory));
+    printf("threads           %u read, %u merge, %u write\n", stats->threads_read,
+           stats->threads_merge, stats->threads_write);
+    printf("input/output      %s, %s\n", stats->backend, stats->direct_io ? "direct" : "buffered");
+    levels_print(stats);
+}
+
+int tac_cmd_stat(struct tac_arguments *arguments)
+{
+    struct tactus_stats stats;
+    struct tac_session  session;
+    int                 status;
+
+    tac_assert(arguments->operand_count == 0);
+    status = tac_session_open(arguments, true, &session);
+    if (status != TAC_EXIT_OK) {
+        return status;
+    }
+    tactus_stat(session.store, &stats);
+    if (arguments->has_json) {
+        printf("{\n");
+        tac_stats_members_print(stdout, &stats);
+        printf("}\n");
+    } else {
+        human_print(&stats);
+    }
+    tac_session_release(&session);
+    return TAC_EXIT_OK;
+}
