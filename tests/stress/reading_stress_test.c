@@ -127,6 +127,13 @@ static bool value_is(const struct world *world, uint32_t number, struct tac_byte
     return tac_bytes_compare(value, expected) == 0;
 }
 
+/* The writer has ended; but on a busy machine a reader may not have had its turn until then. */
+static bool worker_is_over(const struct worker *worker)
+{
+    return tac_atomic_load_acquire_u32(&worker->stress->world->storage.is_over) != 0 &&
+           (worker->answers > 0 || worker->failed > 0);
+}
+
 static void *get_main(void *context)
 {
     struct worker  *worker = context;
@@ -135,7 +142,7 @@ static void *get_main(void *context)
     struct tac_prng prng = {worker->seed};
 
     tac_yield_seed(worker->seed);
-    while (tac_atomic_load_acquire_u32(&stress->world->storage.is_over) == 0) {
+    while (!worker_is_over(worker)) {
         uint32_t         number = (uint32_t)tac_prng_below(&prng, KEYS), version = 0;
         uint8_t          key_buffer[TACTUS_KEY_SIZE_MAX], value[64];
         uint64_t         from = tac_atomic_load_acquire_u64(&world->side->visible_op), to;
@@ -229,7 +236,7 @@ static void *iterator_main(void *context)
     uint32_t       versions[KEYS];
 
     tac_yield_seed(worker->seed);
-    while (tac_atomic_load_acquire_u32(&stress->world->storage.is_over) == 0) {
+    while (!worker_is_over(worker)) {
         uint64_t             bar = tac_atomic_load_acquire_u64(&world->side->bar_now);
         uint64_t             from = tac_atomic_load_acquire_u64(&world->side->visible_op), to;
         struct tac_iterator *iterator;
