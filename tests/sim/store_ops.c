@@ -259,6 +259,10 @@ struct sim_op *sim_ops_draw(const struct sim_world *world)
     weights_draw(&draft);
     for (uint32_t i = 0; i < world->op_count; i++) {
         op_draw(&draft, &ops[i]);
+        /* Half of the coming power cuts are to meet a checkpoint. */
+        if (i > 0 && ops[i - 1].kind == SIM_CRASH_LATER && ops[i - 1].seed % 2 == 0) {
+            ops[i].kind = SIM_CHECKPOINT;
+        }
     }
     /* All trees but perhaps the last exist from the beginning. */
     for (uint32_t tree = 0; tree < world->tree_count; tree++) {

@@ -115,8 +115,8 @@ static void recover(struct sim *sim)
     sim->model->op = tactus_last_op(sim->store);
     store_abandon(sim);
     sim->disk.requests_left = SIM_DISK_NEVER;
-    if (tac_prng_below(&sim->prng, 4) == 0) {
-        sim->disk.requests_left = tac_prng_below(&sim->prng, 6);
+    if (tac_prng_below(&sim->prng, 2) == 0) {
+        sim->disk.requests_left = tac_prng_below(&sim->prng, 4);
     }
     store_open(sim);
     sim->disk.requests_left = SIM_DISK_NEVER;
@@ -516,7 +516,7 @@ static void run_drain(struct sim *sim, const struct sim_op *op)
                      (unsigned long long)live, op->tree,
                      (unsigned long long)store_model_count(sim->model, op->tree, sim->model->op));
         }
-        if (getenv("S3") != NULL && state->levels[last].tombstones > 0) {
+        if (state->levels[last].tombstones > 0) {
             sim_fail(sim, "compact left %llu tombstones in tree %u",
                      (unsigned long long)state->levels[last].tombstones, op->tree);
         }
