@@ -205,7 +205,7 @@ void tac_seat_start(struct tac_seat *seat, struct tac_job *job, uint32_t read_ah
         .key_end = job->key_end,
     };
     tac_merge_begin(seat->merge, &merge_options, seat->builder);
-    tac_actor_wake(seat->stages, &seat->actor);
+    tac_actor_start(seat->stages, &seat->actor);
 }
 
 struct tac_block *tac_seat_finish(struct tac_seat *seat, uint32_t *ret_count)

@@ -5,7 +5,10 @@
  * A delivery pushes its request into the mailbox (a seq_cst RMW) and then tries to change `wake`
  * (again an RMW). A runner sets `wake` to RUNNING (RMW) and then empties the mailbox (RMW). All four
  * are in one total order, so either the runner finds the request, or the deliverer finds RUNNING and
- * leaves NOTIFIED behind, which the runner meets when it tries to become IDLE.
+ * leaves NOTIFIED behind, which the runner meets when it tries to become IDLE. A runner that finds
+ * the last request may end the job before its deliverer has come to `wake`: it leaves OVER there, so
+ * that nobody runs a seat that is the coordinator's. In the seat's next job a wake-up as late as
+ * that is one too many, which does no harm.
  *
  * note: stalled-credit
  * A merge without credit pushes its seat on `stalled` and then looks at the credit once more; a
@@ -115,6 +118,19 @@ void tac_coordinator_wake(struct tac_stages *stages)
     tac_event_count_notify(stages->events[TAC_STAGE_COORDINATOR], 1);
 }
 
+static struct tac_seat *seat_of(struct tac_actor *actor)
+{
+    return (struct tac_seat *)((char *)actor - offsetof(struct tac_seat, actor));
+}
+
+void tac_actor_start(struct tac_stages *stages, struct tac_actor *actor)
+{
+    uint32_t wake = tac_atomic_exchange_u32(&actor->wake, TAC_WAKE_QUEUED);
+
+    tac_assert(wake == TAC_WAKE_OVER || wake == TAC_WAKE_IDLE);
+    tac_stage_push(stages, TAC_STAGE_MERGE, &seat_of(actor)->link);
+}
+
 void tac_actor_wake(struct tac_stages *stages, struct tac_actor *actor)
 {
     uint32_t expected;
@@ -126,15 +142,13 @@ void tac_actor_wake(struct tac_stages *stages, struct tac_actor *actor)
     for (;;) { /* Each turn another party has changed `wake`: at most a few turns. */
         expected = TAC_WAKE_IDLE;
         if (tac_atomic_compare_exchange_u32(&actor->wake, &expected, TAC_WAKE_QUEUED)) {
-            struct tac_seat *seat =
-                (struct tac_seat *)((char *)actor - offsetof(struct tac_seat, actor));
-
-            tac_stage_push(stages, TAC_STAGE_MERGE, &seat->link);
+            tac_stage_push(stages, TAC_STAGE_MERGE, &seat_of(actor)->link);
             return;
         }
         if (expected != TAC_WAKE_RUNNING) {
-            tac_assert(expected == TAC_WAKE_QUEUED || expected == TAC_WAKE_NOTIFIED);
-            return; /* It will look into the mailbox after this: note actor-wake. */
+            tac_assert(expected == TAC_WAKE_QUEUED || expected == TAC_WAKE_NOTIFIED ||
+                       expected == TAC_WAKE_OVER);
+            return; /* It looks into the mailbox after this, or has done so: note actor-wake. */
         }
         if (tac_atomic_compare_exchange_u32(&actor->wake, &expected, TAC_WAKE_NOTIFIED)) {
             return;
@@ -209,7 +223,7 @@ bool tac_merge_step(struct tac_worker *worker)
         }
         return true;
     case TAC_SEAT_RUN_OVER:
-        tac_atomic_exchange_u32(&seat->actor.wake, TAC_WAKE_IDLE);
+        tac_atomic_exchange_u32(&seat->actor.wake, TAC_WAKE_OVER);
         tac_stack_push(&stages->done, &seat->link);
         tac_coordinator_wake(stages); /* The seat is the coordinator's now. */
         return true;

@@ -61,6 +61,7 @@ enum tac_wake {
     TAC_WAKE_QUEUED,   /* In a queue, to be run */
     TAC_WAKE_RUNNING,  /* A worker runs it */
     TAC_WAKE_NOTIFIED, /* A worker runs it, and there is mail it may not have seen */
+    TAC_WAKE_OVER,     /* Its job is over: it is the coordinator's, no wake-up reaches it */
 };
 
 enum tac_request_kind {
@@ -128,6 +129,8 @@ struct tac_link *tac_stage_pop(struct tac_stages *stages, enum tac_stage_id stag
 
 /* Mail for an actor: pushes the request and sees that the actor will run. */
 void tac_actor_deliver(struct tac_stages *stages, struct tac_request *request);
+/* Coordinator: sets an actor going that is over, or has never run. */
+void tac_actor_start(struct tac_stages *stages, struct tac_actor *actor);
 /* Puts an actor that may be idle where it will be run. */
 void tac_actor_wake(struct tac_stages *stages, struct tac_actor *actor);
 void tac_coordinator_wake(struct tac_stages *stages);
