@@ -189,11 +189,12 @@ void tac_plan_index_build(struct tac_planner *planner)
 /* ---- depth ---------------------------------------------------------------------------------- */
 
 /* A tree over the edges with addition to ranges: most[node] is the largest depth below the node,
- * additions to its ancestors apart. */
+ * additions to its ancestors apart. Numbers of 64 bits: a place may be put out of reach once for
+ * each of the candidates that lie over it. */
 static void depth_pull(struct tac_planner *planner, uint32_t node)
 {
-    int32_t a = planner->depth_most[2 * node];
-    int32_t b = planner->depth_most[2 * node + 1];
+    int64_t a = planner->depth_most[2 * node];
+    int64_t b = planner->depth_most[2 * node + 1];
 
     planner->depth_most[node] = (a > b ? a : b) + planner->depth_add[node];
 }
@@ -227,7 +228,7 @@ void tac_plan_depth_build(struct tac_planner *planner, uint32_t level)
 {
     uint32_t edge_count = planner->input->edge_count;
     uint32_t leaves = 1;
-    int32_t *leaf;
+    int64_t *leaf;
 
     while (leaves < edge_count + 1) {
         leaves *= 2;
@@ -262,7 +263,7 @@ void tac_plan_depth_build(struct tac_planner *planner, uint32_t level)
 
 uint32_t tac_plan_depth_max(const struct tac_planner *planner)
 {
-    int32_t depth = planner->depth_most[1];
+    int64_t depth = planner->depth_most[1];
 
     return depth > 0 ? (uint32_t)depth : 0;
 }
@@ -271,13 +272,13 @@ uint32_t tac_plan_depth_find(const struct tac_planner *planner, uint32_t from, u
 {
     uint32_t leaves = planner->depth_leaves;
     uint32_t node = from + leaves;
-    int32_t  least = (int32_t)depth;
+    int64_t  least = depth;
 
     if (from >= leaves) {
         return TAC_EDGE_NONE;
     }
     for (;;) {
-        int32_t above = 0;
+        int64_t above = 0;
 
         for (uint32_t up = node >> 1; up > 0; up >>= 1) {
             above += planner->depth_add[up];

@@ -96,7 +96,7 @@ struct tac_planner {
     uint64_t *below;     /* Bytes of the stream below the edge */
     uint8_t  *cut_class; /* How good a place for a cut the edge is; see planner_cut.c */
     uint32_t  cut_class_level;
-    int32_t  *depth_most, *depth_add; /* Tree over the edges: tables of a level over each */
+    int64_t  *depth_most, *depth_add; /* Tree over the edges: tables of a level over each */
     uint32_t  depth_leaves;
 };
 
