@@ -78,7 +78,9 @@ TACTUS_API const char *tactus_message(void);
 #define TACTUS_TREES_MAX 64
 #define TACTUS_UUID_BYTES 16
 
-/* Accounted bytes of a record beside key and value: what fills a memtable, a bar and a beat. */
+/* Accounted bytes of a record beside key and value: what fills a memtable, a bar and a beat. A delete
+ * is accounted without a value, but in a tree of fixed layout like a put: its tables give it as much
+ * room. */
 #define TACTUS_RECORD_OVERHEAD_BYTES 56
 
 /* Thread counts may also be this: derived from the processors that the process may use. */
@@ -108,7 +110,8 @@ struct tactus_options {
     uint32_t lag_beats;              /* A writer waits when work is more beats behind; 1 to 8; 2. */
     uint32_t checkpoint_interval_bars; /* 1 to 64; 4. */
     uint32_t filter_bits_per_key;    /* 0 (no filter) to 20; 10. */
-    uint64_t file_size_max;          /* The file never grows beyond this; 1 TiB. */
+    uint64_t file_size_max;          /* The file never grows beyond this; 1 TiB, or with smaller
+                                        blocks as much as they can have. */
     uint8_t  uuid[TACTUS_UUID_BYTES]; /* All zero: random. */
     /* Free at every open */
     uint32_t threads_read;           /* All three 0 (stepped by the caller), or each at least 1. */
@@ -173,7 +176,8 @@ struct tactus_tree_info {
 };
 
 /* Creates a tree; an op like any other. *ret_tree is the tree's id for the calls below.
- * TACTUS_EEXISTS when the name is taken. Names: 1 to 63 of [A-Za-z0-9_.-]. */
+ * TACTUS_EEXISTS when the name is taken; TACTUS_EOPTION when file_size_max is too small for memtables
+ * of such records. Names: 1 to 63 of [A-Za-z0-9_.-]. */
 TACTUS_API int tactus_tree_create(struct tactus *store, const char *name,
                                   const struct tactus_layout *layout, uint32_t *ret_tree);
 /* TACTUS_ENOTREE when there is none of this name. */
@@ -284,6 +288,7 @@ struct tactus_stats {
     uint64_t wait_ns_total, wait_ns_max;
     uint64_t wait_bound_bytes;      /* The most work one wait covers, in this bar */
     uint64_t checkpoint_waits;      /* Bars that had to wait for a checkpoint */
+    uint64_t tight_plans;           /* Made with as few tables as can be: blocks were scarce */
     uint64_t compactions, jobs, tables_moved, tables_written;
     uint64_t records_merged;        /* Records read by compactions and flushes */
     uint64_t records_overwritten, tombstones_dropped;

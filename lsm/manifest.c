@@ -364,6 +364,20 @@ void tac_manifest_remove(struct tac_manifest *manifest, struct tac_table *table)
     level->log_bytes -= tac_manifest_event_table_bytes(table);
 }
 
+void tac_manifest_level_renumber(struct tac_manifest *manifest, uint32_t tree, uint32_t from,
+                                 uint32_t to)
+{
+    struct tac_manifest_level *levels = manifest->trees[tree].levels;
+    struct tac_manifest_level  empty = levels[to];
+
+    tac_assert(from < TACTUS_LEVELS_MAX && to < TACTUS_LEVELS_MAX && empty.table_count == 0);
+    levels[to] = levels[from];
+    levels[from] = empty;
+    for (uint32_t i = 0; i < levels[to].table_count; i++) {
+        levels[to].tables[i]->level = to;
+    }
+}
+
 uint32_t tac_manifest_level_depth(const struct tac_manifest_level *level)
 {
     uint32_t ended = 0, depth_max = 0;
@@ -409,7 +423,7 @@ struct tac_u128 tac_manifest_checksum(const struct tac_manifest *manifest)
             for (uint32_t k = 0; k < tree->levels[j].table_count; k++) {
                 XXH3_128bits_update(
                     &state, event,
-                    tac_manifest_event_encode_table(event, tree->levels[j].tables[k]));
+                    tac_manifest_event_encode_table(event, tree->levels[j].tables[k], false));
             }
         }
     }

@@ -87,7 +87,8 @@ uint32_t tac_manifest_event_encode_tree(uint8_t *event, const struct tac_manifes
     return TAC_MANIFEST_EVENT_TREE_BYTES;
 }
 
-uint32_t tac_manifest_event_encode_table(uint8_t *event, const struct tac_table *table)
+uint32_t tac_manifest_event_encode_table(uint8_t *event, const struct tac_table *table,
+                                         bool is_last)
 {
     uint32_t size_bytes = tac_manifest_event_table_bytes(table);
     uint32_t flags =
@@ -96,7 +97,7 @@ uint32_t tac_manifest_event_encode_table(uint8_t *event, const struct tac_table 
     tac_assert(table->key_min.size > 0 && table->key_min.size <= TACTUS_KEY_SIZE_MAX);
     tac_assert(table->key_max.size > 0 && table->key_max.size <= TACTUS_KEY_SIZE_MAX);
     head_encode(event, TAC_MANIFEST_EVENT_TABLE, size_bytes, table->tree, flags);
-    tac_store_u32(event + TABLE_OFFSET_LEVEL, table->level);
+    tac_store_u32(event + TABLE_OFFSET_LEVEL, is_last ? TAC_MANIFEST_LEVEL_LAST : table->level);
     tac_store_u32(event + TABLE_OFFSET_VALUE_BLOCK_COUNT, table->value_block_count);
     tac_store_u64(event + TABLE_OFFSET_ID, table->id);
     tac_store_u64(event + TABLE_OFFSET_STAMP, table->stamp);
@@ -241,8 +242,9 @@ static int table_decode(const uint8_t *event, struct tac_manifest_event *decoded
             error, TACTUS_ECORRUPT, "table %llu has impossible keys (%u and %u bytes)",
             (unsigned long long)table->id, table->key_min.size, table->key_max.size);
     }
-    if (table->id == 0 || table->level >= TACTUS_LEVELS_MAX || table->tombstones > table->records ||
-        table->snapshot_min > table->snapshot_max ||
+    if (table->id == 0 ||
+        (table->level >= TACTUS_LEVELS_MAX && table->level != TAC_MANIFEST_LEVEL_LAST) ||
+        table->tombstones > table->records || table->snapshot_min > table->snapshot_max ||
         (flags & ~(FLAG_DAMAGED | FLAG_TRIMMED)) != 0) {
         return tac_error_set(
             error, TACTUS_ECORRUPT,

@@ -20,9 +20,13 @@ enum tac_manifest_event_kind { /* On disk: do not change. */
 /* Bytes of a table's event; a multiple of 8, like all events' sizes. */
 uint32_t tac_manifest_event_table_bytes(const struct tac_table *table);
 
-/* Each writes one event, padding included, and returns its bytes. */
+/* Instead of the number of the tree's last level, which changes. On disk: do not change. */
+#define TAC_MANIFEST_LEVEL_LAST 0xff
+
+/* Each writes one event, padding included, and returns its bytes. is_last: of the last level. */
 uint32_t tac_manifest_event_encode_tree(uint8_t *event, const struct tac_manifest_tree *tree);
-uint32_t tac_manifest_event_encode_table(uint8_t *event, const struct tac_table *table);
+uint32_t tac_manifest_event_encode_table(uint8_t *event, const struct tac_table *table,
+                                         bool is_last);
 uint32_t tac_manifest_event_encode_remove(uint8_t *event, const struct tac_table *table);
 
 /* A decoded event. Keys point into the block. */

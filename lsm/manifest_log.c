@@ -160,12 +160,13 @@ void tac_manifest_log_tree(struct tac_manifest_log *log, struct tac_manifest_tre
     tree->log_sequence = log->sequence_newest;
 }
 
-void tac_manifest_log_insert(struct tac_manifest_log *log, struct tac_table *table)
+void tac_manifest_log_insert(struct tac_manifest_log *log, const struct tac_manifest_tree *tree,
+                             struct tac_table *table)
 {
     uint8_t *event = event_append(log, tac_manifest_event_table_bytes(table));
 
-    tac_assert(table->id > 0);
-    tac_manifest_event_encode_table(event, table);
+    tac_assert(table->id > 0 && table->tree == tree->id);
+    tac_manifest_event_encode_table(event, table, table->level == tree->planner.last_level);
     table->log_sequence = log->sequence_newest;
 }
 
@@ -217,7 +218,7 @@ static void events_carry(struct tac_manifest_log *log, struct tac_manifest *mani
 
                 tac_assert(table->log_sequence >= log->sequence_oldest);
                 if (table->log_sequence < sequence_end) {
-                    tac_manifest_log_insert(log, table);
+                    tac_manifest_log_insert(log, tree, table);
                 }
             }
         }
@@ -232,16 +233,18 @@ void tac_manifest_log_compact(struct tac_manifest_log *log, struct tac_manifest 
     uint64_t closed_bytes = closed_bytes_min(log->geometry, key_size_max);
     uint64_t limit = 2 * tac_div_ceil(bytes, closed_bytes) + 2;
     uint64_t count = block_count_now(log);
-    uint64_t drop;
+    uint64_t drop, trees;
 
     if (count <= limit) {
         return;
     }
-    /* What has never been written stays until it is; what is carried must find room. */
+    /* What has never been written stays until it is; what is carried must find room, and the trees'
+     * events with which a checkpoint begins. */
+    trees = tac_manifest_log_blocks_for(log->geometry, tac_manifest_tree_count(manifest), 1);
     tac_assert(log->pending_count > 0 && log->pending[0].sequence >= log->sequence_oldest);
     drop = tac_min_u64(blocks_compact, count - limit);
     drop = tac_min_u64(drop, log->pending[0].sequence - log->sequence_oldest);
-    while (drop > 0 && 1 + drop * tac_log_room_bytes(log->geometry) / closed_bytes >
+    while (drop > 0 && 1 + drop * tac_log_room_bytes(log->geometry) / closed_bytes + trees >
                            tac_manifest_log_room(log)) {
         drop--;
     }

@@ -6,6 +6,9 @@
  * Events: tree (id, name, layout, planner state), insert or update of a table (whole descriptor),
  * remove of a table (id). Replayed in order, the newest event of a table or tree holds.
  *
+ * A table of the last level is told as such, whatever the level's number: when the last level gets
+ * another number, its tables need no events.
+ *
  * Compaction, a little every bar: while the log has more blocks than twice what its live events
  * need plus two, the oldest block's live events are appended again and the block is released. An
  * event is live when its table (or tree) names that block in log_sequence.
@@ -31,7 +34,8 @@ uint64_t tac_manifest_log_memory_bytes(const struct tac_geometry *geometry, uint
  * tac_manifest_log_room tells how many more blocks may be begun before the next checkpoint,
  * tac_manifest_log_blocks_for how many so many events of trees with such keys begin at most. */
 void     tac_manifest_log_tree(struct tac_manifest_log *log, struct tac_manifest_tree *tree);
-void     tac_manifest_log_insert(struct tac_manifest_log *log, struct tac_table *table);
+void     tac_manifest_log_insert(struct tac_manifest_log *log, const struct tac_manifest_tree *tree,
+                                 struct tac_table *table);
 void     tac_manifest_log_remove(struct tac_manifest_log *log, const struct tac_table *table);
 uint32_t tac_manifest_log_room(const struct tac_manifest_log *log);
 uint64_t tac_manifest_log_blocks_for(const struct tac_geometry *geometry, uint64_t event_count,

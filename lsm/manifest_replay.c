@@ -261,11 +261,16 @@ static void table_assign(struct tac_table *table, const struct tac_table *decode
 static int table_apply(struct replay *replay, const struct tac_manifest_tree *tree,
                        uint64_t log_sequence)
 {
-    const struct tac_table      *decoded = &replay->event.table;
+    struct tac_table            *decoded = &replay->event.table;
     const struct tac_superblock *superblock = replay->superblock;
     uint64_t                     slot = id_slot(replay, decoded->id);
     struct tac_table            *table = replay->ids[slot];
 
+    if (decoded->level == TAC_MANIFEST_LEVEL_LAST) {
+        decoded->level = tree->planner.last_level;
+    } else if (decoded->level >= tree->planner.last_level) {
+        return event_fault(replay, "is in a level below the last one");
+    }
     if (decoded->key_min.size > tree->layout.key_size ||
         decoded->key_max.size > tree->layout.key_size) {
         return event_fault(replay, "its keys are too long for its tree");

@@ -123,6 +123,12 @@ void tac_memtable_put(struct tac_memtable *memtable, uint32_t tree, uint64_t op,
     __atomic_store_n(&memtable->accounted, memtable->accounted + bytes, __ATOMIC_RELAXED);
 }
 
+void tac_memtable_account(struct tac_memtable *memtable, uint64_t bytes)
+{
+    tac_assert(tac_memtable_fits(memtable, bytes));
+    __atomic_store_n(&memtable->accounted, memtable->accounted + bytes, __ATOMIC_RELAXED);
+}
+
 uint64_t tac_memtable_accounted(const struct tac_memtable *memtable)
 {
     return __atomic_load_n(&memtable->accounted, __ATOMIC_RELAXED);
@@ -328,14 +334,15 @@ void tac_memtable_tree_stats(const struct tac_memtable *memtable, uint32_t tree,
     tac_assert((ret_stats->last_key.size == 0) == (memtree->records == 0));
 }
 
-void tac_memtable_bytes_below(const struct tac_memtable *memtable, uint32_t tree,
-                              const struct tac_bytes *edges, uint32_t edge_count,
-                              uint64_t *ret_bytes_below)
+void tac_memtable_below(const struct tac_memtable *memtable, uint32_t tree,
+                        const struct tac_bytes *edges, uint32_t edge_count, uint64_t *ret_bytes,
+                        uint64_t *ret_records)
 {
     const struct tac_memtree *memtree = tree_at(memtable, tree);
     const struct tac_memnode *leaf = leaf_at(memtable, memtree->first_leaf);
     uint64_t                  leaves_bytes = 0; /* Of the leaves before `leaf` */
-    uint64_t                  leaf_bytes = 0;   /* Of the first `index` records of `leaf` */
+    uint64_t                  leaves_records = 0;
+    uint64_t                  leaf_bytes = 0; /* Of the first `index` records of `leaf` */
     uint32_t                  index = 0;
 
     for (uint32_t i = 0; i < edge_count; i++) {
@@ -347,6 +354,7 @@ void tac_memtable_bytes_below(const struct tac_memtable *memtable, uint32_t tree
         tac_assert_slow(i == 0 || tac_bytes_compare(edges[i - 1], edges[i]) <= 0);
         while (leaf != edge_leaf) {
             leaves_bytes += leaf->payload_bytes;
+            leaves_records += leaf->count;
             leaf_bytes = 0;
             index = 0;
             leaf = leaf_at(memtable, leaf->next);
@@ -356,8 +364,9 @@ void tac_memtable_bytes_below(const struct tac_memtable *memtable, uint32_t tree
             leaf_bytes += tac_memrecord_payload_bytes(
                 tac_memtree_record(&memtable->arena, leaf->records[index]));
         }
-        ret_bytes_below[i] = leaves_bytes + leaf_bytes;
-        tac_assert(ret_bytes_below[i] <= memtree->payload_bytes);
+        ret_bytes[i] = leaves_bytes + leaf_bytes;
+        ret_records[i] = leaves_records + index;
+        tac_assert(ret_bytes[i] <= memtree->payload_bytes && ret_records[i] <= memtree->records);
     }
 }
 

@@ -51,6 +51,10 @@ bool tac_memtable_fits(const struct tac_memtable *memtable, uint64_t accounted_b
 void tac_memtable_put(struct tac_memtable *memtable, uint32_t tree, uint64_t op,
                       struct tac_bytes key, struct tac_bytes value, bool is_tombstone);
 
+/* Accounts more for the record just put than its own size: what it will take in a table. The caller
+ * has asked tac_memtable_fits for both together. */
+void tac_memtable_account(struct tac_memtable *memtable, uint64_t bytes);
+
 /* Accounted bytes of all puts since the reset. Any thread. */
 uint64_t tac_memtable_accounted(const struct tac_memtable *memtable);
 
@@ -114,11 +118,11 @@ struct tac_memtable_tree_stats {
 void tac_memtable_tree_stats(const struct tac_memtable *memtable, uint32_t tree,
                              struct tac_memtable_tree_stats *ret_stats);
 
-/* ret_bytes_below[i]: payload bytes of the newest versions of keys below edges[i]. Edges ascend;
- * equal ones are allowed, empty ones are not. */
-void tac_memtable_bytes_below(const struct tac_memtable *memtable, uint32_t tree,
-                              const struct tac_bytes *edges, uint32_t edge_count,
-                              uint64_t *ret_bytes_below);
+/* ret_bytes[i], ret_records[i]: payload and number of the newest versions of keys below edges[i]. Edges
+ * ascend; equal ones are allowed, empty ones are not. */
+void tac_memtable_below(const struct tac_memtable *memtable, uint32_t tree,
+                        const struct tac_bytes *edges, uint32_t edge_count, uint64_t *ret_bytes,
+                        uint64_t *ret_records);
 
 /* Gives the newest version of each key in ascending order and fetches records ahead: they lie
  * scattered, and the walk would wait for memory at each of them. */

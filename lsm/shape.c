@@ -78,6 +78,11 @@ static int geometry_check(const struct tac_shape *shape, struct tac_error *error
     return TACTUS_OK;
 }
 
+uint64_t tac_shape_file_size_max(uint32_t block_size)
+{
+    return TAC_FREE_SET_BLOCKS_MAX * tac_free_set_part_addresses(block_size) * block_size;
+}
+
 int tac_shape_check(const struct tac_shape *shape, struct tac_error *error)
 {
     int rv = geometry_check(shape, error);
@@ -93,7 +98,7 @@ int tac_shape_check(const struct tac_shape *shape, struct tac_error *error)
         {"slice_size", shape->slice_size, TABLE_BLOCKS_MIN * block, SLICE_SIZE_MAX},
         /* The superblock lists so many free-set blocks. */
         {"file_size_max", shape->file_size_max, TAC_GRID_BLOCKS_MIN * block,
-         TAC_FREE_SET_BLOCKS_MAX * tac_free_set_part_addresses(shape->block_size) * block},
+         tac_shape_file_size_max(shape->block_size)},
         {"runs_per_level", shape->runs_per_level, 1, 16},
         {"last_ratio", shape->last_ratio, 1, 16},
         {"beats_per_bar", shape->beats_per_bar, 8, 1024},

@@ -69,6 +69,8 @@ TAC_MUST_CHECK int tac_superblock_choose(const uint8_t *const copies[TAC_SUPERBL
 
 /* Every number in range and consistent with each other; for create and open alike. TACTUS_EOPTION
  * names the option, its value and the range. */
+/* Largest file_size_max with such blocks (a power of two, at least 4 KiB). */
+uint64_t           tac_shape_file_size_max(uint32_t block_size);
 TAC_MUST_CHECK int tac_shape_check(const struct tac_shape *shape, struct tac_error *error);
 uint64_t           tac_uuid_checksum_seed(const uint8_t uuid[TACTUS_UUID_BYTES]);
 

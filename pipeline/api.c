@@ -6,6 +6,7 @@
 
 #include "base/units.h"
 #include "pipeline/options.h"
+#include "pipeline/space.h"
 #include "pipeline/store.h"
 #include "pipeline/verify.h"
 #include "queues/atomics.h"
@@ -74,7 +75,8 @@ int tactus_create(const char *path, const struct tactus_options *options)
 }
 
 /* A memory store begins empty at every open; its disk goes with it. */
-static int memory_storage_open(const struct tactus_options *options, struct tac_storage **ret_storage)
+static int memory_storage_open(const struct tactus_options *options,
+                               struct tac_storage         **ret_storage)
 {
     struct tac_memory_disk *disk = tac_memory_disk_new(0);
     int                     result;
@@ -124,10 +126,7 @@ int tactus_open(const char *path, const struct tactus_options *options, struct t
     return TACTUS_OK;
 }
 
-int tactus_close(struct tactus *store)
-{
-    return tac_store_close(store, &last_error);
-}
+int tactus_close(struct tactus *store) { return tac_store_close(store, &last_error); }
 
 void tactus_abandon(struct tactus *store) { tac_store_abandon(store); }
 
@@ -138,7 +137,8 @@ static bool name_is_legal(const char *name)
     size_t size = strlen(name);
 
     return size >= 1 && size <= TACTUS_TREE_NAME_MAX &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == size;
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") ==
+               size;
 }
 
 static int layout_check(const struct tactus *store, const struct tactus_layout *layout,
@@ -149,8 +149,8 @@ static int layout_check(const struct tactus *store, const struct tactus_layout *
     uint32_t value_size = layout->value_size;
 
     if (layout->kind != TACTUS_LAYOUT_FIXED && layout->kind != TACTUS_LAYOUT_VARIABLE) {
-        return tac_error_set(&last_error, TACTUS_ELAYOUT, "layout kind %d is neither fixed nor variable",
-                             (int)layout->kind);
+        return tac_error_set(&last_error, TACTUS_ELAYOUT,
+                             "layout kind %d is neither fixed nor variable", (int)layout->kind);
     }
     if (layout->key_size == 0 || layout->key_size > key_max) {
         return tac_error_set(&last_error, TACTUS_EKEYSIZE,
@@ -177,12 +177,12 @@ static int tree_create(struct tactus *store, const char *name, const struct tac_
     if (tac_manifest_tree_find(store->manifest, name, &tree) == TACTUS_OK) {
         return tac_error_set(&last_error, TACTUS_EEXISTS, "tree \"%s\" exists already", name);
     }
-    if (tac_writer_control(store, &last_error) != TACTUS_OK) {
+    if (tac_writer_rest(store, &last_error) != TACTUS_OK ||
+        tac_space_tree_check(store, layout, &last_error) != TACTUS_OK ||
+        tac_manifest_tree_add(store->manifest, name, layout, &tree, &last_error) != TACTUS_OK) {
         return last_error.code;
     }
-    if (tac_manifest_tree_add(store->manifest, name, layout, &tree, &last_error) != TACTUS_OK) {
-        return last_error.code;
-    }
+    tac_writer_control_op(store);
     tac_manifest_log_tree(store->manifest_log, tac_manifest_tree(store->manifest, tree));
     tac_read_side_tree_add(&store->read_side, tac_manifest_tree(store->manifest, tree));
     tac_atomic_store_release_u32(&store->tree_count, tree + 1);
@@ -218,8 +218,8 @@ int tactus_tree_find(struct tactus *store, const char *name, uint32_t *ret_tree)
     int result;
 
     pthread_mutex_lock(&store->commit_lock);
-    result = name == NULL ? TACTUS_ENOTREE
-                          : tac_manifest_tree_find(store->manifest, name, ret_tree);
+    result =
+        name == NULL ? TACTUS_ENOTREE : tac_manifest_tree_find(store->manifest, name, ret_tree);
     pthread_mutex_unlock(&store->commit_lock);
     if (result != TACTUS_OK) {
         return tac_error_set(&last_error, TACTUS_ENOTREE, "no tree \"%s\"",
@@ -304,12 +304,31 @@ static int record_check(struct tactus *store, uint32_t tree, const void *key, si
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
+/* What a tombstone takes in a table beyond its key. */
+static uint64_t tombstone_extra(struct tactus *store, uint32_t tree)
+{
+    struct tac_layout layout = tac_manifest_tree(store->manifest, tree)->layout;
+
+    return layout.kind == TACTUS_LAYOUT_FIXED ? layout.value_size : 0;
+}
+
+static uint64_t record_accounted(struct tactus *store, uint32_t tree, size_t key_size,
+                                 size_t value_size, bool is_tombstone)
+{
+    return tac_memtable_record_accounted((uint32_t)key_size, (uint32_t)value_size) +
+           (is_tombstone ? tombstone_extra(store, tree) : 0);
+}
+
 /* With commit_lock held, after tac_writer_begin. */
 static void record_insert(struct tactus *store, uint32_t tree, struct tac_bytes key,
                           struct tac_bytes value, bool is_tombstone)
 {
-    tac_memtable_put(store->memtables[store->memtable_mutable], tree, store->last_op, key, value,
-                     is_tombstone);
+    struct tac_memtable *memtable = store->memtables[store->memtable_mutable];
+
+    tac_memtable_put(memtable, tree, store->last_op, key, value, is_tombstone);
+    if (is_tombstone) {
+        tac_memtable_account(memtable, tombstone_extra(store, tree));
+    }
     store->user_bytes += key.size + value.size;
     store->records_put += !is_tombstone;
     store->records_deleted += is_tombstone;
@@ -319,13 +338,12 @@ static int record_write(struct tactus *store, uint32_t tree, const void *key, si
                         const void *value, size_t value_size, bool is_tombstone)
 {
     uint64_t accounted;
-    int      result =
-        record_check(store, tree, key, key_size, value, value_size, is_tombstone);
+    int      result = record_check(store, tree, key, key_size, value, value_size, is_tombstone);
 
     if (result != TACTUS_OK) {
         return result;
     }
-    accounted = tac_memtable_record_accounted((uint32_t)key_size, (uint32_t)value_size);
+    accounted = record_accounted(store, tree, key_size, value_size, is_tombstone);
     pthread_mutex_lock(&store->commit_lock);
     result = tac_writer_begin(store, accounted, !is_tombstone, &last_error);
     if (result == TACTUS_OK) {
@@ -408,7 +426,7 @@ static int batch_add(struct tactus_batch *batch, uint32_t tree, const void *key,
         TACTUS_OK) {
         return last_error.code;
     }
-    accounted = tac_memtable_record_accounted((uint32_t)key_size, (uint32_t)value_size);
+    accounted = record_accounted(batch->store, tree, key_size, value_size, is_tombstone);
     if (batch->accounted_bytes + accounted > limit) {
         return tac_error_set(&last_error, TACTUS_EBATCHSIZE,
                              "the batch would have more than %llu accounted bytes (a quarter of "
@@ -436,8 +454,7 @@ int tactus_batch_put(struct tactus_batch *batch, uint32_t tree, const void *key,
     return batch_add(batch, tree, key, key_size, value, value_size, false);
 }
 
-int tactus_batch_delete(struct tactus_batch *batch, uint32_t tree, const void *key,
-                        size_t key_size)
+int tactus_batch_delete(struct tactus_batch *batch, uint32_t tree, const void *key, size_t key_size)
 {
     return batch_add(batch, tree, key, key_size, NULL, 0, true);
 }
@@ -510,9 +527,9 @@ int tactus_get(struct tactus *store, uint32_t tree, const void *key, size_t key_
 
     if (result == TACTUS_OK) {
         tac_error_clear(&last_error);
-        result = tac_read_side_get(&store->read_side, tree,
-                                   (struct tac_bytes){key, (uint32_t)key_size}, buffer,
-                                   buffer_size, &value_size, &last_error);
+        result =
+            tac_read_side_get(&store->read_side, tree, (struct tac_bytes){key, (uint32_t)key_size},
+                              buffer, buffer_size, &value_size, &last_error);
     }
     if (result == TACTUS_OK && ret_value_size != NULL) {
         *ret_value_size = value_size;
@@ -575,8 +592,8 @@ int tactus_iterator_seek(struct tactus_iterator *iterator, const void *key, size
 
     return result != TACTUS_OK
                ? result
-               : tac_iterator_seek(iterator->iterator,
-                                   (struct tac_bytes){key, (uint32_t)key_size}, &last_error);
+               : tac_iterator_seek(iterator->iterator, (struct tac_bytes){key, (uint32_t)key_size},
+                                   &last_error);
 }
 
 int tactus_iterator_seek_back(struct tactus_iterator *iterator, const void *key, size_t key_size)

@@ -27,17 +27,18 @@ int tac_bar_create(struct tac_bar *bar, const struct tac_geometry *geometry,
     bar->edges_scratch = calloc(edges, sizeof *bar->edges_scratch);
     bar->edge_keys = calloc(edges, sizeof *bar->edge_keys);
     bar->flush_below = calloc(edges, sizeof *bar->flush_below);
+    bar->flush_records_below = calloc(edges, sizeof *bar->flush_records_below);
     bar->plan_tables = calloc(tables, sizeof *bar->plan_tables);
     bar->tables = calloc(tables, sizeof(struct tac_table *));
     bar->arena.size = BAR_ARENA_BYTES;
-    bar->arena.base = mmap(NULL, bar->arena.size, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bar->arena.base =
+        mmap(NULL, bar->arena.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (bar->arena.base == MAP_FAILED) {
         bar->arena.base = NULL;
     }
     if (bar->planner == NULL || bar->edges == NULL || bar->edges_scratch == NULL ||
-        bar->edge_keys == NULL || bar->flush_below == NULL || bar->plan_tables == NULL ||
-        bar->tables == NULL || bar->arena.base == NULL) {
+        bar->edge_keys == NULL || bar->flush_below == NULL || bar->flush_records_below == NULL ||
+        bar->plan_tables == NULL || bar->tables == NULL || bar->arena.base == NULL) {
         tac_bar_destroy(bar);
         return tac_error_set(error, TACTUS_ENOMEM, "out of memory for plans of %u tables",
                              limits->tables_max);
@@ -54,6 +55,7 @@ void tac_bar_destroy(struct tac_bar *bar)
     free(bar->edges_scratch);
     free(bar->edge_keys);
     free(bar->flush_below);
+    free(bar->flush_records_below);
     free(bar->plan_tables);
     free(bar->tables);
     if (bar->arena.base != NULL) {
@@ -68,7 +70,8 @@ uint64_t tac_bar_memory_bytes(const struct tac_planner_options *planner_options)
     uint64_t edges = 2 * tables + 2;
 
     return tac_planner_memory_bytes(planner_options) + BAR_ARENA_BYTES +
-           edges * (2 * sizeof(struct tac_bar_edge) + sizeof(struct tac_bytes) + sizeof(uint64_t)) +
+           edges *
+               (2 * sizeof(struct tac_bar_edge) + sizeof(struct tac_bytes) + 2 * sizeof(uint64_t)) +
            tables * (sizeof(struct tac_plan_table) + sizeof(struct tac_table *));
 }
 
@@ -114,8 +117,8 @@ static struct tac_bar_edge *edges_sort(struct tac_bar_edge *from, struct tac_bar
             uint32_t left = start, right = middle;
 
             for (uint32_t out = start; out < end; out++) {
-                bool take_right = left == middle ||
-                                  (right < end && edge_is_above(&from[left], &from[right]));
+                bool take_right =
+                    left == middle || (right < end && edge_is_above(&from[left], &from[right]));
 
                 to[out] = take_right ? from[right++] : from[left++];
             }
@@ -207,12 +210,13 @@ static void input_make(struct tac_bar *bar, const struct tac_bar_order *order, u
     input->flush_records = flush.records;
     input->flush_tombstones = flush.tombstones;
     if (flush.records > 0) {
-        tac_memtable_bytes_below(order->immutable_table, tree_id, bar->edge_keys,
-                                 input->edge_count, bar->flush_below);
+        tac_memtable_below(order->immutable_table, tree_id, bar->edge_keys, input->edge_count,
+                           bar->flush_below, bar->flush_records_below);
         input->flush_bytes_below = bar->flush_below;
     }
     input->half = order->half;
     input->is_held = order->is_held;
+    input->is_tight = order->is_tight;
     input->is_draining = order->is_draining;
     input->is_manual = (order->manual_trees >> tree_id & 1) != 0 && input->edge_count > 0;
     input->manual_edge_max = input->edge_count == 0 ? 0 : input->edge_count - 1;
@@ -242,6 +246,7 @@ void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order)
     bar->arena.used = 0;
     bar->compaction_count = bar->job_count = bar->jobs_seated = bar->jobs_done = 0;
     bar->bytes = 0;
+    bar->blocks_reserved = bar->tables_replaced = bar->log_events = 0;
     bar->reserve_cursor = 0;
     bar->skipped = 0;
     bar->flush_found_no_room = false;

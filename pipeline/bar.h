@@ -13,6 +13,9 @@
 #include "pipeline/planner.h"
 #include "stages/seat.h"
 
+/* For each compaction of a plan, and once more, so many old blocks of the manifest log are carried. */
+#define TAC_BAR_LOG_CARRY_BLOCKS 2
+
 struct tac_bar_input {
     struct tac_table *table;
     uint32_t         *addresses; /* Of its value and filter blocks, noted by a job */
@@ -23,8 +26,8 @@ struct tac_bar_compaction {
     enum tac_plan_kind    kind;
     uint32_t              tree;
     uint32_t              level_source, level_target;
-    uint64_t              stamp;     /* In place: the outputs'; else 0 */
-    struct tac_bytes      slice;     /* Keys at and above stay behind; size 0: none */
+    uint64_t              stamp; /* In place: the outputs'; else 0 */
+    struct tac_bytes      slice; /* Keys at and above stay behind; size 0: none */
     struct tac_bar_input *inputs;
     uint32_t              input_count;
     uint32_t              job_first, job_count;
@@ -39,10 +42,10 @@ struct tac_bar_arena {
 
 struct tac_bar_limits {
     uint32_t tables_max;
-    uint32_t blocks_max;          /* Of the file */
+    uint32_t blocks_max; /* Of the file */
     uint64_t memtable_size;
     uint32_t filter_bits_per_key;
-    uint64_t table_records_max;   /* Of the table builders */
+    uint64_t table_records_max; /* Of the table builders */
 };
 
 struct tac_bar_edge {
@@ -53,26 +56,29 @@ struct tac_bar_edge {
 
 struct tac_bar {
     /* Fixed at open */
-    struct tac_geometry   geometry;
-    struct tac_bar_limits limits;
-    struct tac_planner   *planner;
-    struct tac_bar_arena  arena;
-    struct tac_bar_edge  *edges, *edges_scratch; /* 2 * tables_max + 2 each */
-    struct tac_bytes     *edge_keys;             /* By rank */
-    uint64_t             *flush_below;           /* By rank */
+    struct tac_geometry    geometry;
+    struct tac_bar_limits  limits;
+    struct tac_planner    *planner;
+    struct tac_bar_arena   arena;
+    struct tac_bar_edge   *edges, *edges_scratch;             /* 2 * tables_max + 2 each */
+    struct tac_bytes      *edge_keys;                         /* By rank */
+    uint64_t              *flush_below, *flush_records_below; /* By rank */
     struct tac_plan_table *plan_tables;
-    struct tac_table    **tables;                /* Parallel to plan_tables */
+    struct tac_table     **tables; /* Parallel to plan_tables */
     /* Per plan */
     struct tac_bar_compaction *compactions;
     uint32_t                   compaction_count;
     struct tac_job           **jobs; /* In plan order */
     uint32_t                   job_count;
     uint32_t                   jobs_seated, jobs_done;
-    uint64_t                   bytes;    /* Input bytes of all jobs */
+    uint64_t                   bytes; /* Input bytes of all jobs */
+    uint64_t                   blocks_reserved;
+    uint64_t                   tables_replaced; /* Descriptors that the plan's end takes, at most */
+    uint64_t                   log_events;      /* Of the manifest log, that the plan's end makes */
     uint64_t                   reserve_cursor;
-    uint32_t                   skipped;  /* Compactions that found no room; they stay for later */
+    uint32_t                   skipped; /* Compactions that found no room; they stay for later */
     bool                       flush_found_no_room;
-    int                        result;   /* First error of a job */
+    int                        result; /* First error of a job */
     char                       message[256];
 };
 
@@ -84,7 +90,12 @@ struct tac_bar_order {
     uint64_t             sequence;        /* For the headers of blocks */
     uint32_t             half;            /* Runs of 1: 0 or 1; else 1: the plan has the flush */
     bool                 is_held, is_draining;
-    uint64_t             manual_trees;    /* Bit per tree that is to be compacted whole */
+    bool                 is_tight; /* As few tables as can be */
+    /* What compactions must leave; flushes may take it (space.h). */
+    uint64_t blocks_kept, tables_kept;
+    uint64_t log_blocks_max; /* Of the manifest log, for events of the plan */
+    uint32_t key_size_max;   /* Of all trees */
+    uint64_t manual_trees;   /* Bit per tree that is to be compacted whole */
 };
 
 TAC_MUST_CHECK int tac_bar_create(struct tac_bar *bar, const struct tac_geometry *geometry,

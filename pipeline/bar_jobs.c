@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "lsm/manifest_log.h"
 #include "pipeline/bar_internal.h"
 
 struct bar_context {
@@ -166,18 +167,23 @@ static bool job_cuts(struct bar_context *context, struct tac_job *job,
     return true;
 }
 
-/* Payload of the memtable in the job's range. */
-static uint64_t flush_bytes_between(const struct bar_context *context,
-                                    const struct tac_plan_job *planned)
+/* What the memtable has in the job's range. */
+static void flush_between(const struct bar_context *context, const struct tac_plan_job *planned,
+                          uint64_t *ret_bytes, uint64_t *ret_records)
 {
+    const struct tac_bar        *bar = context->bar;
     const struct tac_plan_input *input = context->input;
-    uint64_t end = planned->edge_end == TAC_EDGE_NONE ? input->flush_bytes
-                                                      : input->flush_bytes_below[planned->edge_end];
-    uint64_t begin =
-        planned->edge_begin == TAC_EDGE_NONE ? 0 : input->flush_bytes_below[planned->edge_begin];
 
-    tac_assert(end >= begin);
-    return end - begin;
+    *ret_bytes = input->flush_bytes;
+    *ret_records = input->flush_records;
+    if (planned->edge_end != TAC_EDGE_NONE) {
+        *ret_bytes = bar->flush_below[planned->edge_end];
+        *ret_records = bar->flush_records_below[planned->edge_end];
+    }
+    if (planned->edge_begin != TAC_EDGE_NONE) {
+        *ret_bytes -= bar->flush_below[planned->edge_begin];
+        *ret_records -= bar->flush_records_below[planned->edge_begin];
+    }
 }
 
 /* The most blocks and descriptors that the job's outputs can take. */
@@ -210,6 +216,7 @@ static bool job_reserve(struct bar_context *context, struct tac_job *job, uint64
         tac_assert(table != NULL);
         table->next = job->spare_tables;
         job->spare_tables = table;
+        job->spare_count++;
     }
     return true;
 }
@@ -235,8 +242,7 @@ static bool job_make(struct bar_context *context, struct tac_bar_compaction *com
     job->sequence = context->order->sequence;
     if (compaction->kind == TAC_PLAN_FLUSH) {
         job->memtable = context->order->immutable_table;
-        bytes = flush_bytes_between(context, planned);
-        records = context->input->flush_records;
+        flush_between(context, planned, &bytes, &records);
     }
     if (!job_inputs(context, job, compaction, planned, &bytes, &records) ||
         !job_cuts(context, job, planned) || !job_reserve(context, job, bytes, records)) {
@@ -248,7 +254,8 @@ static bool job_make(struct bar_context *context, struct tac_bar_compaction *com
 }
 
 /* Takes back what the jobs of a compaction that is left out had reserved. */
-static void compaction_undo(struct bar_context *context, const struct tac_bar_compaction *compaction)
+static void compaction_undo(struct bar_context              *context,
+                            const struct tac_bar_compaction *compaction)
 {
     struct tac_bar *bar = context->bar;
 
@@ -302,6 +309,47 @@ static bool compaction_inputs(struct bar_context *context, struct tac_bar_compac
     return true;
 }
 
+/* Events of the manifest log that the compaction's end makes at most. */
+static uint64_t compaction_events(const struct tac_bar            *bar,
+                                  const struct tac_bar_compaction *compaction)
+{
+    uint64_t events = compaction->input_count;
+
+    for (uint32_t i = 0; i < compaction->job_count; i++) {
+        events += bar->jobs[compaction->job_first + i]->spare_count;
+    }
+    return events;
+}
+
+/* Descriptors that the compaction's end takes at most: tables that move or lose their low end get new
+ * ones, and so does one that is found damaged. */
+static uint64_t compaction_replaces(const struct tac_bar_compaction *compaction)
+{
+    bool is_each = compaction->kind == TAC_PLAN_MOVE || compaction->slice.size > 0;
+
+    return is_each ? compaction->input_count : 1;
+}
+
+/* With what it has reserved, is enough left for what may not be refused (pipeline/space.h)? */
+static bool compaction_leaves_room(const struct bar_context        *context,
+                                   const struct tac_bar_compaction *compaction, uint64_t events)
+{
+    const struct tac_bar       *bar = context->bar;
+    const struct tac_bar_order *order = context->order;
+    uint64_t                    log_blocks =
+        tac_manifest_log_blocks_for(&bar->geometry, bar->log_events + events, order->key_size_max);
+
+    if (compaction->kind == TAC_PLAN_FLUSH) {
+        return true;
+    }
+    return log_blocks <= order->log_blocks_max &&
+           tac_free_set_free_count(order->free_set) >=
+               order->blocks_kept + log_blocks +
+                   TAC_BAR_LOG_CARRY_BLOCKS * ((uint64_t)bar->compaction_count + 1) &&
+           tac_manifest_tables_free(order->manifest) >=
+               order->tables_kept + bar->tables_replaced + compaction_replaces(compaction);
+}
+
 static void compaction_make(struct bar_context *context, const struct tac_plan_compaction *planned)
 {
     struct tac_bar           *bar = context->bar;
@@ -317,11 +365,16 @@ static void compaction_make(struct bar_context *context, const struct tac_plan_c
     };
     uint64_t arena_mark = bar->arena.used;
     uint64_t cursor_mark = bar->reserve_cursor;
+    uint64_t events = 0;
     bool     is_made = bar->compaction_count < TAC_BAR_COMPACTIONS_MAX &&
                    compaction_inputs(context, &compaction, planned);
 
     for (uint32_t i = 0; is_made && i < planned->job_count; i++) {
         is_made = job_make(context, &compaction, &context->plan->jobs[planned->job_first + i]);
+    }
+    if (is_made) {
+        events = compaction_events(bar, &compaction);
+        is_made = compaction_leaves_room(context, &compaction, events);
     }
     if (!is_made) {
         compaction_undo(context, &compaction);
@@ -333,7 +386,10 @@ static void compaction_make(struct bar_context *context, const struct tac_plan_c
     }
     for (uint32_t i = 0; i < compaction.job_count; i++) {
         bar->bytes += bar->jobs[compaction.job_first + i]->bytes;
+        bar->blocks_reserved += bar->jobs[compaction.job_first + i]->address_count;
     }
+    bar->log_events += events;
+    bar->tables_replaced += compaction_replaces(&compaction);
     bar->compactions[bar->compaction_count++] = compaction;
 }
 

@@ -19,7 +19,7 @@ static bool account_equal(struct tac_merge_account a, struct tac_merge_account b
 }
 
 /* What the jobs of a compaction took of one input, together. */
-static struct tac_merge_account input_consumed(struct tactus *store,
+static struct tac_merge_account input_consumed(struct tactus                   *store,
                                                const struct tac_bar_compaction *compaction,
                                                const struct tac_table          *table)
 {
@@ -43,8 +43,8 @@ static struct tac_merge_account input_consumed(struct tactus *store,
 static bool input_is_conserved(const struct tac_bar_compaction *compaction,
                                const struct tac_table *table, struct tac_merge_account consumed)
 {
-    bool is_sliced = compaction->slice.size > 0 &&
-                     tac_bytes_compare(table->key_max, compaction->slice) >= 0;
+    bool is_sliced =
+        compaction->slice.size > 0 && tac_bytes_compare(table->key_max, compaction->slice) >= 0;
 
     if (is_sliced) {
         return consumed.records <= table->records && consumed.bytes <= table->bytes &&
@@ -71,9 +71,9 @@ static bool jobs_are_conserved(struct tactus *store, const struct tac_bar_compac
         *memtable = tac_merge_account_add(*memtable, job->memtable_overwritten);
         out = tac_merge_account_add(out, job->overwritten);
         out = tac_merge_account_add(out, job->tombstones_dropped);
-        out = tac_merge_account_add(out, (struct tac_merge_account){job->totals.records,
-                                                          job->totals.tombstones,
-                                                          job->totals.bytes, job->totals.sum});
+        out = tac_merge_account_add(
+            out, (struct tac_merge_account){job->totals.records, job->totals.tombstones,
+                                            job->totals.bytes, job->totals.sum});
     }
     return account_equal(in, out);
 }
@@ -168,7 +168,7 @@ static struct tac_table *descriptor_replace(struct tactus *store, struct tac_tab
     struct tac_bytes  key_min, key_max;
     uint32_t          key_capacity;
 
-    tac_assert(copy != NULL); /* The coordinator keeps tables_max apart for this. */
+    tac_assert(copy != NULL); /* The plan has left them: tables_replaced. */
     key_min = copy->key_min;
     key_max = copy->key_max;
     key_capacity = copy->key_capacity;
@@ -197,7 +197,8 @@ static void input_trim(struct tactus *store, struct tac_table *table, struct tac
         tac_table_set_keys(left, edge, table->key_max);
     }
     tac_manifest_insert(store->manifest, left);
-    tac_manifest_log_insert(store->manifest_log, left);
+    tac_manifest_log_insert(store->manifest_log, tac_manifest_tree(store->manifest, left->tree),
+                            left);
 }
 
 static void input_apply(struct tactus *store, const struct tac_bar_compaction *compaction,
@@ -223,7 +224,7 @@ static void table_enter(struct tactus *store, struct tac_table *table, uint32_t 
     table->snapshot_min = store->last_op;
     table->snapshot_max = UINT64_MAX;
     tac_manifest_insert(store->manifest, table);
-    tac_manifest_log_insert(store->manifest_log, table);
+    tac_manifest_log_insert(store->manifest_log, tac_manifest_tree(store->manifest, tree), table);
     store->totals.tables_written++;
 }
 
@@ -259,7 +260,8 @@ static void move_apply(struct tactus *store, const struct tac_bar_compaction *co
         moved->level = compaction->level_target;
         moved->stamp = stamp;
         tac_manifest_insert(store->manifest, moved);
-        tac_manifest_log_insert(store->manifest_log, moved);
+        tac_manifest_log_insert(store->manifest_log,
+                                tac_manifest_tree(store->manifest, moved->tree), moved);
         store->totals.tables_moved++;
     }
 }
@@ -299,10 +301,12 @@ static void compaction_drop(struct tactus *store, const struct tac_bar_compactio
 
         marked->is_damaged = true;
         tac_manifest_insert(store->manifest, marked);
-        tac_manifest_log_insert(store->manifest_log, marked);
+        tac_manifest_log_insert(store->manifest_log,
+                                tac_manifest_tree(store->manifest, marked->tree), marked);
     }
 }
 
+/* The log needs no word of it: in it a table of the last level is just that. */
 static void last_levels_sink(struct tactus *store)
 {
     struct tac_planner_options options;
@@ -313,15 +317,11 @@ static void last_levels_sink(struct tactus *store)
         uint32_t                   last = tree->planner.last_level;
         struct tac_manifest_level *level = &tree->levels[last];
         uint32_t                   sunk = tac_planner_sink(
-            &options, &tree->planner,
-            tac_planner_level_size(level->bytes, level->records, level->tombstones));
+                              &options, &tree->planner,
+                              tac_planner_level_size(level->bytes, level->records, level->tombstones));
 
-        while (sunk > 0 && level->table_count > 0) {
-            struct tac_table *moved = descriptor_replace(store, level->tables[0]);
-
-            moved->level = last + sunk;
-            tac_manifest_insert(store->manifest, moved);
-            tac_manifest_log_insert(store->manifest_log, moved);
+        if (sunk > 0) {
+            tac_manifest_level_renumber(store->manifest, i, last, last + sunk);
         }
     }
 }
@@ -346,6 +346,6 @@ int tac_store_commit_plan(struct tactus *store, struct tac_error *error)
     tac_error_clear(error);
     last_levels_sink(store);
     tac_manifest_log_compact(store->manifest_log, store->manifest,
-                             2 * bar->compaction_count + 2);
+                             TAC_BAR_LOG_CARRY_BLOCKS * (bar->compaction_count + 1));
     return TACTUS_OK;
 }

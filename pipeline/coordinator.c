@@ -12,6 +12,7 @@
 
 #include "base/units.h"
 #include "pipeline/pacing.h"
+#include "pipeline/space.h"
 #include "pipeline/store.h"
 #include "queues/atomics.h"
 
@@ -45,7 +46,8 @@ void tac_store_planner_options(const struct tactus *store, struct tac_planner_op
 
 void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order)
 {
-    bool has_flush = store->half + 1 == store->plans_per_bar;
+    bool     has_flush = store->half + 1 == store->plans_per_bar;
+    uint32_t fullness = tac_atomic_load_relaxed_u32(&store->fullness);
 
     *order = (struct tac_bar_order){
         .manifest = store->manifest,
@@ -57,6 +59,12 @@ void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order)
         .is_draining = store->is_draining,
         .manual_trees = store->manual_trees,
     };
+    /* Where not even deletes are taken, nothing but compaction helps. */
+    if (fullness == TAC_FULL_FOR_DELETES && !store->is_held) {
+        order->manual_trees = UINT64_MAX;
+        order->is_tight = true;
+    }
+    tac_space_order(store, order);
 }
 
 /* ---- seats ---------------------------------------------------------------------------------- */
@@ -149,8 +157,8 @@ static bool credit_grant(struct tactus *store)
     if (store->granted_bytes == UINT64_MAX) {
         return false;
     }
-    granted = tac_pacing_granted(store->bar.bytes, beat, store->beats_per_plan,
-                                 store->shape.lag_beats);
+    granted =
+        tac_pacing_granted(store->bar.bytes, beat, store->beats_per_plan, store->shape.lag_beats);
     /* All granted, or the plan is being ended: estimates of bytes hold nothing back any more. */
     if (granted >= store->bar.bytes || plan_end_is_wanted(store)) {
         granted = UINT64_MAX;
@@ -186,24 +194,8 @@ static bool file_grow(struct tactus *store)
     return true;
 }
 
-/* What is free beside the plan's reservations must hold the next two flushes, whatever the memtables
- * take, and two checkpoints: else not even deletes are taken. Puts also leave room for compactions.
- * Writers are told at the plan's end and not before: what they are told may not depend on timing. */
-void tac_store_fullness_update(struct tactus *store)
-{
-    uint64_t block_size = store->geometry.block_size;
-    uint64_t flush = 3 * store->shape.memtable_size / block_size + 16;
-    uint64_t checkpoints =
-        2 * (uint64_t)tac_free_set_encoded_blocks(store->free_set, &store->geometry, 0) + 16;
-    uint64_t free = tac_free_set_free_count(store->free_set);
-    uint64_t work = tac_max_u64(2 * store->bar.bytes / block_size, flush);
-
-    store->fullness_next = free < 2 * flush + checkpoints            ? TAC_FULL_FOR_DELETES
-                           : free < 4 * flush + checkpoints + 2 * work ? TAC_FULL_FOR_PUTS
-                                                                       : TAC_NOT_FULL;
-}
-
-/* Plans; where a flush finds no room beside other trees' compactions, once more with flushes alone. */
+/* Plans. Where a flush finds no room it is planned again without compactions and with as few tables as
+ * can be. */
 static void bar_plan(struct tactus *store)
 {
     struct tac_planner_state before[TACTUS_TREES_MAX];
@@ -215,22 +207,24 @@ static void bar_plan(struct tactus *store)
     }
     tac_store_bar_order(store, &order);
     tac_bar_plan(&store->bar, &order);
-    if (!store->bar.flush_found_no_room) {
-        return;
+    if (store->bar.flush_found_no_room ||
+        (store->tight_plan_every > 0 && store->bar_count % store->tight_plan_every == 0)) {
+        tac_bar_undo(&store->bar, &order);
+        for (uint32_t i = 0; i < trees; i++) {
+            tac_manifest_tree(store->manifest, i)->planner = before[i];
+        }
+        order.is_held = order.is_tight = true;
+        tac_bar_plan(&store->bar, &order);
     }
-    tac_bar_undo(&store->bar, &order);
-    for (uint32_t i = 0; i < trees; i++) {
-        tac_manifest_tree(store->manifest, i)->planner = before[i];
-    }
-    order.is_held = true;
-    tac_bar_plan(&store->bar, &order);
+    store->totals.tight_plans += order.is_tight && store->bar.job_count > 0;
 }
 
 static void plan_make(struct tactus *store)
 {
     bar_plan(store);
-    tac_store_fullness_update(store);
+    tac_space_fullness_update(store);
     if (store->bar.flush_found_no_room) {
+        /* space.c proves that this does not happen. */
         tac_store_poison(store, TACTUS_EFULL, "no room for the flush of a memtable");
         return;
     }
@@ -281,12 +275,12 @@ static void settled_update(struct tactus *store)
 
     tac_store_bar_order(store, &order);
     order.immutable_table = NULL;
+    order.manual_trees = store->manual_trees; /* Not what a full store adds to them */
     for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
         is_settled = is_settled && tac_bar_tree_is_settled(&store->bar, &order, i);
     }
-    store->is_settled =
-        is_settled && tac_memtable_accounted(store->immutable_table) == 0 &&
-        tac_memtable_accounted(store->memtables[store->memtable_mutable]) == 0;
+    store->is_settled = is_settled && tac_memtable_accounted(store->immutable_table) == 0 &&
+                        tac_memtable_accounted(store->memtables[store->memtable_mutable]) == 0;
 }
 
 static void levels_watch(struct tactus *store)
@@ -306,19 +300,19 @@ static void levels_watch(struct tactus *store)
 static int bar_end(struct tactus *store, struct tac_error *error)
 {
     struct tac_checkpoint *checkpoint = &store->checkpoint;
-    uint32_t log_blocks = tac_checkpoint_log_blocks(store->geometry.block_size);
-    bool     is_due;
+    uint32_t               log_blocks = tac_checkpoint_log_blocks(store->geometry.block_size);
+    bool                   is_due;
 
     store->bar_count++;
-    store->bars_stuck = store->bar.skipped > 0 && store->bar.compaction_count == 0
-                            ? store->bars_stuck + 1
-                            : 0;
+    store->bars_stuck =
+        store->bar.compaction_count > 0 ? 0 : store->bars_stuck + (store->bar.skipped > 0);
     store->totals.bars++;
     store->persisted_op = store->immutable_last_op;
     tac_checkpoint_effect(store);
     checkpoint->bars_since++;
     is_due = checkpoint->bars_since >= store->shape.checkpoint_interval_bars ||
              store->wants_checkpoint ||
+             tac_atomic_load_relaxed_u32(&store->fullness) != TAC_NOT_FULL ||
              tac_manifest_log_room(store->manifest_log) < log_blocks / 2;
     if (is_due) {
         if (tac_checkpoint_begin(store, error) != TACTUS_OK) {
@@ -379,7 +373,7 @@ static bool plan_end(struct tactus *store)
     if (store->is_draining && is_bar_end) {
         settled_update(store);
     }
-    tac_atomic_store_release_u32(&store->fullness, store->fullness_next);
+    tac_space_fullness_publish(store, is_bar_end);
     tac_atomic_store_release_u64(&store->clock.beat, 0);
     tac_atomic_fetch_add_u64(&store->clock.plans_ended, 1);
     tac_event_count_notify(store->stages.progress, 1);

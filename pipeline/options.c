@@ -12,6 +12,8 @@
 
 #include "base/units.h"
 
+#define FILE_SIZE_MAX_DEFAULT TAC_TIB
+
 void tactus_options_init(struct tactus_options *options)
 {
     memset(options, 0, sizeof *options);
@@ -26,7 +28,7 @@ void tactus_options_init(struct tactus_options *options)
     options->lag_beats = 2;
     options->checkpoint_interval_bars = 4;
     options->filter_bits_per_key = 10;
-    options->file_size_max = TAC_TIB;
+    options->file_size_max = FILE_SIZE_MAX_DEFAULT;
     options->threads_read = TACTUS_THREADS_AUTO;
     options->threads_merge = TACTUS_THREADS_AUTO;
     options->threads_write = TACTUS_THREADS_AUTO;
@@ -249,6 +251,10 @@ void tac_options_shape(const struct tactus_options *options, struct tac_shape *r
         .checkpoint_interval_bars = options->checkpoint_interval_bars,
         .filter_bits_per_key = options->filter_bits_per_key,
     };
+    if (options->file_size_max == FILE_SIZE_MAX_DEFAULT && options->block_size >= 4 * TAC_KIB) {
+        ret_shape->file_size_max =
+            tac_min_u64(FILE_SIZE_MAX_DEFAULT, tac_shape_file_size_max(options->block_size));
+    }
 }
 
 static uint32_t processor_count(void)

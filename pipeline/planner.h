@@ -33,11 +33,12 @@ struct tac_planner_options {
 
 /* A table as the planner sees it. */
 struct tac_plan_table {
-    uint32_t edge_min;   /* Rank of key_min: the smallest key, or the edge below which it was sliced */
-    uint32_t edge_max;   /* Rank of key_max, inclusive; >= edge_min */
-    uint64_t stamp;      /* Of overlapping tables of a level the higher one is newer */
+    uint32_t
+        edge_min; /* Rank of key_min: the smallest key, or the edge below which it was sliced */
+    uint32_t edge_max; /* Rank of key_max, inclusive; >= edge_min */
+    uint64_t stamp;    /* Of overlapping tables of a level the higher one is newer */
     uint64_t bytes;
-    uint64_t records;    /* Tombstones included */
+    uint64_t records; /* Tombstones included */
     uint64_t tombstones;
     bool     is_damaged; /* Never taken, nor what is newer above it */
 };
@@ -58,6 +59,7 @@ struct tac_plan_input {
     const uint64_t *flush_bytes_below;
     uint32_t        half;        /* Runs of 1 only: 0 for the bar's first plan, 1 for its second */
     bool            is_held;     /* Plan nothing but the flush */
+    bool            is_tight;    /* As few tables as can be: blocks are scarce. Bounds do not hold */
     bool            is_draining; /* Bars of no length: no pulling forward, no evening out: what is
                                     over size or depth is due, each compaction within its bound */
     bool            is_manual;   /* Everything in [manual_edge_min, manual_edge_max] is due at every
@@ -75,6 +77,8 @@ enum tac_plan_kind {
 /* Where an output table ends. The records of a job up to `edge` (exclusive; TAC_EDGE_NONE: to the
  * job's end) go into tables of at most limit_bytes each. At a soft cut a table that has less than
  * table_bytes_min goes on into the next stretch; at a hard one it ends whatever its size. */
+#define TAC_PLAN_LIMIT_NONE (UINT64_MAX / 2)
+
 struct tac_plan_cut {
     uint32_t edge;
     bool     is_hard;
@@ -84,24 +88,24 @@ struct tac_plan_cut {
 /* A key slice of one compaction: [edge_begin, edge_end), TAC_EDGE_NONE = no limit. */
 struct tac_plan_job {
     uint32_t edge_begin, edge_end;
-    uint32_t cut_first, cut_count;  /* In plan->cuts; at least one; the last has edge = edge_end */
-    uint64_t bytes;                 /* Share of the compaction's input bytes; a compaction's jobs
+    uint32_t cut_first, cut_count; /* In plan->cuts; at least one; the last has edge = edge_end */
+    uint64_t bytes;                /* Share of the compaction's input bytes; a compaction's jobs
                                        add up to its bytes exactly */
-    bool     drops_tombstones;      /* In the manifest of the plan, the inputs apart, no table of B
+    bool     drops_tombstones;     /* In the manifest of the plan, the inputs apart, no table of B
                                        or deeper, nor (in place) an older one of A, overlaps it */
 };
 
 struct tac_plan_compaction {
     enum tac_plan_kind kind;
-    uint32_t level_source; /* For a flush: 0, like level_target */
-    uint32_t level_target;
+    uint32_t           level_source; /* For a flush: 0, like level_target */
+    uint32_t           level_target;
     uint32_t input_first, input_count; /* In plan->inputs: indexes into tables[]; for an input of
                                           level_source and for one of level_target alike; newest
                                           first is not promised: stamps tell */
-    uint32_t edge_slice;   /* Takes only keys below this edge, leaves the rest; or TAC_EDGE_NONE */
+    uint32_t edge_slice; /* Takes only keys below this edge, leaves the rest; or TAC_EDGE_NONE */
     uint32_t job_first, job_count; /* 0 jobs for a move */
-    uint64_t bytes;        /* Input bytes (of a slice: estimated), flush included */
-    uint64_t stamp;        /* In place: the outputs take this stamp; else 0: a new one at commit */
+    uint64_t bytes;                /* Input bytes (of a slice: estimated), flush included */
+    uint64_t stamp; /* In place: the outputs take this stamp; else 0: a new one at commit */
 };
 
 /* Valid until the next tac_planner_plan on the same planner. */
@@ -128,7 +132,8 @@ void tac_planner_state_init(struct tac_planner_state *state);
 /* Plans one bar (runs of 1: half a bar) of one tree and brings *state up to date. Never fails: what
  * does not fit the planner's arrays stays for a later bar. The last level (state->last_level)
  * changes only in tac_planner_sink. */
-const struct tac_plan *tac_planner_plan(struct tac_planner *planner, struct tac_planner_state *state,
+const struct tac_plan *tac_planner_plan(struct tac_planner          *planner,
+                                        struct tac_planner_state    *state,
                                         const struct tac_plan_input *input);
 
 /* After the commit: lets the last level sink while it is too large for its number. Returns how many

@@ -411,6 +411,30 @@ static void open_ends(struct tac_planner *planner, const struct tac_plan_compact
     plan->cuts[plan->cut_count - 1].edge = compaction->edge_slice;
 }
 
+/* One job and no place to cut at: a table ends where the builder cannot hold more. */
+static bool jobs_add_tight(struct tac_planner *planner, struct tac_plan_compaction *compaction,
+                           uint32_t begin, uint32_t end)
+{
+    struct tac_plan *plan = &planner->plan;
+
+    if (plan->job_count == planner->jobs_max || plan->cut_count == planner->cuts_max) {
+        return false;
+    }
+    compaction->job_first = plan->job_count;
+    compaction->job_count = 1;
+    plan->jobs[plan->job_count++] =
+        (struct tac_plan_job){.edge_begin = begin,
+                              .edge_end = end,
+                              .cut_first = plan->cut_count,
+                              .cut_count = 1,
+                              .bytes = planner->below[end] - planner->below[begin],
+                              .drops_tombstones = !is_covered(planner, compaction, begin, end)};
+    plan->cuts[plan->cut_count++] =
+        (struct tac_plan_cut){.edge = end, .limit_bytes = TAC_PLAN_LIMIT_NONE};
+    open_ends(planner, compaction);
+    return true;
+}
+
 /* Cuts the stream over [begin, end) into jobs of about slice_size. */
 static bool jobs_add(struct tac_planner *planner, struct tac_plan_compaction *compaction,
                      uint32_t begin, uint32_t end)
@@ -424,6 +448,9 @@ static bool jobs_add(struct tac_planner *planner, struct tac_plan_compaction *co
                             .stream_cells = planner->cell[end] - planner->cell[begin] + 1};
 
     tac_assert(begin < end && planner->below[begin] == 0);
+    if (planner->input->is_tight) {
+        return jobs_add_tight(planner, compaction, begin, end);
+    }
     tac_cut_classes_build(planner, compaction->level_target);
     compaction->job_first = planner->plan.job_count;
     for (uint64_t i = 1; i < jobs; i++) {

@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "pipeline/options.h"
 #include "pipeline/pacing.h"
+#include "pipeline/space.h"
 #include "queues/atomics.h"
 
 /* ---- shape of the pools --------------------------------------------------------------------- */
@@ -49,7 +50,8 @@ static uint32_t seat_count(const struct tactus_options *options)
 static uint64_t pool_blocks(const struct tactus *store, uint32_t seats)
 {
     uint64_t largest = tac_seat_allotment(sources_max(&store->shape), 1, store->filter_blocks_max);
-    uint64_t usual = tac_seat_allotment(store->shape.runs_per_level + 2, 4, store->filter_blocks_max);
+    uint64_t usual =
+        tac_seat_allotment(store->shape.runs_per_level + 2, 4, store->filter_blocks_max);
 
     if (store->options.pool_size != 0) {
         return store->options.pool_size / store->shape.block_size;
@@ -134,9 +136,8 @@ int tac_store_create(struct tac_storage *storage, const struct tactus_options *o
 
 /* The block size is in the superblock, and where the other copies are depends on it: the first copy
  * tells, or else the places that other sizes would give are tried. */
-static int superblock_copies_read(struct tac_storage *storage, uint32_t block_size,
-                                  uint8_t *copies, struct tac_superblock_choice *choice,
-                                  struct tac_error *error)
+static int superblock_copies_read(struct tac_storage *storage, uint32_t block_size, uint8_t *copies,
+                                  struct tac_superblock_choice *choice, struct tac_error *error)
 {
     const uint8_t *readable[TAC_SUPERBLOCK_COPIES];
 
@@ -144,10 +145,10 @@ static int superblock_copies_read(struct tac_storage *storage, uint32_t block_si
         uint8_t *copy = copies + (size_t)i * TAC_SUPERBLOCK_BYTES;
         uint64_t offset = (uint64_t)i * TAC_SUPERBLOCK_STRIDE_BLOCKS * block_size;
 
-        readable[i] = storage->ops->read(storage, copy, TAC_SUPERBLOCK_BYTES, offset, NULL) ==
-                              TACTUS_OK
-                          ? copy
-                          : NULL;
+        readable[i] =
+            storage->ops->read(storage, copy, TAC_SUPERBLOCK_BYTES, offset, NULL) == TACTUS_OK
+                ? copy
+                : NULL;
     }
     return tac_superblock_choose(readable, choice, error);
 }
@@ -163,12 +164,18 @@ static int superblock_open(struct tac_storage *storage, struct tac_superblock *r
     if (copies == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "out of memory for superblocks");
     }
+    if (storage->ops->size(storage) < TAC_SUPERBLOCK_BYTES) {
+        free(copies);
+        return tac_error_set(error, TACTUS_EFORMAT, "not a Tactus store: the file has %llu bytes",
+                             (unsigned long long)storage->ops->size(storage));
+    }
     tac_error_clear(&first);
     for (uint32_t size = 4 * TAC_KIB; size <= TAC_MIB && result != TACTUS_OK; size *= 2) {
         result = superblock_copies_read(storage, size, copies, &choice, error);
         if (result == TACTUS_OK && choice.superblock.shape.block_size != size) {
             result = TACTUS_EFORMAT; /* Only the first copy was met; its own size comes later. */
-        } else if (result != TACTUS_OK && (first.code == TACTUS_OK || first.code == TACTUS_EFORMAT)) {
+        } else if (result != TACTUS_OK &&
+                   (first.code == TACTUS_OK || first.code == TACTUS_EFORMAT)) {
             first = *error;
         }
         if (result == TACTUS_EFORK) {
@@ -186,6 +193,11 @@ static int superblock_open(struct tac_storage *storage, struct tac_superblock *r
             TACTUS_OK ||
         superblocks_write(storage, &choice.superblock, choice.repair_second_mask, error) !=
             TACTUS_OK) {
+        return error->code;
+    }
+    /* A process that was killed may have left what is read here in the system's cache only: what is
+     * called durable from now on must be. */
+    if (storage->ops->sync(storage, error) != TACTUS_OK) {
         return error->code;
     }
     *ret_superblock = choice.superblock;
@@ -215,8 +227,7 @@ static int free_set_load(struct tactus *store, const struct tac_superblock *supe
     for (uint32_t i = 0; i < superblock->free_set_block_count; i++) {
         const struct tac_block_reference *reference = &superblock->free_set[i];
 
-        if (tac_store_read_block(store, reference, TAC_BLOCK_FREE_SET, block, error) !=
-                TACTUS_OK ||
+        if (tac_store_read_block(store, reference, TAC_BLOCK_FREE_SET, block, error) != TACTUS_OK ||
             tac_free_set_decode(store->free_set, &store->geometry, i,
                                 superblock->free_set_block_count, block, reference->address,
                                 error) != TACTUS_OK) {
@@ -278,8 +289,8 @@ static int seats_create(struct tactus *store, uint32_t count, uint64_t blocks,
     if (store->seats == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "out of memory for jobs");
     }
-    store->memory_budget_bytes += tac_block_pool_memory_bytes((uint32_t)blocks,
-                                                              store->shape.block_size);
+    store->memory_budget_bytes +=
+        tac_block_pool_memory_bytes((uint32_t)blocks, store->shape.block_size);
     if (tac_block_pool_create(&store->pool, (uint32_t)blocks, store->shape.block_size, error) !=
         TACTUS_OK) {
         return error->code;
@@ -333,11 +344,10 @@ static int state_create(struct tactus *store, struct tac_error *error)
     if (store->manifest == NULL || store->manifest_log == NULL || store->free_set == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "out of memory for the state of the store");
     }
-    store->memory_budget_bytes +=
-        tac_manifest_memory_bytes(store->options.tables_max) +
-        tac_manifest_log_memory_bytes(&store->geometry, log_blocks) +
-        tac_free_set_memory_bytes(blocks_max) +
-        tac_checkpoint_memory_bytes(store->shape.block_size);
+    store->memory_budget_bytes += tac_manifest_memory_bytes(store->options.tables_max) +
+                                  tac_manifest_log_memory_bytes(&store->geometry, log_blocks) +
+                                  tac_free_set_memory_bytes(blocks_max) +
+                                  tac_checkpoint_memory_bytes(store->shape.block_size);
     return TACTUS_OK;
 }
 
@@ -379,8 +389,8 @@ static int parts_create(struct tactus *store, const struct tac_superblock *super
         tac_checkpoint_create(&store->checkpoint, store->shape.block_size, superblock, error) !=
             TACTUS_OK ||
         tac_read_side_create(&store->read_side, &store->geometry, store->storage,
-                             store->shape.filter_bits_per_key, page_cache, index_cache, error) !=
-            TACTUS_OK) {
+                             store->shape.filter_bits_per_key, page_cache, index_cache,
+                             error) != TACTUS_OK) {
         return error->code;
     }
     store->has_read_side = true;
@@ -448,8 +458,8 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
                    const struct tac_stepping *stepping, struct tactus **ret_store,
                    struct tac_error *error)
 {
-    struct tactus           *store = aligned_alloc(TAC_CACHE_LINE_BYTES,
-                                                   tac_round_up(sizeof *store, TAC_CACHE_LINE_BYTES));
+    struct tactus *store =
+        aligned_alloc(TAC_CACHE_LINE_BYTES, tac_round_up(sizeof *store, TAC_CACHE_LINE_BYTES));
     struct tac_superblock    superblock;
     struct tac_worker_counts counts;
 
@@ -475,8 +485,8 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
     store->immutable_table = store->memtables[TAC_MEMTABLES - 1];
     store->read_side.bar_now = store->bar_count;
     store->read_side.visible_op = store->last_op;
-    tac_store_fullness_update(store);
-    store->fullness = store->fullness_next;
+    tac_space_fullness_update(store);
+    tac_space_fullness_publish(store, true);
     tac_store_publish_view(store);
     tac_store_report(store);
     counts = (struct tac_worker_counts){
@@ -530,6 +540,11 @@ int tac_store_close(struct tactus *store, struct tac_error *error)
 
     pthread_mutex_lock(&store->commit_lock);
     result = tac_writer_drain(store, 0, error);
+    if (result == TACTUS_OK) {
+        /* The op may be durable while a later checkpoint is being written: its blocks are part of the
+         * file, the same ones whatever the threads. */
+        result = tac_writer_quiet(store, error);
+    }
     pthread_mutex_unlock(&store->commit_lock);
     tac_store_abandon(store);
     return result;

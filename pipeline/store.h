@@ -26,7 +26,8 @@
 #include "stages/seat.h"
 #include "stages/thread.h"
 
-#define TAC_MEMTABLES 3 /* Mutable, immutable, and the one that readers of the bar before still see */
+#define TAC_MEMTABLES                                                                              \
+    3 /* Mutable, immutable, and the one that readers of the bar before still see */
 #define TAC_VIEWS_MAX 8
 #define TAC_SEATS_MAX 66
 
@@ -34,11 +35,12 @@
 struct tac_clock {
     /* Writer */
     uint64_t beat TAC_CACHE_ALIGNED; /* In the plan that runs, 0 … beats_per_plan */
-    uint64_t plans_wanted;  /* Plans that are to be ended: one more than plans_ended asks for an end */
+    uint64_t
+        plans_wanted; /* Plans that are to be ended: one more than plans_ended asks for an end */
     /* Coordinator */
     uint64_t plans_made TAC_CACHE_ALIGNED; /* Plans that are ready to work (1: the first) */
-    uint64_t plans_ended;                  /* Plans whose results are in the manifest */
-    uint64_t plan_bytes;                   /* Of the plan that runs; set before plans_made */
+    uint64_t            plans_ended;       /* Plans whose results are in the manifest */
+    uint64_t            plan_bytes;        /* Of the plan that runs; set before plans_made */
 };
 
 enum tac_fullness {
@@ -55,7 +57,7 @@ struct tactus {
     struct tac_geometry   geometry;
     struct tac_storage   *storage;
     bool                  has_stages, has_read_side; /* For an open that fails half-way */
-    uint32_t              plans_per_bar;  /* 2 with runs of 1 */
+    uint32_t              plans_per_bar;             /* 2 with runs of 1 */
     uint32_t              beats_per_plan;
     uint64_t              table_records_max;
     uint32_t              filter_blocks_max;
@@ -63,16 +65,17 @@ struct tactus {
 
     /* Writer (commit_lock) */
     pthread_mutex_t commit_lock;
-    uint64_t        last_op;            /* Also read_side.visible_op */
+    uint64_t        last_op; /* Also read_side.visible_op */
     uint64_t        user_bytes, records_put, records_deleted;
     uint64_t        waits, wait_ns_total, wait_ns_max;
-    uint64_t        waited_ns;          /* In the op that is under way */
+    uint64_t        waited_ns; /* In the op that is under way */
 
     struct tac_clock clock;
     uint32_t         is_poisoned;       /* Atomic; poison_error was written before */
     uint32_t         tree_count;        /* Atomic; writer */
     uint32_t         is_checkpointing;  /* Atomic; coordinator */
     uint32_t         fullness;          /* Atomic, enum tac_fullness; coordinator */
+    uint32_t         is_full_of_tables; /* Atomic; coordinator: tables_max is the cause */
     struct tac_error poison_error;
 
     /* Set by the writer while the coordinator rests between two plans, read by the coordinator */
@@ -85,9 +88,9 @@ struct tactus {
     struct tac_free_set     *free_set;
     struct tac_bar           bar;
     struct tac_checkpoint    checkpoint;
-    uint64_t                 bar_count;     /* Bars ended since creation */
-    uint32_t                 half;          /* Plan within the bar */
-    bool                     is_planned;    /* The bar has a plan that has not been ended */
+    uint64_t                 bar_count;  /* Bars ended since creation */
+    uint32_t                 half;       /* Plan within the bar */
+    bool                     is_planned; /* The bar has a plan that has not been ended */
     uint64_t                 immutable_last_op, persisted_op;
     uint64_t                 checkpoint_op; /* persisted_op of the newest checkpoint begun */
     uint64_t                 table_id_last, stamp_last;
@@ -101,26 +104,30 @@ struct tactus {
     struct tac_version      *versions[TAC_VIEWS_MAX];
     struct tac_view          views[TAC_VIEWS_MAX];
     uint32_t                 view_next, view_count;
-    uint32_t                 fullness_next; /* For the next plan's writers */
-    uint32_t                 bars_stuck;   /* In a row: something found no room, nothing was done */
-    bool                     is_settled;   /* As of the last plan's end, when draining */
-    bool                     is_expiring;  /* This bar's end has begun to wait for readers */
+    uint32_t                 fullness_next; /* For the next plan's writers (space.h) */
+    bool                     is_full_of_tables_next;
+    uint32_t                 tight_plan_every; /* Simulation: as if every n-th bar's flush found no
+                                                   room; 0: never */
+    bool                     mutable_may_fill; /* Writers have been let into the mutable memtable */
+    uint32_t                 bars_stuck;  /* Something found no room, since anything was done */
+    bool                     is_settled;  /* As of the last plan's end, when draining */
+    bool                     is_expiring; /* This bar's end has begun to wait for readers */
     bool                     is_checkpoint_late; /* This bar's end has waited for one */
-    struct tactus_stats      totals;       /* The coordinator's counters */
-    pthread_mutex_t          stats_lock;   /* Of `reported` only */
-    struct tactus_stats      reported;     /* totals and the levels, as of the last plan's end */
+    struct tactus_stats      totals;             /* The coordinator's counters */
+    pthread_mutex_t          stats_lock;         /* Of `reported` only */
+    struct tactus_stats      reported; /* totals and the levels, as of the last plan's end */
 
     /* Shared */
     struct tac_read_side   read_side;
     struct tac_stages      stages;
     struct tac_worker_pool workers;
-    uint64_t               durable_op;     /* Atomic; coordinator writes */
+    uint64_t               durable_op; /* Atomic; coordinator writes */
 };
 
 /* Opens on a storage that the store then owns. `stepping` is for stores without threads: how many
  * virtual workers of each stage there are and in which order they are stepped (stages/thread.h). */
-TAC_MUST_CHECK int tac_store_create(struct tac_storage *storage, const struct tactus_options *options,
-                                    struct tac_error *error);
+TAC_MUST_CHECK int tac_store_create(struct tac_storage          *storage,
+                                    const struct tactus_options *options, struct tac_error *error);
 TAC_MUST_CHECK int tac_store_open(struct tac_storage *storage, const struct tactus_options *options,
                                   const struct tac_stepping *stepping, struct tactus **ret_store,
                                   struct tac_error *error);
@@ -142,7 +149,6 @@ void tac_store_publish_view(struct tactus *store);
 void tac_store_planner_options(const struct tactus *store, struct tac_planner_options *options);
 void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order);
 
-void tac_store_fullness_update(struct tactus *store);
 /* Brings `reported` up to date. Coordinator. */
 void tac_store_report(struct tactus *store);
 
@@ -159,8 +165,11 @@ TAC_MUST_CHECK int tac_writer_begin(struct tactus *store, uint64_t accounted_byt
 void tac_writer_end(struct tactus *store);
 /* Ends the plan that runs (a bar, or half of one), with full credit. */
 TAC_MUST_CHECK int tac_writer_end_plan(struct tactus *store, struct tac_error *error);
-/* Takes an op for a change of the manifest's trees or of the control flags; until the next call of
- * this kind that ends a plan, both are the caller's. */
+/* Until the coordinator rests: up to the next call of this kind that ends a plan, the manifest's trees
+ * and the control flags are the caller's. Then _op takes an op for what the caller has changed;
+ * _control does both. */
+TAC_MUST_CHECK int tac_writer_rest(struct tactus *store, struct tac_error *error);
+void               tac_writer_control_op(struct tactus *store);
 TAC_MUST_CHECK int tac_writer_control(struct tactus *store, struct tac_error *error);
 /* manual_trees: bit for each tree to be compacted whole into its last level. */
 TAC_MUST_CHECK int tac_writer_drain(struct tactus *store, uint64_t manual_trees,

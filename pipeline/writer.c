@@ -101,8 +101,8 @@ static int poisoned(struct tactus *store, struct tac_error *error)
 static uint64_t beat_now(const struct tactus *store)
 {
     const struct tac_memtable *memtable = store->memtables[store->memtable_mutable];
-    uint64_t                   beat = (uint64_t)((unsigned __int128)tac_memtable_accounted(memtable) *
-                                                 store->shape.beats_per_bar / store->shape.memtable_size);
+    uint64_t beat = (uint64_t)((unsigned __int128)tac_memtable_accounted(memtable) *
+                               store->shape.beats_per_bar / store->shape.memtable_size);
 
     return tac_min_u64(beat, store->shape.beats_per_bar - 1);
 }
@@ -196,10 +196,15 @@ static int op_check(struct tactus *store, uint64_t accounted_bytes, bool has_put
     }
     if (tac_atomic_load_acquire_u32(&store->fullness) >
         (uint32_t)(has_puts ? TAC_NOT_FULL : TAC_FULL_FOR_PUTS)) {
-        return tac_error_set(error, TACTUS_EFULL,
-                             "the store has reached its file_size_max of %llu bytes: delete "
-                             "records, then compact",
-                             (unsigned long long)store->shape.file_size_max);
+        return tac_atomic_load_acquire_u32(&store->is_full_of_tables) != 0
+                   ? tac_error_set(error, TACTUS_EFULL,
+                                   "the store has nearly as many tables as tables_max, %u, allows: "
+                                   "open it with a larger one",
+                                   store->options.tables_max)
+                   : tac_error_set(error, TACTUS_EFULL,
+                                   "the store has reached its file_size_max of %llu bytes: delete "
+                                   "records, then compact",
+                                   (unsigned long long)store->shape.file_size_max);
     }
     return TACTUS_OK;
 }
@@ -211,8 +216,8 @@ int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_pu
 
     store->waited_ns = 0;
     /* Deletes go on in a full store: bars are ended until compactions have made room, or cannot. */
-    for (uint32_t i = 0; result == TACTUS_EFULL && !has_puts &&
-                         i < store->shape.checkpoint_interval_bars + 8;
+    for (uint32_t i = 0;
+         result == TACTUS_EFULL && !has_puts && i < store->shape.checkpoint_interval_bars + 8;
          i++) {
         result = bar_end(store, error);
         if (result == TACTUS_OK) {
@@ -242,7 +247,7 @@ void tac_writer_end(struct tactus *store)
 
 /* ---- control ops ---------------------------------------------------------------------------- */
 
-int tac_writer_control(struct tactus *store, struct tac_error *error)
+int tac_writer_rest(struct tactus *store, struct tac_error *error)
 {
     if (tac_storage_is_forked(store->storage)) {
         return tac_error_set(error, TACTUS_EFORKED,
@@ -252,9 +257,23 @@ int tac_writer_control(struct tactus *store, struct tac_error *error)
     if (tac_store_is_poisoned(store)) {
         return poisoned(store, error);
     }
+    return TACTUS_OK;
+}
+
+void tac_writer_control_op(struct tactus *store)
+{
     store->last_op++;
     tac_writer_end(store);
-    return TACTUS_OK;
+}
+
+int tac_writer_control(struct tactus *store, struct tac_error *error)
+{
+    int result = tac_writer_rest(store, error);
+
+    if (result == TACTUS_OK) {
+        tac_writer_control_op(store);
+    }
+    return result;
 }
 
 /* Ends bars until everything up to the op is in a durable checkpoint. */
@@ -301,6 +320,7 @@ int tac_writer_drain(struct tactus *store, uint64_t manual_trees, struct tac_err
         return result;
     }
     store->is_draining = true;
+    store->bars_stuck = 0;
     store->is_settled = false;
     /* What is compacted whole is flushed first: else its last level would be written once for every
      * memtable that is still to come. */

@@ -63,6 +63,7 @@ struct tac_job {
     uint32_t             *addresses;     /* Reserved, ascending */
     uint32_t              address_count;
     struct tac_table     *spare_tables;  /* Descriptors for outputs */
+    uint32_t              spare_count;   /* As planned */
     uint64_t              sequence;      /* For block headers */
     /* Result */
     int                      result;     /* First error; 0 */

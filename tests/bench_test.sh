@@ -178,7 +178,7 @@ is 'get refuses another shape' refuses 3 'shape A' get --store store --shape B
 echo 'a letter to a friend, of some length' >letter
 is '--force leaves foreign files alone' refuses 3 'only Tactus stores' ingest --store letter --force
 is 'the file is as it was' grep -q friend letter
-"$tactus" create plain "${blocks[@]}" 2>err
+"$tactus" create plain "${small[@]}" 2>err
 is 'get refuses a store of somebody else' refuses 3 'no store that' get --store plain
 is '--force overwrites a store' bench forced.json ingest --store plain --force "${small[@]}"
 is 'and then it is that of the seed' equal digest forced.json ingest.json

@@ -240,6 +240,11 @@ cp letter letter.copy
 is "a foreign file" fails 3 'not a Tactus store' scan letter
 is "also to verify" fails 3 'not a Tactus store' verify letter
 is "is left as it is" cmp letter letter.copy
+echo 'Dear friend' >note
+is "a short foreign file" fails 3 'not a Tactus store' verify note
+is "smaller blocks limit the file by themselves" run 0 create small_blocks --option block_size=32KiB
+is "a file too small for its tree" fails 2 'must be at least' create too_small \
+    --option file_size_max=64MiB
 is "create does not overwrite it" fails 3 'letter' create letter
 is "and leaves it as it is" cmp letter letter.copy
 is "an empty file is no store" fails 3 'empty' scan empty

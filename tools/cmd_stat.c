@@ -35,6 +35,7 @@ static const struct stat_entry entries[] = {
     ENTRY(wait_ns_max),
     ENTRY(wait_bound_bytes),
     ENTRY(checkpoint_waits),
+    ENTRY(tight_plans),
     ENTRY(compactions),
     ENTRY(jobs),
     ENTRY(tables_moved),

@@ -29,6 +29,7 @@
     X(LATE_CHECKPOINT, "a bar's end that waited for a checkpoint")                                 \
     X(LOG_COMPACTED, "the manifest log's old blocks given back")                                   \
     X(FULL, "a write refused because the store is full")                                           \
+    X(TIGHT_PLAN, "a plan with as few tables as can be")                                           \
     X(EXPIRED, "an iterator that expired")                                                         \
     X(OLD_ITERATOR, "an iterator that was used after a bar's end")                                 \
     X(HELD, "compaction held back over several bars")                                              \

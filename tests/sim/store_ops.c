@@ -37,10 +37,11 @@ static void options_shape_draw(struct tactus_options *options, struct tac_prng *
     options->beats_per_bar = DRAW_OF(prng, 16, 16, 24, 64);
     options->checkpoint_interval_bars = DRAW_OF(prng, 1, 1, 2, 3, 4, 8);
     options->filter_bits_per_key = DRAW_OF(prng, 0, 4, 10, 10, 20);
-    options->file_size_max = 16384 * (uint64_t)options->block_size;
+    options->file_size_max = 65536 * (uint64_t)options->block_size;
     if (is_small) {
         options->file_size_max = tac_max_u64(draw(prng, 400, 800) * options->block_size,
-                                             draw(prng, 12, 40) * options->memtable_size);
+                                             draw(prng, 12, 40) * options->memtable_size *
+                                                 (options->runs_per_level == 1 ? 3 : 1));
     }
 }
 
@@ -89,6 +90,37 @@ static void spec_draw(struct store_model_spec *spec, const struct tactus_options
     spec->seed = tac_prng_next(prng);
 }
 
+#define GROW_KEYS 100 /* Of one op */
+#define GROW_PUTS_MAX 20000
+
+/* Makes tree 0 one that comes to three levels and compacts on all of them, whatever else the seed does:
+ * about so many memtables of distinct keys. Returns how many ops that takes. */
+static uint32_t growth_plan(struct tactus_options *options, struct store_model_spec *spec)
+{
+    uint32_t memtables = 16 + 5 * (options->runs_per_level == 1 ? 8 : options->runs_per_level);
+    uint64_t bytes, puts;
+
+    if (spec->keys == STORE_MODEL_KEYS_NESTED) {
+        spec->keys = STORE_MODEL_KEYS_RANDOM; /* Too few of those are distinct */
+    }
+    spec->layout.value_size = (uint32_t)tac_min_u64(tac_max_u64(spec->layout.value_size, 100), 600);
+    for (;;) {
+        bytes = memtables * (options->last_ratio + 1) / 2 * options->memtable_size;
+        puts = bytes /
+               (spec->layout.key_size + spec->layout.value_size + TACTUS_RECORD_OVERHEAD_BYTES);
+        if (puts <= GROW_PUTS_MAX) {
+            break;
+        }
+        if (options->memtable_size > 8 * options->block_size) {
+            options->memtable_size = 8 * options->block_size;
+        } else {
+            spec->layout.value_size += 100;
+        }
+    }
+    spec->key_count = (uint32_t)tac_max_u64(spec->key_count, puts);
+    return (uint32_t)tac_div_ceil(puts, GROW_KEYS) * 5 / 4;
+}
+
 void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max)
 {
     struct tac_prng prng = {tac_mix_u64(seed)};
@@ -100,7 +132,7 @@ void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max)
     world->ends_bare = draw(&prng, 0, 2) == 0;
     tactus_options_init(&world->options);
     world->options.backend = TACTUS_BACKEND_MEMORY;
-    world->options.tables_max = 4096;
+    world->options.tables_max = 8192;
     options_shape_draw(&world->options, &prng, world->is_small);
     options_free_draw(&world->options, &prng);
     memcpy(world->options.uuid, &seed, sizeof seed);
@@ -112,6 +144,11 @@ void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max)
         spec_draw(&world->specs[i], &world->options, &prng);
     }
     world->op_count = draw(&prng, ops_max / 4, ops_max);
+    world->tight_plan_every = DRAW_OF(&prng, 0, 0, 0, 0, 0, 0, 2, 7);
+    if (!world->is_small) {
+        world->grow_count = growth_plan(&world->options, &world->specs[0]);
+        world->op_count += world->grow_count;
+    }
 }
 
 void sim_world_twist(struct sim_world *world, uint64_t seed)
@@ -126,7 +163,13 @@ void sim_world_twist(struct sim_world *world, uint64_t seed)
 /* ---- lists ---------------------------------------------------------------------------------- */
 
 /* How a seed chooses keys. */
-enum range_kind { RANGE_UNIFORM, RANGE_ASCENDING, RANGE_HOT, RANGE_DRIFTING, RANGE_KINDS };
+enum range_kind {
+    RANGE_UNIFORM,
+    RANGE_ASCENDING,
+    RANGE_HOT,
+    RANGE_DRIFTING,
+    RANGE_KINDS
+};
 
 struct draft {
     struct tac_prng         prng;
@@ -145,13 +188,14 @@ struct draft {
 static void weights_draw(struct draft *draft)
 {
     static const uint16_t common[SIM_OP_KINDS] = {
-        [SIM_PUT] = 600,          [SIM_DELETE] = 150,       [SIM_BATCH] = 60, [SIM_GET] = 300,
-        [SIM_SEEK] = 60,          [SIM_ITERATOR_OPEN] = 20, [SIM_STEP] = 60,  [SIM_ITERATOR_MOVE] = 80,
-        [SIM_ITERATOR_CLOSE] = 8,
+        [SIM_PUT] = 600, [SIM_DELETE] = 150,       [SIM_BATCH] = 60,
+        [SIM_GET] = 300, [SIM_SEEK] = 60,          [SIM_ITERATOR_OPEN] = 20,
+        [SIM_STEP] = 60, [SIM_ITERATOR_MOVE] = 80, [SIM_ITERATOR_CLOSE] = 8,
     };
     static const uint8_t rare[SIM_OP_KINDS] = {
-        [SIM_SCAN] = 6,   [SIM_DRAIN] = 2,   [SIM_COMPACT] = 2, [SIM_HOLD] = 2,        [SIM_CHECKPOINT] = 3,
-        [SIM_REOPEN] = 2, [SIM_ABANDON] = 3, [SIM_CRASH] = 3,   [SIM_CRASH_LATER] = 3, [SIM_TREE_CREATE] = 3,
+        [SIM_SCAN] = 6,        [SIM_DRAIN] = 2,       [SIM_COMPACT] = 2, [SIM_HOLD] = 2,
+        [SIM_CHECKPOINT] = 3,  [SIM_REOPEN] = 2,      [SIM_ABANDON] = 3, [SIM_CRASH] = 3,
+        [SIM_CRASH_LATER] = 3, [SIM_TREE_CREATE] = 3,
     };
     static const uint32_t factors[] = {0, 1, 4, 4, 4, 16};
     uint32_t              sum = 0;
@@ -245,6 +289,26 @@ static void op_draw(struct draft *draft, struct sim_op *op)
     }
 }
 
+/* Op i of those that fill tree 0: far from the one before; each fifth deletes what an earlier one put.
+ * Crashes may not take all of it back again and again. */
+static struct sim_op grow_op(const struct sim_world *world, uint32_t i)
+{
+    uint32_t parts = (uint32_t)tac_div_ceil(world->specs[0].key_count, GROW_KEYS);
+    bool     is_put = i % 5 < 4;
+    uint64_t turn = is_put ? i / 5 * 4 + i % 5 : i / 10 * 4;
+
+    if (i % 20 == 19) {
+        return (struct sim_op){.kind = SIM_CHECKPOINT};
+    }
+    return (struct sim_op){
+        .kind = is_put ? SIM_PUT : SIM_DELETE,
+        .key = (uint32_t)(turn * 7919 % parts) * GROW_KEYS,
+        .count = is_put ? GROW_KEYS : GROW_KEYS / 4,
+        .size = world->specs[0].layout.value_size,
+        .seed = i,
+    };
+}
+
 struct sim_op *sim_ops_draw(const struct sim_world *world)
 {
     struct draft   draft = {.prng = {tac_mix_u64(world->seed ^ 0x6f7073)}, .world = world};
@@ -257,7 +321,11 @@ struct sim_op *sim_ops_draw(const struct sim_world *world)
     draft.size_max = DRAW_OF(&draft.prng, 8, 100, 400, world->options.block_size / 4);
     draft.batch_max = DRAW_OF(&draft.prng, 4, 20, 100);
     weights_draw(&draft);
-    for (uint32_t i = 0; i < world->op_count; i++) {
+    for (uint32_t i = 0, grown = 0; i < world->op_count; i++) {
+        if ((uint64_t)(i + 1) * world->grow_count / world->op_count > grown) {
+            ops[i] = grow_op(world, grown++);
+            continue;
+        }
         op_draw(&draft, &ops[i]);
         /* Half of the coming power cuts are to meet a checkpoint. */
         if (i > 0 && ops[i - 1].kind == SIM_CRASH_LATER && ops[i - 1].seed % 2 == 0) {

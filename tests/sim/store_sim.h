@@ -71,6 +71,8 @@ struct sim_world {
     uint32_t                tree_count;
     struct store_model_spec specs[STORE_MODEL_TREES_MAX];
     uint32_t                op_count;
+    uint32_t                grow_count; /* Of the ops: spread over the list, they fill tree 0 */
+    uint32_t                tight_plan_every; /* See struct tactus */
     bool                    is_small;  /* file_size_max can be reached */
     bool                    is_twin;   /* No crashes; to be run under two schedules */
     bool                    ends_bare; /* At the end everything is deleted */

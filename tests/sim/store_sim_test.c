@@ -4,16 +4,19 @@
  * SEEDS=n  how many seeds (default 200; LONG=1: 2000), from 1 on or from FIRST=n.
  * SEED=n   this one alone, every op printed; KEEP=0-3,7 runs only these of its ops.
  * OPS=n    the most ops of a list.
+ * FAILURES=n  after so many failing seeds it ends (default 5).
  * IN_PROCESS=1 with SEED: without a child process, for a debugger or a leak checker. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/units.h"
 #include "tests/lib/tap.h"
 #include "tests/sim/store_sim.h"
 
 #define OPS_MAX 4000
 #define SEEDS_DEFAULT 200
 #define SEEDS_LONG 2000
+#define SEEDS_INSTRUMENTED 50 /* Marks are not asked for then */
 #define FAILURES_MAX 5
 #define CHILD_SECONDS_MAX 30
 #define SHRINK_SECONDS_MAX 60
@@ -33,6 +36,18 @@ static uint64_t environment_number(const char *name, uint64_t otherwise)
         tap_bail("%s is not a number: %s", name, text);
     }
     return number;
+}
+
+static bool is_instrumented(void)
+{
+    const char *text = getenv("TACTUS_INSTRUMENTED");
+
+    return text != NULL && strcmp(text, "yes") == 0;
+}
+
+static uint32_t child_seconds_max(void)
+{
+    return is_instrumented() ? 10 * CHILD_SECONDS_MAX : CHILD_SECONDS_MAX;
 }
 
 /* The list that is left, and how to run it again. */
@@ -72,7 +87,7 @@ static void failure_shrink(const struct sim_world *world, const struct sim_op *o
 
         memcpy(scratch->message, report->message, sizeof scratch->message);
         sim_shrink(world, ops, keep, scratch, SHRINK_SECONDS_MAX);
-        (void)sim_run_whole(world, ops, keep, scratch, NULL, CHILD_SECONDS_MAX);
+        (void)sim_run_whole(world, ops, keep, scratch, NULL, child_seconds_max());
         memcpy(report->message, scratch->message, sizeof report->message);
     }
     failure_print(world, ops, keep, report->message);
@@ -106,7 +121,7 @@ static bool seed_run(uint64_t seed, struct sim_report *report, bool is_single)
         is_good = true;
     } else {
         is_good = sim_run_whole(&world, ops, keep, report, is_single ? stdout : NULL,
-                                CHILD_SECONDS_MAX);
+                                child_seconds_max());
     }
     if (!is_good) {
         failure_shrink(&world, ops, keep, report);
@@ -116,21 +131,48 @@ static bool seed_run(uint64_t seed, struct sim_report *report, bool is_single)
     return is_good;
 }
 
-static void marks_check(const struct sim_report *report)
+/* seeds: how many of them met each mark. */
+static void marks_check(const struct sim_report *report, const uint32_t *seeds)
 {
     for (uint32_t i = 0; i < MARK_COUNT; i++) {
         tap_ok(report->marks.count[i] > 0, "reached: %s", mark_text((enum mark)i));
-        tap_diag("%llu times", (unsigned long long)report->marks.count[i]);
+        tap_diag("%llu times, by %u seeds", (unsigned long long)report->marks.count[i], seeds[i]);
     }
+}
+
+/* Counts the seed for each mark that it has met. True: it should have compacted on three levels,
+ * moved tables and dropped tombstones, and has not. */
+static bool marks_add(uint64_t seed, const struct marks *before, const struct marks *after,
+                      uint32_t *seeds)
+{
+    static const enum mark deep[] = {MARK_LEVEL_0, MARK_LEVEL_1, MARK_THREE_LEVELS, MARK_MOVE,
+                                     MARK_TOMBSTONE_DROPPED};
+    struct sim_world       world;
+    bool                   is_shallow = false;
+
+    for (uint32_t i = 0; i < MARK_COUNT; i++) {
+        seeds[i] += after->count[i] > before->count[i];
+    }
+    sim_world_draw(&world, seed, (uint32_t)environment_number("OPS", OPS_MAX));
+    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(deep); i++) {
+        if (!world.is_small && after->count[deep[i]] == before->count[deep[i]]) {
+            tap_diag("seed %llu never reaches: %s", (unsigned long long)seed, mark_text(deep[i]));
+            is_shallow = true;
+        }
+    }
+    return is_shallow;
 }
 
 int main(void)
 {
     bool     is_long = environment_number("LONG", 0) != 0;
     uint64_t single = environment_number("SEED", 0);
-    uint64_t seeds = environment_number("SEEDS", is_long ? SEEDS_LONG : SEEDS_DEFAULT);
+    uint64_t seeds = environment_number("SEEDS", is_long             ? SEEDS_LONG
+                                                 : is_instrumented() ? SEEDS_INSTRUMENTED
+                                                                     : SEEDS_DEFAULT);
     uint64_t first = environment_number("FIRST", 1);
-    uint32_t failures = 0;
+    uint64_t failures_max = environment_number("FAILURES", FAILURES_MAX);
+    uint32_t failures = 0, shallow = 0, mark_seeds[MARK_COUNT] = {0};
 
     struct sim_report *report = sim_report_new();
 
@@ -141,17 +183,22 @@ int main(void)
     }
     tap_diag("seeds %llu to %llu", (unsigned long long)first,
              (unsigned long long)(first + seeds - 1));
-    for (uint64_t seed = first; seed < first + seeds && failures < environment_number("FAILURES", FAILURES_MAX); seed++) {
+    for (uint64_t seed = first; seed < first + seeds && failures < failures_max; seed++) {
+        struct marks before = report->marks;
+
         if (!seed_run(seed, report, false)) {
             tap_ok(false, "seed %llu: %s", (unsigned long long)seed, report->message);
             failures++;
         }
+        shallow += marks_add(seed, &before, &report->marks, mark_seeds);
     }
     tap_ok(failures == 0, "stores do as the model under %llu seeds", (unsigned long long)seeds);
     tap_diag("%llu ops, %llu bars, %llu recoveries", (unsigned long long)report->ops_run,
              (unsigned long long)report->bars, (unsigned long long)report->recoveries);
+    tap_ok(shallow == 0, "every seed with room compacts on three levels, moves tables and drops "
+                         "tombstones");
     if (seeds >= SEEDS_DEFAULT) {
-        marks_check(report);
+        marks_check(report, mark_seeds);
     }
     return tap_done();
 }

@@ -181,7 +181,7 @@ static void bar_jobs(struct world *world, struct tac_prng *prng)
         table_keys(table, prng);
         table_write(world, table, addresses[i], used);
         tac_manifest_insert(world->manifest, table);
-        tac_manifest_log_insert(world->log, table);
+        tac_manifest_log_insert(world->log, tac_manifest_tree(world->manifest, table->tree), table);
     }
 }
 
@@ -218,7 +218,7 @@ static void bar_tables(struct world *world, struct tac_prng *prng, uint32_t tree
             tac_manifest_remove(world->manifest, table);
             tac_manifest_limbo_add(world->manifest, table, world->bar);
             tac_manifest_insert(world->manifest, trimmed);
-            tac_manifest_log_insert(world->log, trimmed);
+            tac_manifest_log_insert(world->log, tac_manifest_tree(world->manifest, tree), trimmed);
             break;
         }
     }

@@ -110,9 +110,10 @@ static void store_checkpoint(struct store *store)
 
 static void table_fill(struct store *store, struct tac_table *table, uint64_t id)
 {
-    const struct tac_layout *layout = &tac_manifest_tree(store->manifest, table->tree)->layout;
-    uint8_t                  min[TACTUS_KEY_SIZE_MAX], max[TACTUS_KEY_SIZE_MAX];
-    uint32_t                 size = layout->key_size;
+    const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, table->tree);
+    const struct tac_layout        *layout = &tree->layout;
+    uint8_t                         min[TACTUS_KEY_SIZE_MAX], max[TACTUS_KEY_SIZE_MAX];
+    uint32_t                        size = layout->key_size;
 
     if (layout->kind == TACTUS_LAYOUT_VARIABLE) {
         size = 8 + (uint32_t)tac_prng_below(&store->prng, size - 7);
@@ -128,7 +129,7 @@ static void table_fill(struct store *store, struct tac_table *table, uint64_t id
     tac_table_set_keys(table, (struct tac_bytes){min, size}, (struct tac_bytes){max, size});
     table->id = id;
     table->stamp = 1 + tac_prng_below(&store->prng, id);
-    table->level = (uint32_t)tac_prng_below(&store->prng, 3);
+    table->level = (uint32_t)tac_prng_below(&store->prng, tree->planner.last_level + 1);
     table->snapshot_min = tac_prng_below(&store->prng, 1000);
     table->snapshot_max = UINT64_MAX;
     table->index.address = 1 + tac_prng_below(&store->prng, 63);
@@ -172,7 +173,7 @@ static void change_insert(struct store *store)
     if (table != NULL) {
         table_fill(store, table, ++store->table_id_last);
         tac_manifest_insert(store->manifest, table);
-        tac_manifest_log_insert(store->log, table);
+        tac_manifest_log_insert(store->log, tac_manifest_tree(store->manifest, table->tree), table);
     }
 }
 
@@ -188,10 +189,24 @@ static void change_table(struct store *store)
     if (tac_prng_below(&store->prng, 3) == 0) {
         table_fill(store, table, table->id);
         tac_manifest_insert(store->manifest, table);
-        tac_manifest_log_insert(store->log, table);
+        tac_manifest_log_insert(store->log, tac_manifest_tree(store->manifest, table->tree), table);
     } else {
         tac_manifest_log_remove(store->log, table);
         tac_manifest_table_give_back(store->manifest, table);
+    }
+}
+
+/* The last level gets the next number; of that the log has only the tree's event. */
+static void tree_sink(struct store *store, struct tac_manifest_tree *tree)
+{
+    struct tac_manifest_level *level = &tree->levels[tree->planner.last_level++];
+
+    while (level->table_count > 0) {
+        struct tac_table *table = level->tables[0];
+
+        tac_manifest_remove(store->manifest, table);
+        table->level++;
+        tac_manifest_insert(store->manifest, table);
     }
 }
 
@@ -209,6 +224,9 @@ static void store_bar(struct store *store, uint32_t changes, uint64_t target)
         struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
 
         tree->planner.bar_count++;
+        if (tac_prng_below(&store->prng, 100) == 0 && tree->planner.last_level < 6) {
+            tree_sink(store, tree);
+        }
         tree->planner.work_mean = tac_prng_next(&store->prng);
         tac_manifest_log_tree(store->log, tree);
     }
@@ -440,7 +458,7 @@ static void test_room(void)
 
                 table_fill(&store, table, ++store.table_id_last);
                 tac_manifest_insert(store.manifest, table);
-                tac_manifest_log_insert(store.log, table);
+                tac_manifest_log_insert(store.log, tac_manifest_tree(store.manifest, i), table);
             }
             is_bound = is_bound && before - tac_manifest_log_room(store.log) <= bound;
             store_checkpoint(&store);
@@ -526,6 +544,23 @@ static bool field_refused(struct hostile *hostile, uint64_t index, uint32_t offs
     return rv == TACTUS_ECORRUPT;
 }
 
+/* Is this block's event of the table the newest one? Older ones are not looked at closely. */
+static bool event_is_newest(const struct hostile *hostile, const uint8_t *block,
+                            const uint8_t *event)
+{
+    const struct tac_manifest_tree *tree =
+        tac_manifest_tree(hostile->store.manifest, tac_load_u32(event + 4));
+
+    for (uint32_t i = 0; i < TACTUS_LEVELS_MAX; i++) {
+        for (uint32_t j = 0; j < tree->levels[i].table_count; j++) {
+            if (tree->levels[i].tables[j]->id == tac_load_u64(event + 16)) {
+                return tree->levels[i].tables[j]->log_sequence == tac_load_u64(block + 64);
+            }
+        }
+    }
+    return false;
+}
+
 /* Offset of the first event of this kind in the block `index` from the newest; 0: none. */
 static uint32_t event_offset(const struct hostile *hostile, uint64_t index, uint32_t kind)
 {
@@ -534,7 +569,8 @@ static uint32_t event_offset(const struct hostile *hostile, uint64_t index, uint
     uint32_t used = tac_load_u32(block + TAC_BLOCK_OFFSET_USED);
 
     for (uint32_t offset = 104; offset < used; offset += tac_load_u16(block + offset)) {
-        if (block[offset + 2] == kind) {
+        if (block[offset + 2] == kind &&
+            (kind != TAC_MANIFEST_EVENT_TABLE || event_is_newest(hostile, block, block + offset))) {
             return offset;
         }
     }
@@ -612,6 +648,7 @@ static void test_hostile_events(struct hostile *hostile)
            "a tree keeps its name and layout");
     tap_ok(field_refused(hostile, 1, table + 4, 3, 4, "no such tree") &&
                field_refused(hostile, 1, table + 8, 12, 4, "impossible") &&
+               field_refused(hostile, 1, table + 8, 11, 4, "below the last") &&
                field_refused(hostile, 1, table + 16, 0, 8, "impossible") &&
                field_refused(hostile, 1, table + 16, 1u << 30, 8, "never given") &&
                field_refused(hostile, 1, table + 24, 1u << 30, 8, "never given") &&

@@ -376,12 +376,12 @@ static int key_compare(const void *a, const void *b)
     return tac_bytes_compare(*(const struct tac_bytes *)a, *(const struct tac_bytes *)b);
 }
 
-static bool check_bytes_below(const struct tac_memtable *memtable, uint32_t tree,
-                              struct tac_prng *prng, enum shape shape)
+static bool check_below(const struct tac_memtable *memtable, uint32_t tree, struct tac_prng *prng,
+                        enum shape shape)
 {
     static uint8_t   keys[EDGES][2 * TACTUS_KEY_SIZE_MAX];
     struct tac_bytes edges[EDGES];
-    uint64_t         bytes_below[EDGES];
+    uint64_t         bytes_below[EDGES], records_below[EDGES];
 
     for (uint32_t i = 0; i < EDGES; i++) {
         edges[i].data = keys[i];
@@ -391,7 +391,7 @@ static bool check_bytes_below(const struct tac_memtable *memtable, uint32_t tree
         }
     }
     qsort(edges, EDGES, sizeof edges[0], key_compare);
-    tac_memtable_bytes_below(memtable, tree, edges, EDGES, bytes_below);
+    tac_memtable_below(memtable, tree, edges, EDGES, bytes_below, records_below);
     for (uint32_t i = 0; i < EDGES; i++) {
         uint32_t rank = model_rank(edges[i]);
         uint64_t bytes = 0;
@@ -399,7 +399,7 @@ static bool check_bytes_below(const struct tac_memtable *memtable, uint32_t tree
         for (uint32_t j = 0; j < rank; j++) {
             bytes += model.view[j]->key.size + model.view[j]->value_size;
         }
-        if (bytes != bytes_below[i]) {
+        if (bytes != bytes_below[i] || rank != records_below[i]) {
             return false;
         }
     }
@@ -431,7 +431,7 @@ static void test_model(uint64_t seed, enum shape shape)
         stats &= check_stats(memtable, tree);
         flush &= check_flush(memtable, tree);
         flush &= check_cursor_seeks(memtable, tree, &prng, shape);
-        below &= check_bytes_below(memtable, tree, &prng, shape);
+        below &= check_below(memtable, tree, &prng, shape);
     }
     tap_ok(walks, "%s: walks in both directions give what is visible", shape_names[shape]);
     tap_ok(seeks, "%s: gets, seeks and turns give what is visible", shape_names[shape]);
@@ -596,20 +596,20 @@ static void test_facts(void)
     struct tac_memtable_cursor cursor;
     struct tac_record_view     view;
     struct tac_bytes           edge = text("b");
-    uint64_t                   below = 1;
+    uint64_t                   below = 1, records = 1;
 
     if (memtable == NULL) {
         tap_bail("out of memory");
     }
     tac_memtable_reader_init(&reader, memtable, 0, 1);
     tac_memtable_cursor_seek(&cursor, memtable, 0, edge);
-    tac_memtable_bytes_below(memtable, 0, &edge, 1, &below);
+    tac_memtable_below(memtable, 0, &edge, 1, &below, &records);
     tap_ok(!tac_memtable_reader_first(&reader, &view) &&
                !tac_memtable_reader_last(&reader, &view) &&
                !tac_memtable_reader_seek(&reader, edge, &view) &&
                !tac_memtable_reader_seek_back(&reader, edge, &view) &&
                !tac_memtable_get(memtable, 0, edge, 1, &view) &&
-               !tac_memtable_cursor_next(&cursor, &view) && below == 0,
+               !tac_memtable_cursor_next(&cursor, &view) && below == 0 && records == 0,
            "an empty tree has nothing");
 
     tac_memtable_put(memtable, 0, 5, text("b"), text("old"), false);

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* space -- see space.h.
+ *
+ * Proof, in blocks. F(N) is what is free when plan N has reserved, f a flush, c a checkpoint. Plan N + 1
+ * finds at least F(N) - c: reservations that were not used and blocks that a checkpoint gives back only
+ * add to it, and a checkpoint takes no more than the one before gave back, but for the log's growth,
+ * which is in c.
+ *   Writers are let into the memtable that plan N + 2 flushes if F(N) >= (flushes to come) + f + 2f + 2c.
+ *   From plan N + 1 on that flush is one to come, and compactions leave room for it and for 2c. The flush
+ *   of plan N + 1 itself takes the f that was kept for it since plan N.
+ *   Writers that are not let in leave the memtable empty: nothing is to come of it.
+ * Descriptors of tables likewise, without the c.
+ */
+#include "pipeline/space.h"
+
+#include "base/units.h"
+#include "queues/atomics.h"
+
+struct need {
+    uint64_t blocks, tables;
+};
+
+/* The most that so many records and bytes of a tree take, written with as few tables as can be. */
+static struct need tight_need(const struct tactus *store, const struct tac_layout *layout,
+                              uint64_t records, uint64_t bytes)
+{
+    const struct tac_cut             cut = {.limit_bytes = TAC_PLAN_LIMIT_NONE};
+    struct tac_table_builder_options options = {
+        .geometry = &store->geometry,
+        .layout = *layout,
+        .filter_bits_per_key = store->shape.filter_bits_per_key,
+        .cuts = &cut,
+        .cut_count = 1,
+    };
+    struct tac_builder_bound bound =
+        tac_table_builder_bound(&options, store->table_records_max, records, bytes);
+
+    return (struct need){bound.blocks, bound.tables};
+}
+
+/* Of a memtable that is full of this tree's records. */
+static struct need memtable_need(const struct tactus *store, const struct tac_layout *layout)
+{
+    bool     is_fixed = layout->kind == TACTUS_LAYOUT_FIXED;
+    uint64_t record_bytes_min = is_fixed ? layout->key_size + layout->value_size : 1;
+    uint64_t records =
+        store->shape.memtable_size / (record_bytes_min + TACTUS_RECORD_OVERHEAD_BYTES);
+
+    return tight_need(store, layout, records + 1, store->shape.memtable_size);
+}
+
+/* A full memtable. Needs are as good as linear in the bytes: those of the worst tree, and what is
+ * rounded up for each of the others. */
+static struct need fill_need(struct tactus *store)
+{
+    uint32_t    trees = tac_manifest_tree_count(store->manifest);
+    struct need most = {0, 0};
+
+    for (uint32_t i = 0; i < trees; i++) {
+        struct need need = memtable_need(store, &tac_manifest_tree(store->manifest, i)->layout);
+
+        most.blocks = tac_max_u64(most.blocks, need.blocks);
+        most.tables = tac_max_u64(most.tables, need.tables);
+    }
+    return (struct need){most.blocks + 8 * (uint64_t)trees, most.tables + 2 * (uint64_t)trees};
+}
+
+/* So many flushes to come. With runs of 1 each is merged with level 0, which has grown by the flushes
+ * before, the one of this plan among them. */
+static struct need flushes_need(struct tactus *store, struct need fill, uint64_t count)
+{
+    struct need need = {count * fill.blocks, count * fill.tables};
+
+    if (store->shape.runs_per_level > 1) {
+        return need;
+    }
+    need.blocks += count * (count + 1) / 2 * fill.blocks;
+    need.tables += count * (count + 1) / 2 * fill.tables;
+    for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
+        const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
+        struct need                     level =
+            tight_need(store, &tree->layout, tree->levels[0].records, tree->levels[0].bytes);
+
+        need.blocks += count * level.blocks;
+        need.tables += count * level.tables;
+    }
+    return need;
+}
+
+static uint32_t key_size_max(const struct tactus *store)
+{
+    uint32_t key_size = 1;
+
+    for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
+        key_size =
+            (uint32_t)tac_max_u64(key_size, tac_manifest_tree(store->manifest, i)->layout.key_size);
+    }
+    return key_size;
+}
+
+/* Two checkpoints, with the log as it is and as two flushes make it. */
+static uint64_t checkpoints_need(struct tactus *store, struct need fill)
+{
+    uint64_t trees = tac_manifest_tree_count(store->manifest);
+    /* With runs of 1 a flush also removes tables. */
+    uint64_t events = flushes_need(store, fill, 1).tables * 2 + trees;
+    uint64_t log = tac_manifest_log_blocks_for(&store->geometry, events, key_size_max(store)) +
+                   TAC_BAR_LOG_CARRY_BLOCKS * (trees + 1);
+    uint64_t free_set = tac_free_set_encoded_blocks(store->free_set, &store->geometry, 0) + 1;
+
+    return tac_manifest_log_checkpoint_blocks(store->manifest_log) + 2 * (log + free_set + 1);
+}
+
+/* Flushes that are still to be made of what has been let in: of the memtable that is being filled, and
+ * of the full one if the plan that is being made does not flush it (runs of 1) or has not yet. */
+static uint64_t flushes_to_come(const struct tactus *store, bool is_planned)
+{
+    bool has_full = store->immutable_table != NULL &&
+                    tac_memtable_accounted(store->immutable_table) > 0 &&
+                    !(is_planned && store->half + 1 == store->plans_per_bar);
+
+    return (uint64_t)store->mutable_may_fill + has_full;
+}
+
+void tac_space_order(struct tactus *store, struct tac_bar_order *order)
+{
+    struct need fill = fill_need(store);
+    struct need flushes = flushes_need(store, fill, flushes_to_come(store, false));
+    uint64_t    room = tac_manifest_log_room(store->manifest_log);
+    uint64_t    seal =
+        tac_manifest_log_blocks_for(&store->geometry, tac_manifest_tree_count(store->manifest), 1);
+
+    order->blocks_kept = flushes.blocks + checkpoints_need(store, fill);
+    order->tables_kept = flushes.tables;
+    order->key_size_max = key_size_max(store);
+    order->log_blocks_max = room > seal ? room - seal : 0;
+}
+
+void tac_space_fullness_update(struct tactus *store)
+{
+    struct need fill = fill_need(store);
+    struct need flushes = flushes_need(store, fill, flushes_to_come(store, true) + 1);
+    uint64_t    checkpoints = checkpoints_need(store, fill);
+    uint64_t    reserved = tac_min_u64(store->bar.blocks_reserved, 8 * fill.blocks);
+    uint64_t    work = tac_max_u64(reserved, 2 * fill.blocks);
+    uint64_t    blocks = tac_free_set_free_count(store->free_set);
+    uint64_t    tables = tac_manifest_tables_free(store->manifest);
+    uint64_t    blocks_least = flushes.blocks + 2 * fill.blocks + 2 * checkpoints;
+    uint64_t    tables_least = flushes.tables + fill.tables;
+
+    if (blocks < blocks_least || tables < tables_least) {
+        store->fullness_next = TAC_FULL_FOR_DELETES;
+    } else if (blocks < blocks_least + work || tables < tables_least + fill.tables) {
+        store->fullness_next = TAC_FULL_FOR_PUTS;
+    } else {
+        store->fullness_next = TAC_NOT_FULL;
+    }
+    store->is_full_of_tables_next = tables < tables_least + fill.tables;
+}
+
+/* What an empty store lets puts in with; with runs of 1, what it has with as much in level 0 as the
+ * planner lets it have. */
+int tac_space_tree_check(struct tactus *store, const struct tac_layout *layout,
+                         struct tac_error *error)
+{
+    struct need fill = memtable_need(store, layout);
+    uint64_t    block_size = store->shape.block_size;
+    uint64_t    fills = 2 + 4; /* Flushes and twice their work, as fullness_update has it */
+    uint64_t    blocks;
+
+    if (store->shape.runs_per_level == 1) {
+        fills += 3 + 2 * 4;
+    }
+    blocks = TAC_SUPERBLOCK_COPIES + fills * (fill.blocks + 8) + 3 * checkpoints_need(store, fill);
+    if (blocks * block_size <= store->shape.file_size_max) {
+        return TACTUS_OK;
+    }
+    return tac_error_set(error, TACTUS_EOPTION,
+                         "file_size_max is %llu bytes: for keys of up to %u bytes, values of up to "
+                         "%u and memtables of %llu it must be at least %llu",
+                         (unsigned long long)store->shape.file_size_max, layout->key_size,
+                         layout->value_size, (unsigned long long)store->shape.memtable_size,
+                         (unsigned long long)(blocks * block_size));
+}
+
+void tac_space_fullness_publish(struct tactus *store, bool is_bar_end)
+{
+    store->mutable_may_fill =
+        (!is_bar_end && store->mutable_may_fill) || store->fullness_next != TAC_FULL_FOR_DELETES;
+    tac_atomic_store_release_u32(&store->is_full_of_tables, store->is_full_of_tables_next);
+    tac_atomic_store_release_u32(&store->fullness, store->fullness_next);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* space -- what must stay free, so that nothing that was accepted ever finds no room.
+ *
+ * Terminology  plan N flushes the memtable that was filled before it, while writers fill the next one
+ *              under a fullness that was told at the end of plan N - 1.
+ * Kept         by plan N, from its own compactions: blocks and table descriptors for its flush (trees
+ *              are planned one after the other), for the flush of the memtable that is being filled,
+ *              unless nothing was let into it; for these flushes' events in the manifest log; for
+ *              two checkpoints.
+ * Fullness     told at the end of plan N: deletes are taken if there is room for one more flush and
+ *              for a plan's compactions, puts if there is twice that: what deletes free comes back
+ *              only through compactions.
+ * Flush        counted as if cut into as few tables as can be, of the tree that makes most of it; a
+ *              flush that finds no room as planned is planned again just so (coordinator.c).
+ *
+ * Everything here depends on manifest, free set and log as of the plan: not on time, not on how full
+ * the memtable is. Coordinator only, but for the last function. */
+#ifndef TACTUS_PIPELINE_SPACE_H
+#define TACTUS_PIPELINE_SPACE_H
+
+#include "pipeline/store.h"
+
+/* Fills what the order says of room, before the plan is made. */
+void tac_space_order(struct tactus *store, struct tac_bar_order *order);
+
+/* After the plan has reserved: what its writers will be told at its end. */
+void tac_space_fullness_update(struct tactus *store);
+
+/* At a plan's end, is_bar_end: the memtables have been swapped. */
+void tac_space_fullness_publish(struct tactus *store, bool is_bar_end);
+
+/* TACTUS_EOPTION: file_size_max is too small for any records of such a tree. Writer. */
+TAC_MUST_CHECK int tac_space_tree_check(struct tactus *store, const struct tac_layout *layout,
+                                        struct tac_error *error);
+
+#endif
