@@ -20,7 +20,10 @@
 static inline uint64_t tac_min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static inline uint64_t tac_max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
 static inline uint64_t tac_div_ceil(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
-static inline uint64_t tac_round_up(uint64_t a, uint64_t unit) { return tac_div_ceil(a, unit) * unit; }
+static inline uint64_t tac_round_up(uint64_t a, uint64_t unit)
+{
+    return tac_div_ceil(a, unit) * unit;
+}
 static inline bool     tac_is_power_of_two(uint64_t a) { return a != 0 && (a & (a - 1)) == 0; }
 static inline uint64_t tac_subtract_floor_zero(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 

@@ -78,16 +78,16 @@ TACTUS_API const char *tactus_message(void);
 #define TACTUS_TREES_MAX 64
 #define TACTUS_UUID_BYTES 16
 
-/* Accounted bytes of a record beside key and value: what fills a memtable, a bar and a beat. A delete
- * is accounted without a value, but in a tree of fixed layout like a put: its tables give it as much
- * room. */
+/* Accounted bytes of a record beside key and value: what fills a memtable, a bar and a beat. A
+ * delete is accounted without a value, but in a tree of fixed layout like a put: its tables give it
+ * as much room. */
 #define TACTUS_RECORD_OVERHEAD_BYTES 56
 
 /* Thread counts may also be this: derived from the processors that the process may use. */
 #define TACTUS_THREADS_AUTO UINT32_MAX
 
 enum tactus_backend {
-    TACTUS_BACKEND_AUTO = 0,     /* io_uring, or pread/pwrite where io_uring is missing or forbidden */
+    TACTUS_BACKEND_AUTO = 0,     /* io_uring, or pread/pwrite where that is missing or forbidden */
     TACTUS_BACKEND_IO_URING = 1,
     TACTUS_BACKEND_POSIX = 2,    /* pread/pwrite */
     TACTUS_BACKEND_MEMORY = 3,   /* nothing on disk: gone with the close */
@@ -117,9 +117,9 @@ struct tactus_options {
     uint32_t threads_read;           /* All three 0 (stepped by the caller), or each at least 1. */
     uint32_t threads_merge;
     uint32_t threads_write;
-    uint32_t ring_size;              /* Slots of each stage's ring; power of two, 2 to 65536; 256. */
+    uint32_t ring_size;              /* Slots of a stage's ring; power of two, 2 to 65536; 256. */
     bool     assist;                 /* Idle stage threads take other stages' work; true. */
-    uint64_t pool_size;              /* Block buffers for compaction; 0: the least that is useful. */
+    uint64_t pool_size;              /* Block buffers for compaction; 0: the least that is of use. */
     uint64_t page_cache_size;        /* Cached pages for reads; 64 MiB. */
     uint64_t index_cache_size;       /* Cached index and filter blocks for reads; 192 MiB. */
     uint32_t tables_max;             /* Tables the manifest can hold; 16384. */
@@ -166,7 +166,7 @@ enum tactus_layout_kind {
 struct tactus_layout {
     enum tactus_layout_kind kind;
     uint32_t key_size;   /* 1 to TACTUS_KEY_SIZE_MAX */
-    uint32_t value_size; /* With the key at most a quarter of a block. 0 with VARIABLE: that most. */
+    uint32_t value_size; /* With the key at most a quarter of a block. 0 if VARIABLE: that most */
 };
 
 struct tactus_tree_info {
@@ -176,8 +176,8 @@ struct tactus_tree_info {
 };
 
 /* Creates a tree; an op like any other. *ret_tree is the tree's id for the calls below.
- * TACTUS_EEXISTS when the name is taken; TACTUS_EOPTION when file_size_max is too small for memtables
- * of such records. Names: 1 to 63 of [A-Za-z0-9_.-]. */
+ * TACTUS_EEXISTS when the name is taken; TACTUS_EOPTION when file_size_max is too small for
+ * memtables of such records. Names: 1 to 63 of [A-Za-z0-9_.-]. */
 TACTUS_API int tactus_tree_create(struct tactus *store, const char *name,
                                   const struct tactus_layout *layout, uint32_t *ret_tree);
 /* TACTUS_ENOTREE when there is none of this name. */
@@ -319,7 +319,8 @@ struct tactus_verify_report {
 
 /* Reads everything reachable and checks it: checksums, key order, stamp order, disjointness of the
  * last level, free-set accounting, record sums, filters against keys. Calls damage_fn for each
- * damage with its place; TACTUS_ECORRUPT when there was any. The store must be quiet (no writes). */
+ * damage with its place; TACTUS_ECORRUPT when there was any. The store must be quiet (no
+ * writes). */
 TACTUS_API int tactus_verify(struct tactus *store,
                              void (*damage_fn)(void *context, const char *text), void *context,
                              struct tactus_verify_report *ret_report);

@@ -61,10 +61,11 @@ struct tac_block_header {
 void tac_block_header_encode(uint8_t *block, const struct tac_block_header *header);
 /* Checks magic, version, kind and address against what is expected, used_bytes against the block
  * size. TACTUS_ECORRUPT with the place. The checksum must have been checked before. */
-TAC_MUST_CHECK int tac_block_header_decode(const uint8_t *block, const struct tac_geometry *geometry,
+TAC_MUST_CHECK int tac_block_header_decode(const uint8_t             *block,
+                                           const struct tac_geometry *geometry,
                                            enum tac_block_kind kind, uint64_t address,
                                            struct tac_block_header *ret_header,
-                                           struct tac_error *error);
+                                           struct tac_error        *error);
 
 /* Checksum of a whole block (every kind but value blocks). */
 static inline struct tac_u128 tac_block_checksum(const uint8_t *block,

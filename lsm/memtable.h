@@ -118,8 +118,8 @@ struct tac_memtable_tree_stats {
 void tac_memtable_tree_stats(const struct tac_memtable *memtable, uint32_t tree,
                              struct tac_memtable_tree_stats *ret_stats);
 
-/* ret_bytes[i], ret_records[i]: payload and number of the newest versions of keys below edges[i]. Edges
- * ascend; equal ones are allowed, empty ones are not. */
+/* ret_bytes[i], ret_records[i]: payload and number of the newest versions of keys below edges[i].
+ * Edges ascend; equal ones are allowed, empty ones are not. */
 void tac_memtable_below(const struct tac_memtable *memtable, uint32_t tree,
                         const struct tac_bytes *edges, uint32_t edge_count, uint64_t *ret_bytes,
                         uint64_t *ret_records);

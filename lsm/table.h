@@ -23,10 +23,10 @@ struct tac_table {
     uint32_t                   level;
     uint64_t                   stamp; /* Of overlapping tables of a level the higher one is newer */
     uint64_t                   snapshot_min; /* Op at which it became visible */
-    uint64_t                   snapshot_max; /* Op at which it became invisible; UINT64_MAX: not yet */
+    uint64_t                   snapshot_max; /* Op that made it invisible; UINT64_MAX: none yet */
     struct tac_block_reference index;
     uint32_t                   value_block_count; /* As written */
-    uint32_t                   filter_block_count; /* 0: the filter, if any, is in the index block */
+    uint32_t                   filter_block_count; /* 0: a filter is in the index block, if at all */
     /* What is left of the table: as written, less what slices have taken from its low end. */
     uint64_t        bytes;      /* Keys and values */
     uint64_t        records;    /* Tombstones included */
@@ -38,7 +38,7 @@ struct tac_table {
     struct tac_bytes key_max;   /* The last record's key */
 
     /* Memory only */
-    uint64_t          log_sequence; /* Manifest-log block that holds the newest event; manifest_log.h */
+    uint64_t          log_sequence; /* Block of the manifest log that holds the newest event */
     uint64_t          removed_bar;  /* Bar at whose end it left the manifest */
     struct tac_table *next;         /* In a free, limbo or output list */
     uint32_t          key_capacity; /* Bytes behind the descriptor for each of the two keys */

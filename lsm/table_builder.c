@@ -55,8 +55,8 @@ static uint64_t filter_block_bytes(const struct tac_geometry *geometry)
     return (uint64_t)tac_filter_block_lines(geometry->block_size) * TAC_FILTER_LINE_BYTES;
 }
 
-/* Most records of a table whose filter goes into TAC_FILTER_BLOCKS_MAX blocks. The blocks hold whole
- * lines, so rounding a filter up to lines costs no block. */
+/* Most records of a table whose filter goes into TAC_FILTER_BLOCKS_MAX blocks. The blocks hold
+ * whole lines, so rounding a filter up to lines costs no block. */
 static uint64_t table_records_max(const struct tac_geometry *geometry, uint32_t bits_per_key,
                                   uint64_t hashes_max)
 {

@@ -2,8 +2,8 @@
 /* bar -- one plan of work: the compactions of all trees, their jobs, and everything reserved for
  * them before they begin. Coordinator only, but for the jobs that are seated.
  *
- * Everything here depends on the manifest, the immutable memtable's key order and the free set as of
- * the plan, and on nothing else: neither threads nor time. */
+ * Everything here depends on the manifest, the immutable memtable's key order and the free set as
+ * of the plan, and on nothing else: neither threads nor time. */
 #ifndef TACTUS_PIPELINE_BAR_H
 #define TACTUS_PIPELINE_BAR_H
 
@@ -13,7 +13,8 @@
 #include "pipeline/planner.h"
 #include "stages/seat.h"
 
-/* For each compaction of a plan, and once more, so many old blocks of the manifest log are carried. */
+/* For each compaction of a plan, and once more, so many old blocks of the manifest log are
+ * carried. */
 #define TAC_BAR_LOG_CARRY_BLOCKS 2
 
 struct tac_bar_input {

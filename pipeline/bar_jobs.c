@@ -321,8 +321,8 @@ static uint64_t compaction_events(const struct tac_bar            *bar,
     return events;
 }
 
-/* Descriptors that the compaction's end takes at most: tables that move or lose their low end get new
- * ones, and so does one that is found damaged. */
+/* Descriptors that the compaction's end takes at most: tables that move or lose their low end get
+ * new ones, and so does one that is found damaged. */
 static uint64_t compaction_replaces(const struct tac_bar_compaction *compaction)
 {
     bool is_each = compaction->kind == TAC_PLAN_MOVE || compaction->slice.size > 0;

@@ -204,7 +204,8 @@ int tac_checkpoint_begin(struct tactus *store, struct tac_error *error)
     tac_assert(checkpoint->outstanding == 0);
     tac_atomic_store_release_u32(&store->is_checkpointing, 1);
     superblock_fill(store, &checkpoint->next);
-    if (log_seal(store, error) != TACTUS_OK || free_set_freeze(store, &before, error) != TACTUS_OK) {
+    if (log_seal(store, error) != TACTUS_OK ||
+        free_set_freeze(store, &before, error) != TACTUS_OK) {
         return error->code;
     }
     /* The trees' events are in the log, so that replay rebuilds exactly this manifest. */

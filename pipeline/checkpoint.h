@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* checkpoint -- makes a bar's end durable, in the background of the next bar (rule R6).
  *
- * Order: (1) manifest-log blocks, (2) free-set blocks, all complete; (3) sync; (4) the two copies of
- * the superblock's pair; (5) sync; (6) only now durable. It takes effect, that is, the blocks
+ * Order: (1) manifest-log blocks, (2) free-set blocks, all complete; (3) sync; (4) the two copies
+ * of the superblock's pair; (5) sync; (6) only now durable. It takes effect, that is, the blocks
  * released before it become free, at the end of the next bar and at no other moment; if it is not
  * durable by then the bar's end waits for it. Coordinator only. */
 #ifndef TACTUS_PIPELINE_CHECKPOINT_H

@@ -313,13 +313,14 @@ static void last_levels_sink(struct tactus *store)
 
     tac_store_planner_options(store, &options);
     for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
-        struct tac_manifest_tree  *tree = tac_manifest_tree(store->manifest, i);
-        uint32_t                   last = tree->planner.last_level;
-        struct tac_manifest_level *level = &tree->levels[last];
-        uint32_t                   sunk = tac_planner_sink(
-                              &options, &tree->planner,
-                              tac_planner_level_size(level->bytes, level->records, level->tombstones));
+        const struct tac_manifest_level *level;
+        struct tac_manifest_tree        *tree = tac_manifest_tree(store->manifest, i);
+        uint32_t                         last = tree->planner.last_level, sunk;
+        uint64_t                         size;
 
+        level = &tree->levels[last];
+        size = tac_planner_level_size(level->bytes, level->records, level->tombstones);
+        sunk = tac_planner_sink(&options, &tree->planner, size);
         if (sunk > 0) {
             tac_manifest_level_renumber(store->manifest, i, last, last + sunk);
         }

@@ -6,8 +6,9 @@
  * A turn       (1) take finished seats back; (2) the checkpoint; (3) if the plan is to end and its
  *              work is done: commit, swap the memtables, publish; (4) if there is no plan: make
  *              one; (5) grant credit for the beat; (6) seat jobs in plan order.
- * Failures     an error of a flush, of a write or of a sync poisons the store: the first cause stays,
- *              nothing is written any more, reads go on. A merge that meets damage is dropped. */
+ * Failures     an error of a flush, of a write or of a sync poisons the store: the first cause
+ *              stays, nothing is written any more, reads go on. A merge that meets damage is
+ *              dropped. */
 #include <sched.h>
 
 #include "base/units.h"
@@ -194,8 +195,8 @@ static bool file_grow(struct tactus *store)
     return true;
 }
 
-/* Plans. Where a flush finds no room it is planned again without compactions and with as few tables as
- * can be. */
+/* Plans. Where a flush finds no room it is planned again without compactions and with as few tables
+ * as can be. */
 static void bar_plan(struct tactus *store)
 {
     struct tac_planner_state before[TACTUS_TREES_MAX];

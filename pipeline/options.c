@@ -42,7 +42,14 @@ void tactus_options_init(struct tactus_options *options)
     options->direct_io = true;
 }
 
-enum option_kind { OPTION_U64, OPTION_U32, OPTION_THREADS, OPTION_BOOL, OPTION_BACKEND, OPTION_UUID };
+enum option_kind {
+    OPTION_U64,
+    OPTION_U32,
+    OPTION_THREADS,
+    OPTION_BOOL,
+    OPTION_BACKEND,
+    OPTION_UUID
+};
 
 struct option_entry {
     const char      *name;

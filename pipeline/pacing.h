@@ -3,9 +3,9 @@
  *
  * A plan covers `beats` beats, counted 0 … beats - 1 (a bar, or half a bar with runs of 1). It is
  * made in the first two; its bytes are then granted in equal parts, so that all of it is granted
- * `lag` beats before the end: each beat's quota is what remains over the beats that remain. A writer
- * in beat b waits until what was granted by beat b - lag has been consumed. So no wait, the one at
- * the plan's end included, covers more than one beat's quota. */
+ * `lag` beats before the end: each beat's quota is what remains over the beats that remain. A
+ * writer in beat b waits until what was granted by beat b - lag has been consumed. So no wait, the
+ * one at the plan's end included, covers more than one beat's quota. */
 #ifndef TACTUS_PIPELINE_PACING_H
 #define TACTUS_PIPELINE_PACING_H
 

@@ -59,7 +59,7 @@ struct tac_plan_input {
     const uint64_t *flush_bytes_below;
     uint32_t        half;        /* Runs of 1 only: 0 for the bar's first plan, 1 for its second */
     bool            is_held;     /* Plan nothing but the flush */
-    bool            is_tight;    /* As few tables as can be: blocks are scarce. Bounds do not hold */
+    bool            is_tight;    /* As few tables as can be: blocks are scarce; no bound holds */
     bool            is_draining; /* Bars of no length: no pulling forward, no evening out: what is
                                     over size or depth is due, each compaction within its bound */
     bool            is_manual;   /* Everything in [manual_edge_min, manual_edge_max] is due at every
@@ -137,7 +137,8 @@ const struct tac_plan *tac_planner_plan(struct tac_planner          *planner,
                                         const struct tac_plan_input *input);
 
 /* After the commit: lets the last level sink while it is too large for its number. Returns how many
- * numbers it sank: that many times the tables of level K are to be renumbered K + 1 (manifest only). */
+ * numbers it sank: that many times the tables of level K are to be renumbered K + 1 (manifest
+ * only). */
 uint32_t tac_planner_sink(const struct tac_planner_options *options,
                           struct tac_planner_state *state, uint64_t last_level_size);
 

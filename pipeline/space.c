@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* space -- see space.h.
  *
- * Proof, in blocks. F(N) is what is free when plan N has reserved, f a flush, c a checkpoint. Plan N + 1
- * finds at least F(N) - c: reservations that were not used and blocks that a checkpoint gives back only
- * add to it, and a checkpoint takes no more than the one before gave back, but for the log's growth,
- * which is in c.
- *   Writers are let into the memtable that plan N + 2 flushes if F(N) >= (flushes to come) + f + 2f + 2c.
- *   From plan N + 1 on that flush is one to come, and compactions leave room for it and for 2c. The flush
- *   of plan N + 1 itself takes the f that was kept for it since plan N.
+ * Proof, in blocks. F(N) is what is free when plan N has reserved, f a flush, c a checkpoint. Plan
+ * N + 1 finds at least F(N) - c: reservations that were not used and blocks that a checkpoint gives
+ * back only add to it, and a checkpoint takes no more than the one before gave back, but for the
+ * log's growth, which is in c.
+ *   Writers are let into the memtable that plan N + 2 flushes if F(N) >= (flushes to come) + f + 2f
+ *   + 2c. From plan N + 1 on that flush is one to come, and compactions leave room for it and for
+ *   2c. The flush of plan N + 1 itself takes the f that was kept for it since plan N.
  *   Writers that are not let in leave the memtable empty: nothing is to come of it.
  * Descriptors of tables likewise, without the c.
  */
@@ -65,8 +65,8 @@ static struct need fill_need(struct tactus *store)
     return (struct need){most.blocks + 8 * (uint64_t)trees, most.tables + 2 * (uint64_t)trees};
 }
 
-/* So many flushes to come. With runs of 1 each is merged with level 0, which has grown by the flushes
- * before, the one of this plan among them. */
+/* So many flushes to come. With runs of 1 each is merged with level 0, which has grown by the
+ * flushes before, the one of this plan among them. */
 static struct need flushes_need(struct tactus *store, struct need fill, uint64_t count)
 {
     struct need need = {count * fill.blocks, count * fill.tables};
@@ -111,8 +111,9 @@ static uint64_t checkpoints_need(struct tactus *store, struct need fill)
     return tac_manifest_log_checkpoint_blocks(store->manifest_log) + 2 * (log + free_set + 1);
 }
 
-/* Flushes that are still to be made of what has been let in: of the memtable that is being filled, and
- * of the full one if the plan that is being made does not flush it (runs of 1) or has not yet. */
+/* Flushes that are still to be made of what has been let in: of the memtable that is being filled,
+ * and of the full one if the plan that is being made does not flush it (runs of 1) or has not
+ * yet. */
 static uint64_t flushes_to_come(const struct tactus *store, bool is_planned)
 {
     bool has_full = store->immutable_table != NULL &&

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* space -- what must stay free, so that nothing that was accepted ever finds no room.
  *
- * Terminology  plan N flushes the memtable that was filled before it, while writers fill the next one
- *              under a fullness that was told at the end of plan N - 1.
- * Kept         by plan N, from its own compactions: blocks and table descriptors for its flush (trees
- *              are planned one after the other), for the flush of the memtable that is being filled,
- *              unless nothing was let into it; for these flushes' events in the manifest log; for
- *              two checkpoints.
+ * Terminology  plan N flushes the memtable that was filled before it, while writers fill the next
+ *              one under a fullness that was told at the end of plan N - 1.
+ * Kept         by plan N, from its own compactions: blocks and table descriptors for its flush
+ *              (trees are planned one after the other), for the flush of the memtable that is being
+ *              filled, unless nothing was let into it; for these flushes' events in the manifest
+ *              log; for two checkpoints.
  * Fullness     told at the end of plan N: deletes are taken if there is room for one more flush and
  *              for a plan's compactions, puts if there is twice that: what deletes free comes back
  *              only through compactions.
  * Flush        counted as if cut into as few tables as can be, of the tree that makes most of it; a
  *              flush that finds no room as planned is planned again just so (coordinator.c).
  *
- * Everything here depends on manifest, free set and log as of the plan: not on time, not on how full
- * the memtable is. Coordinator only, but for the last function. */
+ * Everything here depends on manifest, free set and log as of the plan: not on time, not on how
+ * full the memtable is. Coordinator only, but for the last function. */
 #ifndef TACTUS_PIPELINE_SPACE_H
 #define TACTUS_PIPELINE_SPACE_H
 

@@ -541,8 +541,8 @@ int tac_store_close(struct tactus *store, struct tac_error *error)
     pthread_mutex_lock(&store->commit_lock);
     result = tac_writer_drain(store, 0, error);
     if (result == TACTUS_OK) {
-        /* The op may be durable while a later checkpoint is being written: its blocks are part of the
-         * file, the same ones whatever the threads. */
+        /* The op may be durable while a later checkpoint is being written: its blocks are part of
+         * the file, the same ones whatever the threads. */
         result = tac_writer_quiet(store, error);
     }
     pthread_mutex_unlock(&store->commit_lock);

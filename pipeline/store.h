@@ -165,9 +165,9 @@ TAC_MUST_CHECK int tac_writer_begin(struct tactus *store, uint64_t accounted_byt
 void tac_writer_end(struct tactus *store);
 /* Ends the plan that runs (a bar, or half of one), with full credit. */
 TAC_MUST_CHECK int tac_writer_end_plan(struct tactus *store, struct tac_error *error);
-/* Until the coordinator rests: up to the next call of this kind that ends a plan, the manifest's trees
- * and the control flags are the caller's. Then _op takes an op for what the caller has changed;
- * _control does both. */
+/* Until the coordinator rests: up to the next call of this kind that ends a plan, the manifest's
+ * trees and the control flags are the caller's. Then _op takes an op for what the caller has
+ * changed; _control does both. */
 TAC_MUST_CHECK int tac_writer_rest(struct tactus *store, struct tac_error *error);
 void               tac_writer_control_op(struct tactus *store);
 TAC_MUST_CHECK int tac_writer_control(struct tactus *store, struct tac_error *error);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* writer -- what happens to the thread that writes: room in the memtable, the beat, the waits.
  *
- * Everything here runs under commit_lock. A write may wait for (a) the work granted `lag` beats ago,
- * (b) at a plan's end for the rest of the plan, which by then is one beat's quota at most, and its
- * commit. Nothing else makes a writer wait, but for a checkpoint that is late (counted). */
+ * Everything here runs under commit_lock. A write may wait for (a) the work granted `lag` beats
+ * ago, (b) at a plan's end for the rest of the plan, which by then is one beat's quota at most, and
+ * its commit. Nothing else makes a writer wait, but for a checkpoint that is late (counted). */
 #include <stdio.h>
 #include <time.h>
 
@@ -107,8 +107,8 @@ static uint64_t beat_now(const struct tactus *store)
     return tac_min_u64(beat, store->shape.beats_per_bar - 1);
 }
 
-/* Until the plan that runs now has been made: from then to its end the coordinator leaves the manifest
- * and the control flags alone, and the writer may change them. */
+/* Until the plan that runs now has been made: from then to its end the coordinator leaves the
+ * manifest and the control flags alone, and the writer may change them. */
 static void plan_wait(struct tactus *store)
 {
     wait_until(store, plan_is_made, tac_atomic_load_relaxed_u64(&store->clock.plans_ended) + 1);

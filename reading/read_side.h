@@ -7,8 +7,8 @@
  * view, look, and leave; no guarded section spans I/O or a caller's code. What a reader has copied
  * out of a view of bar n (references of blocks, memtable pointers) stays good until the end of bar
  * n + 1: released blocks are not overwritten and memtables not reset before that. A reader that
- * comes later finds checksums that do not match, or sees the bar that has passed (rule: readers never
- * change what is free). */
+ * comes later finds checksums that do not match, or sees the bar that has passed (rule: readers
+ * never change what is free). */
 #ifndef TACTUS_READING_READ_SIDE_H
 #define TACTUS_READING_READ_SIDE_H
 
@@ -48,22 +48,25 @@ struct tac_read_side {
 };
 
 /* page_cache_bytes, index_cache_bytes: memory for frames; 0 is legal (every read goes to disk). */
-TAC_MUST_CHECK int tac_read_side_create(struct tac_read_side *side, const struct tac_geometry *geometry,
+TAC_MUST_CHECK int tac_read_side_create(struct tac_read_side      *side,
+                                        const struct tac_geometry *geometry,
                                         struct tac_storage *storage, uint32_t filter_bits_per_key,
                                         uint64_t page_cache_bytes, uint64_t index_cache_bytes,
                                         struct tac_error *error);
-void     tac_read_side_destroy(struct tac_read_side *side);
+void               tac_read_side_destroy(struct tac_read_side *side);
 
 /* Coordinator. Publishes a view; the old one may still be in use until tac_read_side_quiesced says
  * that every reader that might have loaded it has left. */
 void tac_read_side_publish(struct tac_read_side *side, struct tac_view *view);
-/* The writer, while no view can be published: a new tree, still without tables, joins the newest. */
+/* The writer, while no view can be published: a new tree, still without tables, joins the
+ * newest. */
 void tac_read_side_tree_add(struct tac_read_side *side, const struct tac_manifest_tree *tree);
-/* Coordinator, at a bar's end before its view is published: views of bars before bar_now - 1 may not
- * be looked into any more. Once tac_read_side_quiesced says so, nobody does. */
+/* Coordinator, at a bar's end before its view is published: views of bars before bar_now - 1 may
+ * not be looked into any more. Once tac_read_side_quiesced says so, nobody does. */
 void tac_read_side_expire(struct tac_read_side *side, uint64_t bar_now);
 /* Non-blocking: starts a grace period if none runs, returns true once every reader that was inside
- * when `view` was superseded has left. Called at a later bar's end; grace periods are then long over. */
+ * when `view` was superseded has left. Called at a later bar's end; grace periods are then long
+ * over. */
 bool tac_read_side_quiesced(struct tac_read_side *side);
 
 struct tac_read_ticket {
@@ -71,13 +74,13 @@ struct tac_read_ticket {
     uint32_t parity;
 };
 struct tac_read_ticket tac_read_side_enter(struct tac_read_side *side);
-void                   tac_read_side_leave(struct tac_read_side *side, struct tac_read_ticket ticket);
+void tac_read_side_leave(struct tac_read_side *side, struct tac_read_ticket ticket);
 
 /* The newest visible version of a key: copies up to buffer_size bytes of the value, sets the whole
  * size. TACTUS_ENOTFOUND (no text), TACTUS_ECORRUPT (tree, level, table and address named), EIO. */
-TAC_MUST_CHECK int tac_read_side_get(struct tac_read_side *side, uint32_t tree, struct tac_bytes key,
-                                     void *buffer, size_t buffer_size, size_t *ret_value_size,
-                                     struct tac_error *error);
+TAC_MUST_CHECK int tac_read_side_get(struct tac_read_side *side, uint32_t tree,
+                                     struct tac_bytes key, void *buffer, size_t buffer_size,
+                                     size_t *ret_value_size, struct tac_error *error);
 
 /* Reads through the cache, checked: index block (decoded) and single pages. The frame is pinned and
  * must be unpinned soon. */

@@ -149,7 +149,8 @@ static void seat_sources_begin(struct tac_seat *seat)
     tac_assert(seat->source_count >= 1 && seat->source_count <= TAC_SOURCES_MAX);
     if (job->memtable != NULL) {
         seat->sources[0].is_memtable = true;
-        tac_memtable_cursor_seek(&seat->sources[0].cursor, job->memtable, job->tree, job->key_begin);
+        tac_memtable_cursor_seek(&seat->sources[0].cursor, job->memtable, job->tree,
+                                 job->key_begin);
         first = 1;
     }
     for (uint32_t i = 0; i < job->chain_count; i++) {

@@ -3,17 +3,17 @@
  *
  * note: actor-wake
  * A delivery pushes its request into the mailbox (a seq_cst RMW) and then tries to change `wake`
- * (again an RMW). A runner sets `wake` to RUNNING (RMW) and then empties the mailbox (RMW). All four
- * are in one total order, so either the runner finds the request, or the deliverer finds RUNNING and
- * leaves NOTIFIED behind, which the runner meets when it tries to become IDLE. A runner that finds
- * the last request may end the job before its deliverer has come to `wake`: it leaves OVER there, so
- * that nobody runs a seat that is the coordinator's. In the seat's next job a wake-up as late as
- * that is one too many, which does no harm.
+ * (again an RMW). A runner sets `wake` to RUNNING (RMW) and then empties the mailbox (RMW). All
+ * four are in one total order, so either the runner finds the request, or the deliverer finds
+ * RUNNING and leaves NOTIFIED behind, which the runner meets when it tries to become IDLE. A runner
+ * that finds the last request may end the job before its deliverer has come to `wake`: it leaves
+ * OVER there, so that nobody runs a seat that is the coordinator's. In the seat's next job a
+ * wake-up as late as that is one too many, which does no harm.
  *
  * note: stalled-credit
  * A merge without credit pushes its seat on `stalled` and then looks at the credit once more; a
- * grant raises the credit and then empties `stalled`. Both orders are store, then look, with seq_cst
- * RMWs, so one of the two sees the other and the seat goes back to the merge queue. */
+ * grant raises the credit and then empties `stalled`. Both orders are store, then look, with
+ * seq_cst RMWs, so one of the two sees the other and the seat goes back to the merge queue. */
 #include "stages/stage.h"
 
 #include <stddef.h>

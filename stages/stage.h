@@ -102,7 +102,8 @@ struct tac_stages {
     uint64_t credit_bytes TAC_CACHE_ALIGNED;   /* Set by the coordinator */
     uint64_t consumed_bytes TAC_CACHE_ALIGNED; /* Added to by merges */
     uint64_t credit_waits;
-    /* The one application thread that waits for the work of earlier beats (it has the commit lock). */
+    /* The one application thread that waits for the work of earlier beats (it has the commit
+     * lock). */
     uint64_t                consumed_target; /* 0: nobody waits; else wake it at that much */
     struct tac_event_count *progress;
 };

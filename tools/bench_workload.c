@@ -39,8 +39,8 @@ const struct tac_bench_shape *tac_bench_shape_find(const char *name)
     return NULL;
 }
 
-/* Bytes that no compressor gains from, sixteen for each wide multiplication; up to fifteen more than
- * asked are written. */
+/* Bytes that no compressor gains from, sixteen for each wide multiplication; up to fifteen more
+ * than asked are written. */
 static void words_fill(uint8_t *target, uint32_t size, uint64_t state)
 {
     for (uint32_t i = 0; i < size; i += 16) {

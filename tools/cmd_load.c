@@ -300,8 +300,8 @@ static int input_open(struct load *load)
     return load->buffer == NULL ? tac_fail(TAC_EXIT_FAILED, "out of memory") : TAC_EXIT_OK;
 }
 
-/* Without SA_RESTART: a read that waits for a terminal or a pipe has to return. A second signal ends
- * the command at once. */
+/* Without SA_RESTART: a read that waits for a terminal or a pipe has to return. A second signal
+ * ends the command at once. */
 static void signals_take(void)
 {
     struct sigaction action = {.sa_handler = signal_take, .sa_flags = (int)SA_RESETHAND};

@@ -596,8 +596,8 @@ static void test_irregular(const char *name, uint32_t runs)
     run_end(&run, "irregular bars");
 }
 
-/* Now and then a flush into one table, as in a full store: bounds do not hold then, but no record is
- * lost, and the tree comes back into shape. */
+/* Now and then a flush into one table, as in a full store: bounds do not hold then, but no record
+ * is lost, and the tree comes back into shape. */
 static void test_tight(const char *name, uint32_t runs)
 {
     const struct workload *workload = workload_named(name);

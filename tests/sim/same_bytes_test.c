@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The same ops give the same bytes of the file, whatever the threads, the rings, the backend and the
- * timing: contract 1. One workload runs in many ways; after each of its checkpoints the digest of all
- * that the superblock reaches is compared, and after the close the whole file. */
+/* The same ops give the same bytes of the file, whatever the threads, the rings, the backend and
+ * the timing: contract 1. One workload runs in many ways; after each of its checkpoints the digest
+ * of all that the superblock reaches is compared, and after the close the whole file. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -344,7 +344,8 @@ static void outcome_compare(const struct outcome *outcome, const struct outcome 
 static const struct variant variants[] = {
     {"stepped, posix", TACTUS_BACKEND_POSIX, 0, 0, 0, 64, true, 4, false, 0},
     {"stepped at random, memory", TACTUS_BACKEND_MEMORY, 0, 0, 0, 2, true, 2, false, 77},
-    {"stepped at random, no assist, memory", TACTUS_BACKEND_MEMORY, 0, 0, 0, 2, false, 1, false, 78},
+    {"stepped at random, no assist, memory", TACTUS_BACKEND_MEMORY, 0, 0, 0, 2, false, 1, false,
+     78},
     {"1/1/1, posix, ring 2", TACTUS_BACKEND_POSIX, 1, 1, 1, 2, true, 4, false, 0},
     {"1/1/1, no assist, io_uring", TACTUS_BACKEND_IO_URING, 1, 1, 1, 64, false, 4, false, 0},
     {"2/3/2, io_uring, ring 2", TACTUS_BACKEND_IO_URING, 2, 3, 2, 2, true, 16, false, 0},

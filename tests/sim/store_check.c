@@ -148,8 +148,9 @@ static void accounting_check(struct sim *sim)
     }
 }
 
-/* No level is deeper than 4R, and compaction does not fall behind. With memtables of a few blocks tables
- * are larger than the planner would have them (T is a block at least): there a level may be 5R deep. */
+/* No level is deeper than 4R, and compaction does not fall behind. With memtables of a few blocks
+ * tables are larger than the planner would have them (T is a block at least): there a level may be
+ * 5R deep. */
 static void depth_check(struct sim *sim)
 {
     struct tac_manifest *manifest = sim->store->manifest;

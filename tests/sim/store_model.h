@@ -74,7 +74,8 @@ void store_model_truncate(struct store_model *model, uint64_t op);
 const struct store_model_version *store_model_get(const struct store_model *model, uint32_t tree,
                                                   uint32_t key, uint64_t op);
 /* The first key at or after `key` that has a record as of the op; the last one at or before it. */
-uint32_t store_model_next(const struct store_model *model, uint32_t tree, uint32_t key, uint64_t op);
+uint32_t store_model_next(const struct store_model *model, uint32_t tree, uint32_t key,
+                          uint64_t op);
 uint32_t store_model_previous(const struct store_model *model, uint32_t tree, uint32_t key,
                               uint64_t op);
 /* The first possible key that is not below these bytes; key_count when there is none. */

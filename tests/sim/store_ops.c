@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store_ops -- worlds and lists of ops from seeds. Swarm: each seed draws its own weights, ranges and
- * sizes, "never" among them, so that no choice made here narrows what all seeds together reach. */
+/* store_ops -- worlds and lists of ops from seeds. Swarm: each seed draws its own weights, ranges
+ * and sizes, "never" among them, so that no choice made here narrows what all seeds together
+ * reach. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,8 +94,8 @@ static void spec_draw(struct store_model_spec *spec, const struct tactus_options
 #define GROW_KEYS 100 /* Of one op */
 #define GROW_PUTS_MAX 20000
 
-/* Makes tree 0 one that comes to three levels and compacts on all of them, whatever else the seed does:
- * about so many memtables of distinct keys. Returns how many ops that takes. */
+/* Makes tree 0 one that comes to three levels and compacts on all of them, whatever else the seed
+ * does: about so many memtables of distinct keys. Returns how many ops that takes. */
 static uint32_t growth_plan(struct tactus_options *options, struct store_model_spec *spec)
 {
     uint32_t memtables = 16 + 5 * (options->runs_per_level == 1 ? 8 : options->runs_per_level);
@@ -289,8 +290,8 @@ static void op_draw(struct draft *draft, struct sim_op *op)
     }
 }
 
-/* Op i of those that fill tree 0: far from the one before; each fifth deletes what an earlier one put.
- * Crashes may not take all of it back again and again. */
+/* Op i of those that fill tree 0: far from the one before; each fifth deletes what an earlier one
+ * put. Crashes may not take all of it back again and again. */
 static struct sim_op grow_op(const struct sim_world *world, uint32_t i)
 {
     uint32_t parts = (uint32_t)tac_div_ceil(world->specs[0].key_count, GROW_KEYS);

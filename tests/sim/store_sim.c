@@ -60,7 +60,8 @@ static void store_create(struct sim *sim)
     storage->ops->close(storage);
 }
 
-/* What is free at an open changes from open to open. The power may go out in here, more than once. */
+/* What is free at an open changes from open to open. The power may go out in here, more than
+ * once. */
 static void store_open(struct sim *sim)
 {
     struct tactus_options options = sim->world->options;

@@ -2,10 +2,10 @@
 /* store_sim -- a whole store under a seeded scheduler, on a disk that can lose power, against the
  * model of store_model.h.
  *
- * A seed gives a world (options, trees, disk, scheduler) and a list of ops. The list is data: it can
- * be run as it is, with some of its ops left out, or under another schedule. An op that makes no
- * sense where it stands (its tree does not exist, say) is passed over, so that any part of a list is
- * a list.
+ * A seed gives a world (options, trees, disk, scheduler) and a list of ops. The list is data: it
+ * can be run as it is, with some of its ops left out, or under another schedule. An op that makes
+ * no sense where it stands (its tree does not exist, say) is passed over, so that any part of a
+ * list is a list.
  *
  *   store_ops.c   draws worlds and lists
  *   store_sim.c   runs a list

@@ -5,8 +5,8 @@
  * The keys of a group are always written by one batch, in two trees, with the group's next version
  * in every value; each fifth version deletes the group. A writer says which version of a group it
  * begins and which it has done, so a reader knows the bounds of what it may find: what was done
- * before it looked, what was begun when it had looked. A scan is of one op: of each group it finds one
- * version in all keys, or no key at all. */
+ * before it looked, what was begun when it had looked. A scan is of one op: of each group it finds
+ * one version in all keys, or no key at all. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -84,8 +84,8 @@ static bool is_sound(struct tactus *store)
     return tactus_verify(store, damage_print, NULL, &report) == TACTUS_OK && report.damages == 0;
 }
 
-/* Filled and emptied over and over: nothing is lost, and the room comes back. In a tree of fixed layout
- * a delete takes a record's room in its table, though it brings a key only. */
+/* Filled and emptied over and over: nothing is lost, and the room comes back. In a tree of fixed
+ * layout a delete takes a record's room in its table, though it brings a key only. */
 static void test_fill_and_empty(enum tactus_layout_kind kind, uint32_t runs_per_level)
 {
     const char           *name = kind == TACTUS_LAYOUT_FIXED ? "fixed" : "variable";

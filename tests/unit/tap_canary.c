@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Behaves as its argument says, mostly badly: tap_canary_test.sh checks that the harness notices. */
+/* Behaves as its argument says, mostly badly: tap_canary_test.sh checks that the harness
+ * notices. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
