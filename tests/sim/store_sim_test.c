@@ -16,7 +16,7 @@
 #define OPS_MAX 4000
 #define SEEDS_DEFAULT 200
 #define SEEDS_LONG 2000
-#define SEEDS_INSTRUMENTED 50 /* Marks are not asked for then */
+#define SEEDS_INSTRUMENTED 20 /* Marks are not asked for then */
 #define FAILURES_MAX 5
 #define CHILD_SECONDS_MAX 30
 #define SHRINK_SECONDS_MAX 60
