@@ -126,9 +126,22 @@ int tactus_open(const char *path, const struct tactus_options *options, struct t
     return TACTUS_OK;
 }
 
-int tactus_close(struct tactus *store) { return tac_store_close(store, &last_error); }
+/* In a forked child there are no threads to end, and the file is the parent's. */
+int tactus_close(struct tactus *store)
+{
+    if (tac_storage_is_forked(store->storage)) {
+        return tac_error_set(&last_error, TACTUS_EFORKED,
+                             "the store was opened by the parent process, which goes on with it");
+    }
+    return tac_store_close(store, &last_error);
+}
 
-void tactus_abandon(struct tactus *store) { tac_store_abandon(store); }
+void tactus_abandon(struct tactus *store)
+{
+    if (!tac_storage_is_forked(store->storage)) {
+        tac_store_abandon(store);
+    }
+}
 
 /* ---- trees ---------------------------------------------------------------------------------- */
 
