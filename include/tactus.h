@@ -150,10 +150,12 @@ TACTUS_API int tactus_open(const char *path, const struct tactus_options *option
 
 /* Drains (see tactus_drain), makes everything durable, frees everything. The store is gone
  * whatever the result; an error says that the file may end at an earlier checkpoint.
- * No other call on the store may be under way; iterators must have been closed. */
+ * No other call on the store may be under way; iterators must have been closed.
+ * In a forked child: TACTUS_EFORKED, and the store is left to the parent. */
 TACTUS_API int tactus_close(struct tactus *store);
 
-/* Stops without draining: a reopen finds the last durable checkpoint, as after a crash. */
+/* Stops without draining: a reopen finds the last durable checkpoint, as after a crash. In a forked
+ * child it does nothing. */
 TACTUS_API void tactus_abandon(struct tactus *store);
 
 /* ---- trees ---------------------------------------------------------------------------------- */
