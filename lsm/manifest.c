@@ -135,7 +135,7 @@ int tac_manifest_tree_add(struct tac_manifest *manifest, const char *name,
     tree->id = id;
     tree->layout = *layout;
     tree->planner.last_level = 1;
-    manifest->tree_count++;
+    __atomic_store_n(&manifest->tree_count, id + 1, __ATOMIC_RELEASE);
     *ret_tree = id;
     return TACTUS_OK;
 }
@@ -147,7 +147,8 @@ uint32_t tac_manifest_tree_count(const struct tac_manifest *manifest)
 
 struct tac_manifest_tree *tac_manifest_tree(struct tac_manifest *manifest, uint32_t tree)
 {
-    tac_assert(tree < manifest->tree_count);
+    /* Any thread asks for trees that it knows of. */
+    tac_assert(tree < __atomic_load_n(&manifest->tree_count, __ATOMIC_ACQUIRE));
     return &manifest->trees[tree];
 }
 
@@ -374,7 +375,7 @@ void tac_manifest_level_renumber(struct tac_manifest *manifest, uint32_t tree, u
     levels[to] = levels[from];
     levels[from] = empty;
     for (uint32_t i = 0; i < levels[to].table_count; i++) {
-        levels[to].tables[i]->level = to;
+        __atomic_store_n(&levels[to].tables[i]->level, to, __ATOMIC_RELAXED);
     }
 }
 

@@ -55,8 +55,8 @@ void     tac_table_set_keys(struct tac_table *table, struct tac_bytes key_min,
 /* Puts a descriptor into its tree and level; takes it out (it is then the caller's). O(tables). */
 void tac_manifest_insert(struct tac_manifest *manifest, struct tac_table *table);
 void tac_manifest_remove(struct tac_manifest *manifest, struct tac_table *table);
-/* All tables of a level get another, empty one. Readers know levels by their versions: a table's
- * own number is the manifest's. */
+/* All tables of a level get another, empty one. Readers know levels by their versions; a
+ * table's own number they only tell in messages. */
 void tac_manifest_level_renumber(struct tac_manifest *manifest, uint32_t tree, uint32_t from,
                                  uint32_t to);
 /* A removed descriptor that readers may still see: given back by tac_manifest_limbo_sweep once

@@ -94,9 +94,10 @@ struct tac_bar_order {
     bool                 is_tight; /* As few tables as can be */
     /* What compactions must leave; flushes may take it (space.h). */
     uint64_t blocks_kept, tables_kept;
-    uint64_t log_blocks_max; /* Of the manifest log, for events of the plan */
-    uint32_t key_size_max;   /* Of all trees */
-    uint64_t manual_trees;   /* Bit per tree that is to be compacted whole */
+    uint64_t flush_blocks_kept, flush_tables_kept; /* Flushes leave this, or are tight */
+    uint64_t log_blocks_max;                       /* Of the manifest log, for events of the plan */
+    uint32_t key_size_max;                         /* Of all trees */
+    uint64_t manual_trees;                         /* Bit per tree that is to be compacted whole */
 };
 
 TAC_MUST_CHECK int tac_bar_create(struct tac_bar *bar, const struct tac_geometry *geometry,

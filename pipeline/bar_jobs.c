@@ -339,15 +339,19 @@ static bool compaction_leaves_room(const struct bar_context        *context,
     uint64_t                    log_blocks =
         tac_manifest_log_blocks_for(&bar->geometry, bar->log_events + events, order->key_size_max);
 
-    if (compaction->kind == TAC_PLAN_FLUSH) {
+    bool     is_flush = compaction->kind == TAC_PLAN_FLUSH;
+    uint64_t blocks = is_flush ? order->flush_blocks_kept : order->blocks_kept;
+    uint64_t tables = is_flush ? order->flush_tables_kept : order->tables_kept;
+
+    if (is_flush && order->is_tight) {
         return true;
     }
     return log_blocks <= order->log_blocks_max &&
            tac_free_set_free_count(order->free_set) >=
-               order->blocks_kept + log_blocks +
+               blocks + log_blocks +
                    TAC_BAR_LOG_CARRY_BLOCKS * ((uint64_t)bar->compaction_count + 1) &&
            tac_manifest_tables_free(order->manifest) >=
-               order->tables_kept + bar->tables_replaced + compaction_replaces(compaction);
+               tables + bar->tables_replaced + compaction_replaces(compaction);
 }
 
 static void compaction_make(struct bar_context *context, const struct tac_plan_compaction *planned)

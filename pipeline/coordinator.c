@@ -305,8 +305,8 @@ static int bar_end(struct tactus *store, struct tac_error *error)
     bool                   is_due;
 
     store->bar_count++;
-    store->bars_stuck =
-        store->bar.compaction_count > 0 ? 0 : store->bars_stuck + (store->bar.skipped > 0);
+    store->bars_stuck = store->has_progressed ? 0 : store->bars_stuck + store->has_skipped;
+    store->has_progressed = store->has_skipped = false;
     store->totals.bars++;
     store->persisted_op = store->immutable_last_op;
     tac_checkpoint_effect(store);
@@ -356,6 +356,8 @@ static bool plan_end(struct tactus *store)
         return true;
     }
     store->is_checkpoint_late = store->is_expiring = false;
+    store->has_progressed |= store->bar.compaction_count > 0;
+    store->has_skipped |= store->bar.skipped > 0;
     tac_error_clear(&error);
     if (tac_store_commit_plan(store, &error) != TACTUS_OK ||
         (is_bar_end && bar_end(store, &error) != TACTUS_OK)) {

@@ -133,6 +133,9 @@ void tac_space_order(struct tactus *store, struct tac_bar_order *order)
 
     order->blocks_kept = flushes.blocks + checkpoints_need(store, fill);
     order->tables_kept = flushes.tables;
+    flushes = flushes_need(store, fill, flushes_to_come(store, true));
+    order->flush_blocks_kept = flushes.blocks + checkpoints_need(store, fill);
+    order->flush_tables_kept = flushes.tables;
     order->key_size_max = key_size_max(store);
     order->log_blocks_max = room > seal ? room - seal : 0;
 }

@@ -540,10 +540,15 @@ int tac_store_close(struct tactus *store, struct tac_error *error)
 
     pthread_mutex_lock(&store->commit_lock);
     result = tac_writer_drain(store, 0, error);
-    if (result == TACTUS_OK) {
+    if (result == TACTUS_OK || result == TACTUS_EFULL) {
+        struct tac_error later;
+
         /* The op may be durable while a later checkpoint is being written: its blocks are part of
          * the file, the same ones whatever the threads. */
-        result = tac_writer_quiet(store, error);
+        if (tac_writer_quiet(store, &later) != TACTUS_OK && result == TACTUS_OK) {
+            *error = later;
+            result = later.code;
+        }
     }
     pthread_mutex_unlock(&store->commit_lock);
     tac_store_abandon(store);

@@ -109,6 +109,7 @@ struct tactus {
     uint32_t                 tight_plan_every; /* Simulation: as if every n-th bar's flush found no
                                                    room; 0: never */
     bool                     mutable_may_fill; /* Writers have been let into the mutable memtable */
+    bool                     has_progressed, has_skipped; /* A plan of this bar */
     uint32_t                 bars_stuck;  /* Something found no room, since anything was done */
     bool                     is_settled;  /* As of the last plan's end, when draining */
     bool                     is_expiring; /* This bar's end has begun to wait for readers */

@@ -35,7 +35,7 @@ static inline struct tac_table_place tac_table_place_of(const struct tac_table *
         .id = table->id,
         .stamp = table->stamp,
         .tree = table->tree,
-        .level = table->level,
+        .level = __atomic_load_n(&table->level, __ATOMIC_RELAXED), /* The last level may sink */
     };
 }
 
