@@ -2,9 +2,10 @@
 /* table -- what the manifest knows of a table: an immutable sorted part of a tree, made of value
  * blocks, one index block, and filter blocks where the filter does not fit into the index block.
  *
- * A descriptor never changes once readers can see it, but for the number of its level when the last
- * level sinks, which readers only tell in messages (atomic, relaxed): a slice makes a new descriptor of the same
- * table. Descriptors have room for the two keys of their tree's layout right behind them. */
+ * A descriptor never changes once readers can see it: a slice makes a new descriptor of the same
+ * table. But when the last level sinks its tables' level gets another number (atomic, relaxed);
+ * readers only tell it in messages. Descriptors have room for the two keys of their tree's layout
+ * right behind them. */
 #ifndef TACTUS_LSM_TABLE_H
 #define TACTUS_LSM_TABLE_H
 

@@ -336,9 +336,10 @@ int tac_writer_drain(struct tactus *store, uint64_t manual_trees, struct tac_err
         result = bar_end(store, error);
         if (result == TACTUS_OK && store->bars_stuck > store->shape.checkpoint_interval_bars + 4) {
             result = tac_error_set(error, TACTUS_EFULL,
-                                   "no room to compact: the store is at its file_size_max of %llu "
-                                   "bytes",
-                                   (unsigned long long)store->shape.file_size_max);
+                                   "no room to compact: the store is near its file_size_max of "
+                                   "%llu bytes, or its tables_max of %u",
+                                   (unsigned long long)store->shape.file_size_max,
+                                   store->options.tables_max);
         }
     }
     if (result == TACTUS_OK || result == TACTUS_EFULL) {
