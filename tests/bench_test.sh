@@ -3,6 +3,7 @@
 # `tactus bench`: tiny runs of every workload. Figures are not judged, but for what must hold between
 # them; digests are.
 set -u
+. "$(dirname "${BASH_SOURCE[0]}")/lib/tap.sh"
 export LC_ALL=C
 
 tactus=${TACTUS_TOOL:?the path of the command to test}
@@ -11,8 +12,6 @@ directory=$(mktemp -d "${TMPDIR:-/tmp}/bench_test.XXXXXX") || exit 99
 trap 'rm -rf "$directory"' EXIT
 cd "$directory" || exit 99
 export TMPDIR=$directory
-number=0
-failed=0
 records=5000
 
 # Small blocks, so that few records have levels and compactions, and a compaction eight runs.
@@ -31,21 +30,6 @@ bench() { "$tactus" bench "${@:2}" --records $records --json >"$1" 2>err; }
 
 # field FILE NAME: the value, without quotes.
 field() { sed -n "s/^  \"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$1"; }
-
-is() { # TEXT COMMAND…
-    local text=$1
-
-    shift
-    number=$((number + 1))
-    if "$@"; then
-        echo "ok $number - $text"
-    else
-        echo "not ok $number - $text"
-        echo "# failed: $*"
-        sed 's/^/# err: /' err
-        failed=$((failed + 1))
-    fi
-}
 
 # equal NAME FILE FILE: both have the field, with one value.
 equal() { [ -n "$(field "$2" "$1")" ] && [ "$(field "$2" "$1")" = "$(field "$3" "$1")" ]; }
@@ -190,5 +174,4 @@ is 'no temporary file is left' test -z "$(compgen -G 'tactus-bench*')"
 "$tactus" bench get --store store --records $records --operations 10 >out 2>err
 is 'without --json there is a table with the digest' grep -q "^digest *$(field ingest.json digest)" out
 
-echo "1..$number"
-[ $failed = 0 ]
+tap_done

@@ -2,28 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # The example of README.md: it runs, twice in one directory, and README shows it as it is.
 set -u
+. "$(dirname "${BASH_SOURCE[0]}")/lib/tap.sh"
 
 example=$PWD/examples/first_store
 source=$(cd "${srcdir:-.}" && pwd)
 directory=$(mktemp -d "${TMPDIR:-/tmp}/example_test.XXXXXX") || exit 99
 trap 'rm -rf "$directory"' EXIT
 cd "$directory" || exit 99
-number=0
-failed=0
-
-is() { # TEXT COMMAND…
-    local text=$1
-
-    shift
-    number=$((number + 1))
-    if "$@"; then
-        echo "ok $number - $text"
-    else
-        echo "not ok $number - $text"
-        echo "# failed: $*"
-        failed=$((failed + 1))
-    fi
-}
 
 # The part of a file that README shows, without its indentation.
 core() { sed -n '/^ *check(tactus_create/,/^ *check(tactus_close/p' "$1"; }
@@ -40,5 +25,4 @@ core "$source/README.md" >shown
 is "README shows a part of it" test -s shown
 is "as it is" cmp program shown
 
-echo "1..$number"
-[ $failed = 0 ]
+tap_done

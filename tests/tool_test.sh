@@ -3,14 +3,13 @@
 # The command: what it stores and prints, and what it says to bad input. After every refusal the
 # store must still hold what it held.
 set -u
+. "$(dirname "${BASH_SOURCE[0]}")/lib/tap.sh"
 export LC_ALL=C
 
 tactus=${TACTUS_TOOL:?the path of the command to test}
 directory=$(mktemp -d "${TMPDIR:-/tmp}/tool_test.XXXXXX") || exit 99
 trap 'rm -rf "$directory"' EXIT
 cd "$directory" || exit 99
-number=0
-failed=0
 
 # Small blocks and caches: every command opens the store anew.
 small=(--option memtable_size=256KiB --option block_size=16KiB --option file_size_max=1GiB)
@@ -23,29 +22,6 @@ run() {
 
     timeout -s KILL 120 "$tactus" "$2" "${caches[@]}" "${@:3}" >out 2>err || status=$?
     [ $status = "$expected" ] || { echo "status $status, expected $expected" >>err && false; }
-}
-
-# is TEXT COMMAND…: a check.
-is() {
-    local text=$1
-
-    shift
-    number=$((number + 1))
-    if "$@"; then
-        echo "ok $number - $text"
-    else
-        echo "not ok $number - $text"
-        echo "# failed: $*"
-        for file in out err; do
-            [ -s $file ] && head -n 5 $file | sed "s/^/# $file: /"
-        done
-        failed=$((failed + 1))
-    fi
-}
-
-skip() {
-    number=$((number + 1))
-    echo "ok $number - $1 # SKIP $2"
 }
 
 # fails STATUS TEXT ARGUMENT…: the command ends with this status and says TEXT on standard error,
@@ -409,5 +385,4 @@ output_fails() {
 }
 is "output that cannot be written is an error" output_fails
 
-echo "1..$number"
-[ $failed = 0 ]
+tap_done
