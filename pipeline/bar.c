@@ -250,7 +250,6 @@ void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order)
     bar->reserve_cursor = 0;
     bar->skipped = 0;
     bar->flush_found_no_room = false;
-    bar->result = TACTUS_OK;
     bar->compactions = tac_bar_allocate(bar, TAC_BAR_COMPACTIONS_MAX, sizeof *bar->compactions);
     bar->jobs = tac_bar_allocate(bar, TAC_BAR_JOBS_MAX, sizeof(struct tac_job *));
     tac_assert(bar->compactions != NULL && bar->jobs != NULL);

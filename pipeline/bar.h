@@ -43,8 +43,6 @@ struct tac_bar_arena {
 
 struct tac_bar_limits {
     uint32_t tables_max;
-    uint32_t blocks_max; /* Of the file */
-    uint64_t memtable_size;
     uint32_t filter_bits_per_key;
     uint64_t table_records_max; /* Of the table builders */
 };
@@ -79,8 +77,6 @@ struct tac_bar {
     uint64_t                   reserve_cursor;
     uint32_t                   skipped; /* Compactions that found no room; they stay for later */
     bool                       flush_found_no_room;
-    int                        result; /* First error of a job */
-    char                       message[256];
 };
 
 /* What a plan is made from. */

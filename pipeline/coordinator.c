@@ -225,7 +225,7 @@ static void plan_make(struct tactus *store)
     bar_plan(store);
     tac_space_fullness_update(store);
     if (store->bar.flush_found_no_room) {
-        /* space.c proves that this does not happen. */
+        /* What space.c keeps should not let it come to this. */
         tac_store_poison(store, TACTUS_EFULL, "no room for the flush of a memtable");
         return;
     }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* space -- see space.h.
  *
- * Proof, in blocks. F(N) is what is free when plan N has reserved, f a flush, c a checkpoint. Plan
- * N + 1 finds at least F(N) - c: reservations that were not used and blocks that a checkpoint gives
- * back only add to it, and a checkpoint takes no more than the one before gave back, but for the
- * log's growth, which is in c.
- *   Writers are let into the memtable that plan N + 2 flushes if F(N) >= (flushes to come) + f + 2f
- *   + 2c. From plan N + 1 on that flush is one to come, and compactions leave room for it and for
- *   2c. The flush of plan N + 1 itself takes the f that was kept for it since plan N.
- *   Writers that are not let in leave the memtable empty: nothing is to come of it.
- * Descriptors of tables likewise, without the c.
+ * The argument, in blocks. F(N) is what is free when plan N has reserved, f a tight flush, c what
+ * checkpoints_need says, which is two checkpoints. Plan N + 1 finds at least F(N) less one checkpoint:
+ * reservations that were not used and blocks that a checkpoint gives back only add to it.
+ *   Writers are let into the memtable that plan N + 2 flushes if
+ *   F(N) >= (flushes to come) + f + 2f + 2c. From plan N + 1 on that flush is one to come, and what
+ *   is planned leaves room for it and for c. The flush of plan N + 1 itself takes the f that was
+ *   kept for it since plan N: if it would take more as planned, it is planned again as a tight one.
+ *   Writers that are not let in leave the memtable empty, but for an op that crosses a bar's end.
+ * Descriptors of tables likewise, without the c. Not covered: the log's growth while a stuck store
+ * only makes checkpoints, and a tree created while the store is nearly full, which raises f.
  */
 #include "pipeline/space.h"
 
@@ -98,7 +99,7 @@ static uint32_t key_size_max(const struct tactus *store)
     return key_size;
 }
 
-/* Two checkpoints, with the log as it is and as two flushes make it. */
+/* Two checkpoints: the log's blocks that wait, and what a tight flush adds for each. */
 static uint64_t checkpoints_need(struct tactus *store, struct need fill)
 {
     uint64_t trees = tac_manifest_tree_count(store->manifest);
@@ -127,14 +128,15 @@ void tac_space_order(struct tactus *store, struct tac_bar_order *order)
 {
     struct need fill = fill_need(store);
     struct need flushes = flushes_need(store, fill, flushes_to_come(store, false));
+    uint64_t    checkpoints = checkpoints_need(store, fill);
     uint64_t    room = tac_manifest_log_room(store->manifest_log);
     uint64_t    seal =
         tac_manifest_log_blocks_for(&store->geometry, tac_manifest_tree_count(store->manifest), 1);
 
-    order->blocks_kept = flushes.blocks + checkpoints_need(store, fill);
+    order->blocks_kept = flushes.blocks + checkpoints;
     order->tables_kept = flushes.tables;
     flushes = flushes_need(store, fill, flushes_to_come(store, true));
-    order->flush_blocks_kept = flushes.blocks + checkpoints_need(store, fill);
+    order->flush_blocks_kept = flushes.blocks + checkpoints;
     order->flush_tables_kept = flushes.tables;
     order->key_size_max = key_size_max(store);
     order->log_blocks_max = room > seal ? room - seal : 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* space -- what must stay free, so that nothing that was accepted ever finds no room.
+/* space -- what must stay free, so that what was accepted finds room; space.c has the argument and
+ * its limits.
  *
  * Terminology  plan N flushes the memtable that was filled before it, while writers fill the next
  *              one under a fullness that was told at the end of plan N - 1.
@@ -8,8 +9,8 @@
  *              filled, unless nothing was let into it; for these flushes' events in the manifest
  *              log; for two checkpoints.
  * Fullness     told at the end of plan N: deletes are taken if there is room for one more flush and
- *              for a plan's compactions, puts if there is twice that: what deletes free comes back
- *              only through compactions.
+ *              for some compaction, puts if there is room for a plan's compactions beside it: what
+ *              deletes free comes back only through compactions.
  * Flush        counted as if cut into as few tables as can be, of the tree that makes most of it; a
  *              flush that finds no room as planned is planned again just so (coordinator.c).
  *

@@ -356,7 +356,6 @@ static int bar_create(struct tactus *store, struct tac_error *error)
     struct tac_planner_options planner;
     struct tac_bar_limits      limits = {
              .tables_max = store->options.tables_max,
-             .memtable_size = store->shape.memtable_size,
              .filter_bits_per_key = store->shape.filter_bits_per_key,
              .table_records_max = store->table_records_max,
     };
