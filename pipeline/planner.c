@@ -7,6 +7,7 @@
 
 #define GROWTH_OF_ONE_RUN 8
 #define PARTS_MIN 16   /* A memtable gives at least that many tables */
+#define TABLES_AIMED 4 /* One compaction aims at as many at least */
 #define MEAN_SHIFT 4   /* Means are kept * 16 and move by 1/16 */
 #define WARM_UP_BARS 8 /* Before that the mean of the work says nothing */
 #define COMPACTIONS_MAX 4096
@@ -245,10 +246,12 @@ static uint64_t level_inflow(const struct tac_planner *planner, uint32_t level)
     return tac_min_u64(tac_max_u64(inflow, unit), 2 * unit);
 }
 
-/* The most of the source that one compaction aims at. */
+/* The most of the source that one compaction aims at. Where a memtable has few blocks, tables
+ * cannot be as narrow as they should be and hang together over wide ranges: of such a stack only
+ * one slice can go in a bar, and slices of half a memtable would not keep up. */
 static uint64_t bytes_max(const struct tac_planner *planner, uint32_t level)
 {
-    return tac_max_u64(level_inflow(planner, level) / 2, planner->table_bytes);
+    return tac_max_u64(level_inflow(planner, level) / 2, TABLES_AIMED * planner->table_bytes);
 }
 
 /* Starts on a level: what bounds its candidates, and the search for them. */

@@ -169,7 +169,7 @@ static void check_bounds(struct model *model, const struct tac_plan_input *input
         if (input->is_draining || input->is_manual) {
             inflow = model->options.memtable_size;
         }
-        most = tac_max_u64(inflow / 2, plan->table_bytes);
+        most = tac_max_u64(inflow / 2, 4 * plan->table_bytes);
         if (sources_max(input, plan, c) > 2 * model->options.runs_per_level + 1) {
             model_problem(model, "a merge has more than 2 R + 1 sources");
         }

@@ -209,6 +209,7 @@ struct run_options {
     uint32_t ratio;   /* rho */
     uint32_t records; /* Of the tree's part of the memtable */
     bool     shares_stamps;
+    uint32_t blocks; /* Of that part; 0: 512 */
 };
 
 struct run {
@@ -222,9 +223,10 @@ static struct run run_begin(const struct workload *workload, const struct run_op
     uint64_t                   share = workload->share == 0 ? 1 : workload->share;
     uint64_t                   part = (uint64_t)options->records * RECORD_BYTES;
     uint64_t                   memtable = part * share;
+    uint32_t                   blocks = options->blocks == 0 ? 512 : options->blocks;
     struct tac_planner_options planner = {.memtable_size = memtable,
-                                          .block_size = part / 512,
-                                          .table_size = memtable / 8,
+                                          .block_size = part / blocks,
+                                          .table_size = tac_max_u64(memtable / 8, part / blocks),
                                           .slice_size = memtable / 4,
                                           .runs_per_level = options->runs,
                                           .last_ratio = options->ratio,
@@ -473,7 +475,7 @@ static uint32_t drain(struct run *run, uint32_t bars_max)
 static void test_drain(const char *name, uint32_t runs)
 {
     const struct workload *workload = workload_named(name);
-    struct run_options     options = {160, runs, 2, MEMTABLE_RECORDS, runs == 4};
+    struct run_options     options = {160, runs, 2, MEMTABLE_RECORDS, runs == 4, 0};
     struct run             run = run_begin(workload, &options);
     uint32_t               bars;
 
@@ -507,7 +509,7 @@ static uint32_t tables_above_last(const struct model *model, uint64_t key_min, u
 static void test_manual(const char *name, uint32_t runs, uint64_t key_min, uint64_t key_max)
 {
     const struct workload *workload = workload_named(name);
-    struct run_options     options = {160, runs, 2, MEMTABLE_RECORDS, false};
+    struct run_options     options = {160, runs, 2, MEMTABLE_RECORDS, false, 0};
     struct run             run = run_begin(workload, &options);
     uint32_t               bars = 0;
 
@@ -553,7 +555,7 @@ static uint32_t damaged_count(const struct model *model)
 static void test_damage(const char *name, uint32_t runs)
 {
     const struct workload *workload = workload_named(name);
-    struct run_options     options = {160, runs, 2, MEMTABLE_RECORDS, false};
+    struct run_options     options = {160, runs, 2, MEMTABLE_RECORDS, false, 0};
     struct run             run = run_begin(workload, &options);
     uint32_t               damages = 0;
     uint32_t               bars;
@@ -575,7 +577,7 @@ static void test_damage(const char *name, uint32_t runs)
 static void test_irregular(const char *name, uint32_t runs)
 {
     const struct workload *workload = workload_named(name);
-    struct run_options     options = {400, runs, 2, 8 * MEMTABLE_RECORDS, true};
+    struct run_options     options = {400, runs, 2, 8 * MEMTABLE_RECORDS, true, 0};
     struct run             run = run_begin(workload, &options);
     struct tac_prng        prng = {.state = runs};
     uint32_t               bars;
@@ -601,7 +603,7 @@ static void test_irregular(const char *name, uint32_t runs)
 static void test_tight(const char *name, uint32_t runs)
 {
     const struct workload *workload = workload_named(name);
-    struct run_options     options = {200, runs, 2, MEMTABLE_RECORDS, false};
+    struct run_options     options = {200, runs, 2, MEMTABLE_RECORDS, false, 0};
     struct run             run = run_begin(workload, &options);
     struct tac_prng        prng = {.state = runs};
     uint32_t               bars;
@@ -619,9 +621,9 @@ static void test_tight(const char *name, uint32_t runs)
 static void test_shapes(void)
 {
     static const struct run_options shapes[] = {
-        {60, 2, 2, 256, false},  {60, 3, 1, 256, true},   {60, 16, 4, 256, false},
-        {60, 8, 16, 256, false}, {60, 1, 1, 256, true},   {60, 5, 3, 48, true},
-        {300, 2, 1, 48, false},  {300, 16, 2, 48, false}, {300, 1, 2, 48, false},
+        {60, 2, 2, 256, false, 0},  {60, 3, 1, 256, true, 0},   {60, 16, 4, 256, false, 0},
+        {60, 8, 16, 256, false, 0}, {60, 1, 1, 256, true, 0},   {60, 5, 3, 48, true, 0},
+        {300, 2, 1, 48, false, 0},  {300, 16, 2, 48, false, 0}, {300, 1, 2, 48, false, 0},
     };
     static const char *const names[] = {"uniform", "seq+1%", "churn", "zoom", "small deletes"};
 
@@ -637,6 +639,22 @@ static void test_shapes(void)
             run_end(&run, what);
         }
     }
+}
+
+/* Memtables of a few blocks, so that a table, a block at least, is a large part of one: level 0 of
+ * stores of the simulator (seed 1543) became deeper than 4 R. */
+static void test_coarse(const char *name, uint32_t runs, uint32_t blocks)
+{
+    const struct workload *workload = workload_named(name);
+    struct run_options     options = {200, runs, 2, MEMTABLE_RECORDS, false, blocks};
+    struct run             run = run_begin(workload, &options);
+    char                   what[96];
+
+    run_bars(&run, workload, options.bars, MODEL_NORMAL);
+    tap_ok(run.model->depth_max <= (runs == 1 ? 1 : 4 * runs),
+           "%s, R %u, memtables of %u blocks: depth %u", name, runs, blocks, run.model->depth_max);
+    snprintf(what, sizeof what, "%s, R %u, memtables of %u blocks", name, runs, blocks);
+    run_end(&run, what);
 }
 
 /* ---- small things --------------------------------------------------------------------------- */
@@ -690,6 +708,14 @@ int main(void)
             test_damage("seq+1%", runs);
         }
         test_shapes();
+        for (uint32_t runs = 1; runs <= 8; runs *= 2) {
+            for (uint32_t blocks = 4; blocks <= 16; blocks *= 2) {
+                test_coarse("uniform", runs, blocks);
+                test_coarse("seq+1%", runs, blocks);
+                test_coarse("churn", runs, blocks);
+                test_coarse("clusters", runs, blocks);
+            }
+        }
     }
     test_figures(only, is_long);
     return tap_done();

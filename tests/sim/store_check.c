@@ -148,15 +148,11 @@ static void accounting_check(struct sim *sim)
     }
 }
 
-/* No level is deeper than 4R, and compaction does not fall behind. With memtables of a few blocks
- * tables are larger than the planner would have them (T is a block at least): there a level may be
- * 5R deep. */
+/* No level is deeper than 4R, and compaction does not fall behind. */
 static void depth_check(struct sim *sim)
 {
     struct tac_manifest *manifest = sim->store->manifest;
-    uint32_t             runs = sim->world->options.runs_per_level;
-    bool     is_coarse = sim->world->options.memtable_size < 16 * sim->world->options.block_size;
-    uint32_t most = (is_coarse ? 5 : 4) * runs;
+    uint32_t             most = 4 * sim->world->options.runs_per_level;
 
     for (uint32_t i = 0; i < tac_manifest_tree_count(manifest); i++) {
         const struct tac_manifest_tree *tree = tac_manifest_tree(manifest, i);

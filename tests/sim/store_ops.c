@@ -98,7 +98,7 @@ static void spec_draw(struct store_model_spec *spec, const struct tactus_options
  * does: about so many memtables of distinct keys. Returns how many ops that takes. */
 static uint32_t growth_plan(struct tactus_options *options, struct store_model_spec *spec)
 {
-    uint32_t memtables = 16 + 5 * (options->runs_per_level == 1 ? 8 : options->runs_per_level);
+    uint32_t memtables = 20 + 6 * (options->runs_per_level == 1 ? 8 : options->runs_per_level);
     uint64_t bytes, puts;
 
     if (spec->keys == STORE_MODEL_KEYS_NESTED) {
