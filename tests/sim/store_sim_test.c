@@ -16,7 +16,19 @@
 #define OPS_MAX 4000
 #define SEEDS_DEFAULT 200
 #define SEEDS_LONG 2000
-#define SEEDS_INSTRUMENTED 20 /* Marks are not asked for then */
+/* One thread runs at a time: there is little for TSan to see, and it is slow. */
+#define SEEDS_TSAN 20
+#ifdef __SANITIZE_THREAD__
+#define IS_TSAN true
+#endif
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define IS_TSAN true
+#endif
+#endif
+#ifndef IS_TSAN
+#define IS_TSAN false
+#endif
 #define FAILURES_MAX 5
 #define CHILD_SECONDS_MAX 30
 #define SHRINK_SECONDS_MAX 60
@@ -167,9 +179,9 @@ int main(void)
 {
     bool     is_long = environment_number("LONG", 0) != 0;
     uint64_t single = environment_number("SEED", 0);
-    uint64_t seeds = environment_number("SEEDS", is_long             ? SEEDS_LONG
-                                                 : is_instrumented() ? SEEDS_INSTRUMENTED
-                                                                     : SEEDS_DEFAULT);
+    uint64_t seeds = environment_number("SEEDS", is_long   ? SEEDS_LONG
+                                                 : IS_TSAN ? SEEDS_TSAN
+                                                           : SEEDS_DEFAULT);
     uint64_t first = environment_number("FIRST", 1);
     uint64_t failures_max = environment_number("FAILURES", FAILURES_MAX);
     uint32_t failures = 0, shallow = 0, mark_seeds[MARK_COUNT] = {0};
