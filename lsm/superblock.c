@@ -44,8 +44,12 @@ enum {
     OFFSET_MANIFEST_NEWEST = 336,
     OFFSET_MANIFEST_OLDEST_SEQUENCE = 360,
     OFFSET_MANIFEST_BLOCK_COUNT = 368,
-    OFFSET_FREE_SET_BLOCK_COUNT = 376, /* u32; 380 to 511 zero */
-    OFFSET_FREE_SET = 512,             /* References of 24 bytes; from its end on zero */
+    OFFSET_FREE_SET_BLOCK_COUNT = 376, /* u32; 380 to 383 zero */
+    OFFSET_CONTROL_FLAGS = 384,
+    OFFSET_BARS_STUCK = 388,
+    OFFSET_MANUAL_TREES = 392,
+    OFFSET_BARS_SETTLED = 400, /* u32; 404 to 511 zero */
+    OFFSET_FREE_SET = 512,     /* References of 24 bytes; from its end on zero */
     REFERENCE_BYTES = 24,
 };
 #define MAGIC "TACTUS\r\n"
@@ -153,6 +157,10 @@ void tac_superblock_encode(uint8_t *copy, const struct tac_superblock *superbloc
     tac_store_u64(copy + OFFSET_MANIFEST_OLDEST_SEQUENCE, superblock->manifest_oldest_sequence);
     tac_store_u64(copy + OFFSET_MANIFEST_BLOCK_COUNT, superblock->manifest_block_count);
     tac_store_u32(copy + OFFSET_FREE_SET_BLOCK_COUNT, superblock->free_set_block_count);
+    tac_store_u32(copy + OFFSET_CONTROL_FLAGS, superblock->control.flags);
+    tac_store_u32(copy + OFFSET_BARS_STUCK, superblock->control.bars_stuck);
+    tac_store_u64(copy + OFFSET_MANUAL_TREES, superblock->control.manual_trees);
+    tac_store_u32(copy + OFFSET_BARS_SETTLED, superblock->control.bars_settled);
     for (uint32_t i = 0; i < superblock->free_set_block_count; i++) {
         reference_store(copy + OFFSET_FREE_SET + i * REFERENCE_BYTES, superblock->free_set[i]);
     }
@@ -235,6 +243,12 @@ static int contents_check(const struct tac_superblock *superblock, struct tac_er
                              (unsigned long long)superblock->op_persisted,
                              (unsigned long long)superblock->op_compacted);
     }
+    if ((superblock->control.flags & ~(uint32_t)TAC_CONTROL_KNOWN) != 0 ||
+        (superblock->control.flags & TAC_CONTROL_FULL_MASK) == TAC_CONTROL_FULL_MASK) {
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "superblock: control flags 0x%x are impossible",
+                             superblock->control.flags);
+    }
     if (superblock->table_count > superblock->table_id_last) {
         return tac_error_set(error, TACTUS_ECORRUPT,
                              "superblock: %llu tables, but the last one has id %llu",
@@ -292,6 +306,13 @@ static int copy_decode(const uint8_t *copy, struct tac_superblock *ret_superbloc
         .manifest_block_count = tac_load_u64(copy + OFFSET_MANIFEST_BLOCK_COUNT),
         .blocks_in_file = tac_load_u64(copy + OFFSET_BLOCKS_IN_FILE),
         .free_set_block_count = tac_load_u32(copy + OFFSET_FREE_SET_BLOCK_COUNT),
+        .control =
+            {
+                .flags = tac_load_u32(copy + OFFSET_CONTROL_FLAGS),
+                .bars_stuck = tac_load_u32(copy + OFFSET_BARS_STUCK),
+                .manual_trees = tac_load_u64(copy + OFFSET_MANUAL_TREES),
+                .bars_settled = tac_load_u32(copy + OFFSET_BARS_SETTLED),
+            },
     };
     int rv = features_check(copy, error);
 

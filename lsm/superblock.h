@@ -18,20 +18,43 @@ struct tac_shape {
     uint32_t checkpoint_interval_bars, filter_bits_per_key;
 };
 
+/* What stands between the bars besides the tree: under it the next bar is planned and writers are
+ * let in. A store that goes on by a log must go on under the same. */
+enum {
+    TAC_CONTROL_HELD = 1 << 0, /* Compaction is held back */
+    TAC_CONTROL_DRAINING = 1 << 1,
+    TAC_CONTROL_FLUSHING = 1 << 2,   /* A drain that flushes first */
+    TAC_CONTROL_UNFINISHED = 1 << 3, /* Op C + 1, a drain or a checkpoint, was under way */
+    TAC_CONTROL_FULL_FOR_PUTS = 1 << 4,
+    TAC_CONTROL_FULL_FOR_DELETES = 1 << 5,
+    TAC_CONTROL_FULL_OF_TABLES = 1 << 6,
+    TAC_CONTROL_LOGGED = 1 << 7, /* There is a write-ahead log beside the file */
+    TAC_CONTROL_KNOWN = (1 << 8) - 1,
+    TAC_CONTROL_FULL_MASK = TAC_CONTROL_FULL_FOR_PUTS | TAC_CONTROL_FULL_FOR_DELETES,
+};
+
+struct tac_control {
+    uint32_t flags;
+    uint32_t bars_stuck;   /* Bars in which something found no room, since anything was done */
+    uint32_t bars_settled; /* Of a drain: bars in a row that left nothing due */
+    uint64_t manual_trees; /* Bit for each tree that a drain compacts whole */
+};
+
 struct tac_superblock {
-    uint8_t          uuid[TACTUS_UUID_BYTES];
-    uint64_t         features_compatible; /* Kept as found; a new store has none */
-    uint64_t         sequence;            /* 1 at creation; one more for each checkpoint */
-    struct tac_u128  parent_checksum;     /* Of the superblock before; zero for the first */
-    struct tac_shape shape;
-    uint64_t         op_persisted;  /* P: the last op whose records are all in tables */
-    uint64_t         op_compacted;  /* C: the last op whose beats have run */
-    uint64_t         op_released;   /* The op at which the released set becomes free */
-    uint64_t         bar_count;     /* Bars ended so far */
-    uint64_t         table_id_last; /* Highest table id given */
-    uint64_t         stamp_last;    /* Highest stamp given */
-    uint64_t         table_count;
-    struct tac_u128  manifest_checksum;         /* tac_manifest_checksum of the manifest it names */
+    uint8_t            uuid[TACTUS_UUID_BYTES];
+    uint64_t           features_compatible; /* Kept as found; a new store has none */
+    uint64_t           sequence;            /* 1 at creation; one more for each checkpoint */
+    struct tac_u128    parent_checksum;     /* Of the superblock before; zero for the first */
+    struct tac_shape   shape;
+    uint64_t           op_persisted;  /* P: the last op whose records are all in tables */
+    uint64_t           op_compacted;  /* C: the last op whose beats have run */
+    struct tac_control control;       /* As of C */
+    uint64_t           op_released;   /* The op at which the released set becomes free */
+    uint64_t           bar_count;     /* Bars ended so far */
+    uint64_t           table_id_last; /* Highest table id given */
+    uint64_t           stamp_last;    /* Highest stamp given */
+    uint64_t           table_count;
+    struct tac_u128    manifest_checksum;       /* tac_manifest_checksum of the manifest it names */
     struct tac_block_reference manifest_newest; /* Newest manifest-log block; all zero: none */
     uint64_t                   manifest_oldest_sequence; /* See manifest_log.h */
     uint64_t                   manifest_block_count;

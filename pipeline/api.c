@@ -6,6 +6,7 @@
 
 #include "base/units.h"
 #include "pipeline/options.h"
+#include "pipeline/recovery.h"
 #include "pipeline/space.h"
 #include "pipeline/store.h"
 #include "pipeline/verify.h"
@@ -182,13 +183,26 @@ static int layout_check(const struct tactus *store, const struct tactus_layout *
     return TACTUS_OK;
 }
 
+static bool layout_is(const struct tac_layout *a, const struct tac_layout *b)
+{
+    return a->kind == b->kind && a->key_size == b->key_size && a->value_size == b->value_size;
+}
+
 static int tree_create(struct tactus *store, const char *name, const struct tac_layout *layout,
                        uint32_t *ret_tree)
 {
     uint32_t tree;
 
     if (tac_manifest_tree_find(store->manifest, name, &tree) == TACTUS_OK) {
-        return tac_error_set(&last_error, TACTUS_EEXISTS, "tree \"%s\" exists already", name);
+        if (!tac_recovery_is_refilling(store) ||
+            !layout_is(&tac_manifest_tree(store->manifest, tree)->layout, layout)) {
+            return tac_error_set(&last_error, TACTUS_EEXISTS, "tree \"%s\" exists already", name);
+        }
+        *ret_tree = tree; /* The op had run before the checkpoint. */
+        return tac_writer_control(store, &last_error);
+    }
+    if (tac_recovery_is_refilling(store)) {
+        tac_recovery_refill_end(store);
     }
     if (tac_writer_rest(store, &last_error) != TACTUS_OK ||
         tac_space_tree_check(store, layout, &last_error) != TACTUS_OK ||
@@ -668,11 +682,13 @@ int tactus_compact(struct tactus *store, uint32_t tree)
 
 int tactus_compaction_hold(struct tactus *store, bool hold)
 {
-    int result;
+    bool is_done; /* It had run before the checkpoint. */
+    int  result;
 
     pthread_mutex_lock(&store->commit_lock);
+    is_done = tac_recovery_is_refilling(store);
     result = tac_writer_control(store, &last_error);
-    if (result == TACTUS_OK) {
+    if (result == TACTUS_OK && !is_done) {
         store->is_held = hold;
     }
     pthread_mutex_unlock(&store->commit_lock);
@@ -697,6 +713,26 @@ uint64_t tactus_durable_op(struct tactus *store)
 uint64_t tactus_last_op(struct tactus *store)
 {
     return tac_atomic_load_acquire_u64(&store->read_side.visible_op);
+}
+
+uint64_t tactus_replay_op(struct tactus *store)
+{
+    uint64_t op;
+
+    pthread_mutex_lock(&store->commit_lock);
+    op = store->last_op + 1;
+    pthread_mutex_unlock(&store->commit_lock);
+    return op;
+}
+
+void tactus_replay_end(struct tactus *store)
+{
+    pthread_mutex_lock(&store->commit_lock);
+    if (tac_recovery_is_refilling(store)) {
+        tac_recovery_refill_end(store);
+    }
+    store->resumed_op = 0;
+    pthread_mutex_unlock(&store->commit_lock);
 }
 
 bool tactus_step(struct tactus *store)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "pipeline/recovery.h"
 #include "pipeline/store.h"
 #include "queues/atomics.h"
 
@@ -125,8 +126,7 @@ static void superblock_fill(struct tactus *store, struct tac_superblock *next)
     *next = *durable;
     next->sequence = durable->sequence + 1;
     next->parent_checksum = tac_superblock_checksum(durable);
-    next->op_persisted = store->persisted_op;
-    next->op_compacted = store->last_op;
+    tac_recovery_describe(store, next);
     next->op_released = store->bar_count + 1;
     next->bar_count = store->bar_count;
     next->table_id_last = store->table_id_last;

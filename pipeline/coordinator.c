@@ -13,6 +13,7 @@
 
 #include "base/units.h"
 #include "pipeline/pacing.h"
+#include "pipeline/recovery.h"
 #include "pipeline/space.h"
 #include "pipeline/store.h"
 #include "queues/atomics.h"
@@ -56,12 +57,12 @@ void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order)
         .immutable_table = has_flush ? store->immutable_table : NULL,
         .sequence = store->checkpoint.next.sequence + 1,
         .half = store->plans_per_bar == 1 ? 1 : store->half,
-        .is_held = store->is_held,
+        .is_held = store->is_held || store->is_flushing,
         .is_draining = store->is_draining,
         .manual_trees = store->manual_trees,
     };
     /* Where not even deletes are taken, nothing but compaction helps. */
-    if (fullness == TAC_FULL_FOR_DELETES && !store->is_held) {
+    if (fullness == TAC_FULL_FOR_DELETES && !order->is_held) {
         order->manual_trees = UINT64_MAX;
         order->is_tight = true;
     }
@@ -256,9 +257,7 @@ void tac_store_publish_view(struct tactus *store)
     tac_read_side_publish(&store->read_side, view);
 }
 
-/* The mutable table becomes the immutable one. The third one, which readers of the bar before last
- * may have seen, is emptied and takes the writes: readers of its views have expired. */
-static void memtables_swap(struct tactus *store)
+void tac_store_memtables_swap(struct tactus *store)
 {
     uint32_t next = (store->memtable_mutable + 1) % TAC_MEMTABLES;
 
@@ -268,11 +267,12 @@ static void memtables_swap(struct tactus *store)
     store->memtable_mutable = next;
 }
 
-/* In a drain: is everything done, so that only the checkpoint is left? */
+/* In a drain, when the plan's results are in the manifest and the memtables have not been swapped
+ * yet: is everything done, so that only the checkpoint is left? */
 static void settled_update(struct tactus *store)
 {
     struct tac_bar_order order;
-    bool                 is_settled = true;
+    bool is_settled = tac_memtable_accounted(store->memtables[store->memtable_mutable]) == 0;
 
     tac_store_bar_order(store, &order);
     order.immutable_table = NULL;
@@ -280,8 +280,7 @@ static void settled_update(struct tactus *store)
     for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
         is_settled = is_settled && tac_bar_tree_is_settled(&store->bar, &order, i);
     }
-    store->is_settled = is_settled && tac_memtable_accounted(store->immutable_table) == 0 &&
-                        tac_memtable_accounted(store->memtables[store->memtable_mutable]) == 0;
+    store->bars_settled = is_settled ? store->bars_settled + 1 : 0;
 }
 
 static void levels_watch(struct tactus *store)
@@ -311,17 +310,20 @@ static int bar_end(struct tactus *store, struct tac_error *error)
     store->persisted_op = store->immutable_last_op;
     tac_checkpoint_effect(store);
     checkpoint->bars_since++;
+    if (store->is_draining) {
+        settled_update(store);
+    }
     is_due = checkpoint->bars_since >= store->shape.checkpoint_interval_bars ||
-             store->wants_checkpoint ||
+             store->wants_checkpoint || tac_recovery_is_drained(store) ||
              tac_atomic_load_relaxed_u32(&store->fullness) != TAC_NOT_FULL ||
              tac_manifest_log_room(store->manifest_log) < log_blocks / 2;
     if (is_due) {
         if (tac_checkpoint_begin(store, error) != TACTUS_OK) {
             return error->code;
         }
-        store->checkpoint_op = store->persisted_op;
+        store->checkpoint_op = checkpoint->next.op_persisted;
     }
-    memtables_swap(store);
+    tac_store_memtables_swap(store);
     return TACTUS_OK;
 }
 
@@ -373,9 +375,6 @@ static bool plan_end(struct tactus *store)
     tac_store_report(store);
     store->half = is_bar_end ? 0 : store->half + 1;
     store->is_planned = false;
-    if (store->is_draining && is_bar_end) {
-        settled_update(store);
-    }
     tac_space_fullness_publish(store, is_bar_end);
     tac_atomic_store_release_u64(&store->clock.beat, 0);
     tac_atomic_fetch_add_u64(&store->clock.plans_ended, 1);
@@ -393,6 +392,9 @@ bool tac_coordinator_step(void *context)
         return progressed;
     }
     if (!store->is_planned) {
+        if (tac_atomic_load_acquire_u32(&store->is_refilling) != 0) {
+            return progressed;
+        }
         plan_make(store);
         return true;
     }

@@ -40,6 +40,7 @@ void tactus_options_init(struct tactus_options *options)
     options->io_depth = 4;
     options->backend = TACTUS_BACKEND_AUTO;
     options->direct_io = true;
+    options->log = TACTUS_LOG_NONE;
 }
 
 enum option_kind {
@@ -48,6 +49,7 @@ enum option_kind {
     OPTION_THREADS,
     OPTION_BOOL,
     OPTION_BACKEND,
+    OPTION_LOG,
     OPTION_UUID
 };
 
@@ -58,8 +60,10 @@ struct option_entry {
     uint64_t         min, max;
 };
 
-#define OPTION(field, kind, min, max) \
-    {#field, kind, offsetof(struct tactus_options, field), min, max}
+#define OPTION(field, kind, min, max)                                                              \
+    {                                                                                              \
+#field, kind, offsetof(struct tactus_options, field), min, max                             \
+    }
 
 static const struct option_entry entries[] = {
     OPTION(memtable_size, OPTION_U64, 32 * TAC_KIB, 4 * TAC_GIB),
@@ -87,6 +91,7 @@ static const struct option_entry entries[] = {
     OPTION(io_depth, OPTION_U32, 1, 64),
     OPTION(backend, OPTION_BACKEND, 0, 3),
     OPTION(direct_io, OPTION_BOOL, 0, 1),
+    OPTION(log, OPTION_LOG, 0, 1),
 };
 
 static int bad_value(const struct option_entry *entry, const char *value, const char *expected,
@@ -102,7 +107,7 @@ static bool number_parse(const char *text, uint64_t *ret_number)
     static const struct {
         const char *suffix;
         uint64_t    factor;
-    } suffixes[] = {{"", 1},        {"KiB", TAC_KIB}, {"MiB", TAC_MIB}, {"GiB", TAC_GIB},
+    } suffixes[] = {{"", 1},          {"KiB", TAC_KIB}, {"MiB", TAC_MIB}, {"GiB", TAC_GIB},
                     {"TiB", TAC_TIB}, {"K", TAC_KIB},   {"M", TAC_MIB},   {"G", TAC_GIB}};
     char              *end;
     unsigned long long number;
@@ -166,6 +171,7 @@ static int value_parse(const struct option_entry *entry, const char *value, uint
 {
     static const char *const booleans[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
     static const char *const backends[] = {"auto", "io_uring", "posix", "memory"};
+    static const char *const logs[] = {"none", "host"};
 
     switch (entry->kind) {
     case OPTION_BOOL:
@@ -177,6 +183,11 @@ static int value_parse(const struct option_entry *entry, const char *value, uint
     case OPTION_BACKEND:
         if (!word_parse(value, backends, TAC_ARRAY_COUNT(backends), ret_number)) {
             return bad_value(entry, value, "auto, io_uring, posix or memory", error);
+        }
+        return TACTUS_OK;
+    case OPTION_LOG:
+        if (!word_parse(value, logs, TAC_ARRAY_COUNT(logs), ret_number)) {
+            return bad_value(entry, value, "none or host", error);
         }
         return TACTUS_OK;
     case OPTION_THREADS:
@@ -310,8 +321,7 @@ int tac_options_resolve(struct tactus_options *options, struct tac_error *error)
         return tac_error_set(error, TACTUS_EOPTION,
                              "threads_read, threads_merge and threads_write must be all 0 or all "
                              "at least 1; they are %u, %u, %u",
-                             options->threads_read, options->threads_merge,
-                             options->threads_write);
+                             options->threads_read, options->threads_merge, options->threads_write);
     }
     if (!tac_is_power_of_two(options->ring_size)) {
         return tac_error_set(error, TACTUS_EOPTION, "option ring_size: %u is no power of two",
@@ -323,7 +333,8 @@ int tac_options_resolve(struct tactus_options *options, struct tac_error *error)
         free_option_check("ring_size", options->ring_size, error) != TACTUS_OK ||
         free_option_check("tables_max", options->tables_max, error) != TACTUS_OK ||
         free_option_check("io_depth", options->io_depth, error) != TACTUS_OK ||
-        free_option_check("backend", (uint64_t)options->backend, error) != TACTUS_OK) {
+        free_option_check("backend", (uint64_t)options->backend, error) != TACTUS_OK ||
+        free_option_check("log", (uint64_t)options->log, error) != TACTUS_OK) {
         return error->code;
     }
     return TACTUS_OK;

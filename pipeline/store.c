@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "pipeline/options.h"
 #include "pipeline/pacing.h"
+#include "pipeline/recovery.h"
 #include "pipeline/space.h"
 #include "queues/atomics.h"
 
@@ -262,10 +263,13 @@ static int state_load(struct tactus *store, const struct tac_superblock *superbl
     store->bar_count = superblock->bar_count;
     store->table_id_last = superblock->table_id_last;
     store->stamp_last = superblock->stamp_last;
-    /* Without a log the ops after P are gone: numbers go on at P + 1. */
+    /* Numbers go on at P + 1: without a log the ops after P are gone. */
     store->last_op = store->persisted_op = store->immutable_last_op = superblock->op_persisted;
     store->checkpoint_op = superblock->op_persisted;
     store->durable_op = superblock->op_persisted;
+    if (store->options.log != TACTUS_LOG_NONE) {
+        tac_recovery_begin(store, superblock);
+    }
     return TACTUS_OK;
 }
 
@@ -470,6 +474,7 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
     pthread_mutex_init(&store->stats_lock, NULL);
     store->storage = storage;
     store->options = *options;
+    store->tight_plan_every = stepping != NULL ? stepping->tight_plan_every : 0;
     if (tac_options_resolve(&store->options, error) != TACTUS_OK ||
         superblock_open(storage, &superblock, error) != TACTUS_OK) {
         parts_destroy(store);
@@ -484,8 +489,10 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
     store->immutable_table = store->memtables[TAC_MEMTABLES - 1];
     store->read_side.bar_now = store->bar_count;
     store->read_side.visible_op = store->last_op;
-    tac_space_fullness_update(store);
-    tac_space_fullness_publish(store, true);
+    if (store->options.log == TACTUS_LOG_NONE) {
+        tac_space_fullness_update(store);
+        tac_space_fullness_publish(store, true);
+    }
     tac_store_publish_view(store);
     tac_store_report(store);
     counts = (struct tac_worker_counts){
@@ -499,6 +506,7 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
         parts_destroy(store);
         return error->code;
     }
+    tac_recovery_start(store);
     *ret_store = store;
     return TACTUS_OK;
 }
@@ -537,6 +545,14 @@ int tac_store_close(struct tactus *store, struct tac_error *error)
 {
     int result;
 
+    if (store->options.log != TACTUS_LOG_NONE) {
+        result = tac_store_is_poisoned(store)
+                     ? tac_error_set(error, TACTUS_EPOISONED, "writing had stopped: %s",
+                                     store->poison_error.message)
+                     : TACTUS_OK;
+        tac_store_abandon(store);
+        return result;
+    }
     pthread_mutex_lock(&store->commit_lock);
     result = tac_writer_drain(store, 0, error);
     if (result == TACTUS_OK || result == TACTUS_EFULL) {

@@ -80,7 +80,14 @@ struct tactus {
 
     /* Set by the writer while the coordinator rests between two plans, read by the coordinator */
     bool     is_draining, is_held, wants_checkpoint;
+    bool     is_flushing; /* A drain that flushes first: as if held */
     uint64_t manual_trees;
+    uint64_t control_op; /* A drain or a checkpoint that is under way; 0: none */
+
+    /* Writer; see recovery.h */
+    uint64_t refill_until; /* Ops up to this one only refill the memtable */
+    uint64_t resumed_op;   /* A control op that the checkpoint found under way; 0: none */
+    uint32_t is_refilling; /* Atomic: the coordinator plans nothing */
 
     /* Coordinator */
     struct tac_manifest     *manifest;
@@ -106,12 +113,11 @@ struct tactus {
     uint32_t                 view_next, view_count;
     uint32_t                 fullness_next; /* For the next plan's writers (space.h) */
     bool                     is_full_of_tables_next;
-    uint32_t                 tight_plan_every; /* Simulation: as if every n-th bar's flush found no
-                                                   room; 0: never */
+    uint32_t                 tight_plan_every; /* See struct tac_stepping */
     bool                     mutable_may_fill; /* Writers have been let into the mutable memtable */
     bool                     has_progressed, has_skipped; /* A plan of this bar */
     uint32_t                 bars_stuck;  /* Something found no room, since anything was done */
-    bool                     is_settled;  /* As of the last plan's end, when draining */
+    uint32_t                 bars_settled; /* In a drain: bars in a row that left nothing due */
     bool                     is_expiring; /* This bar's end has begun to wait for readers */
     bool                     is_checkpoint_late; /* This bar's end has waited for one */
     struct tactus_stats      totals;             /* The coordinator's counters */
@@ -147,6 +153,9 @@ bool tac_coordinator_step(void *store);
 void tac_store_poison(struct tactus *store, int code, const char *message);
 bool tac_store_is_poisoned(struct tactus *store);
 void tac_store_publish_view(struct tactus *store);
+/* The mutable table becomes the immutable one. The third one, which readers of the bar before last
+ * may have seen, is emptied and takes the writes: readers of its views have expired. */
+void tac_store_memtables_swap(struct tactus *store);
 void tac_store_planner_options(const struct tactus *store, struct tac_planner_options *options);
 void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order);
 
@@ -166,6 +175,9 @@ TAC_MUST_CHECK int tac_writer_begin(struct tactus *store, uint64_t accounted_byt
 void tac_writer_end(struct tactus *store);
 /* Ends the plan that runs (a bar, or half of one), with full credit. */
 TAC_MUST_CHECK int tac_writer_end_plan(struct tactus *store, struct tac_error *error);
+/* Until the plan that runs now has been made: from then to its end the coordinator leaves the
+ * manifest and the control flags alone, and the writer may change them. */
+void tac_writer_plan_wait(struct tactus *store);
 /* Until the coordinator rests: up to the next call of this kind that ends a plan, the manifest's
  * trees and the control flags are the caller's. Then _op takes an op for what the caller has
  * changed; _control does both. */

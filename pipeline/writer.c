@@ -9,7 +9,7 @@
 
 #include "base/units.h"
 #include "pipeline/pacing.h"
-#include "pipeline/store.h"
+#include "pipeline/recovery.h"
 #include "queues/atomics.h"
 
 static uint64_t now_ns(void)
@@ -107,9 +107,7 @@ static uint64_t beat_now(const struct tactus *store)
     return tac_min_u64(beat, store->shape.beats_per_bar - 1);
 }
 
-/* Until the plan that runs now has been made: from then to its end the coordinator leaves the
- * manifest and the control flags alone, and the writer may change them. */
-static void plan_wait(struct tactus *store)
+void tac_writer_plan_wait(struct tactus *store)
 {
     wait_until(store, plan_is_made, tac_atomic_load_relaxed_u64(&store->clock.plans_ended) + 1);
 }
@@ -122,7 +120,7 @@ static void lag_wait(struct tactus *store, uint64_t beat)
     if (beat < store->shape.lag_beats + TAC_PACING_PLAN_BEATS) {
         return;
     }
-    plan_wait(store);
+    tac_writer_plan_wait(store);
     required = tac_pacing_required(tac_atomic_load_acquire_u64(&store->clock.plan_bytes), beat,
                                    store->beats_per_plan, store->shape.lag_beats);
     tac_atomic_exchange_u64(&store->stages.consumed_target, required);
@@ -177,15 +175,21 @@ static int beat_advance(struct tactus *store, struct tac_error *error)
 
 /* ---- ops ------------------------------------------------------------------------------------ */
 
-static int op_check(struct tactus *store, uint64_t accounted_bytes, bool has_puts,
-                    struct tac_error *error)
+/* What keeps every op from being taken. */
+static int store_check(struct tactus *store, struct tac_error *error)
 {
     if (tac_storage_is_forked(store->storage)) {
         return tac_error_set(error, TACTUS_EFORKED,
                              "the store was opened by the parent process; open it again here");
     }
-    if (tac_store_is_poisoned(store)) {
-        return poisoned(store, error);
+    return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
+}
+
+static int op_check(struct tactus *store, uint64_t accounted_bytes, bool has_puts,
+                    struct tac_error *error)
+{
+    if (store_check(store, error) != TACTUS_OK) {
+        return error->code;
     }
     if (accounted_bytes > store->shape.memtable_size / 4) {
         return tac_error_set(error, TACTUS_EBATCHSIZE,
@@ -194,8 +198,9 @@ static int op_check(struct tactus *store, uint64_t accounted_bytes, bool has_put
                              (unsigned long long)accounted_bytes,
                              (unsigned long long)store->shape.memtable_size / 4);
     }
-    if (tac_atomic_load_acquire_u32(&store->fullness) >
-        (uint32_t)(has_puts ? TAC_NOT_FULL : TAC_FULL_FOR_PUTS)) {
+    if (!tac_recovery_is_refilling(store) &&
+        tac_atomic_load_acquire_u32(&store->fullness) >
+            (uint32_t)(has_puts ? TAC_NOT_FULL : TAC_FULL_FOR_PUTS)) {
         return tac_atomic_load_acquire_u32(&store->is_full_of_tables) != 0
                    ? tac_error_set(error, TACTUS_EFULL,
                                    "the store has nearly as many tables as tables_max, %u, allows: "
@@ -224,6 +229,12 @@ int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_pu
             result = op_check(store, accounted_bytes, has_puts, error);
         }
     }
+    if (result == TACTUS_OK && tac_recovery_is_refilling(store)) {
+        tac_recovery_refill_room(store, accounted_bytes);
+        if (tac_recovery_is_refilling(store)) {
+            return TACTUS_OK;
+        }
+    }
     if (result == TACTUS_OK &&
         !tac_memtable_fits(store->memtables[store->memtable_mutable], accounted_bytes)) {
         result = bar_end(store, error);
@@ -243,21 +254,23 @@ void tac_writer_end(struct tactus *store)
 {
     tac_assert(store->last_op > tac_atomic_load_relaxed_u64(&store->read_side.visible_op));
     tac_atomic_store_release_u64(&store->read_side.visible_op, store->last_op);
+    if (store->last_op >= store->resumed_op) {
+        store->resumed_op = 0;
+    }
+    tac_recovery_refill_advance(store);
 }
 
 /* ---- control ops ---------------------------------------------------------------------------- */
 
 int tac_writer_rest(struct tactus *store, struct tac_error *error)
 {
-    if (tac_storage_is_forked(store->storage)) {
-        return tac_error_set(error, TACTUS_EFORKED,
-                             "the store was opened by the parent process; open it again here");
+    int result = store_check(store, error);
+
+    if (result != TACTUS_OK || tac_recovery_is_refilling(store)) {
+        return result;
     }
-    plan_wait(store);
-    if (tac_store_is_poisoned(store)) {
-        return poisoned(store, error);
-    }
-    return TACTUS_OK;
+    tac_writer_plan_wait(store);
+    return store_check(store, error);
 }
 
 void tac_writer_control_op(struct tactus *store)
@@ -276,8 +289,33 @@ int tac_writer_control(struct tactus *store, struct tac_error *error)
     return result;
 }
 
-/* Ends bars until everything up to the op is in a durable checkpoint. */
-static int bars_until_durable(struct tactus *store, uint64_t op, struct tac_error *error)
+/* An op that ends bars until it is done. *ret_is_resumed: a checkpoint found it under way. */
+static int control_begin(struct tactus *store, bool *ret_is_resumed, struct tac_error *error)
+{
+    uint64_t op = store->last_op + 1;
+
+    *ret_is_resumed = store->resumed_op == op;
+    if (tac_writer_control(store, error) != TACTUS_OK) {
+        return error->code;
+    }
+    store->control_op = op;
+    if (*ret_is_resumed) {
+        /* The memtables have been swapped since it was taken. */
+        store->immutable_last_op = op;
+    }
+    return TACTUS_OK;
+}
+
+static void control_end(struct tactus *store)
+{
+    tac_writer_plan_wait(store);
+    store->control_op = 0;
+    store->wants_checkpoint = store->is_draining = store->is_flushing = false;
+    store->manual_trees = 0;
+}
+
+/* Ends bars until a checkpoint with the op has begun. */
+static int checkpoint_begin(struct tactus *store, uint64_t op, struct tac_error *error)
 {
     int result = TACTUS_OK;
 
@@ -287,73 +325,114 @@ static int bars_until_durable(struct tactus *store, uint64_t op, struct tac_erro
     while (result == TACTUS_OK && store->checkpoint_op < op) {
         result = bar_end(store, error);
     }
-    plan_wait(store);
-    store->wants_checkpoint = false;
-    if (result != TACTUS_OK) {
-        return result;
-    }
+    return result;
+}
+
+static int durable_wait(struct tactus *store, uint64_t op, struct tac_error *error)
+{
     wait_until(store, op_is_durable, op);
     return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
 }
 
 int tac_writer_quiet(struct tactus *store, struct tac_error *error)
 {
-    plan_wait(store);
+    if (!tac_recovery_is_refilling(store)) {
+        tac_writer_plan_wait(store);
+    }
     wait_until(store, checkpoint_is_idle, 0);
     return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
 }
 
 int tac_writer_checkpoint(struct tactus *store, struct tac_error *error)
 {
-    if (tac_writer_control(store, error) != TACTUS_OK) {
-        return error->code;
+    bool is_resumed;
+    int  result;
+
+    if (tac_recovery_is_refilling(store)) {
+        return tac_writer_control(store, error); /* It had run before the checkpoint */
     }
-    return bars_until_durable(store, store->last_op, error);
+    result = control_begin(store, &is_resumed, error);
+    if (result == TACTUS_OK) {
+        result = checkpoint_begin(store, store->last_op, error);
+        control_end(store);
+    }
+    return result == TACTUS_OK ? durable_wait(store, store->last_op, error) : result;
 }
 
-/* Empty bars with full credit until nothing is due; then the checkpoint. */
+static bool memtables_are_empty(const struct tactus *store)
+{
+    return tac_memtable_accounted(store->immutable_table) == 0 &&
+           tac_memtable_accounted(store->memtables[store->memtable_mutable]) == 0;
+}
+
+/* What is compacted whole is flushed first: else its last level would be written once for every
+ * memtable that is still to come. */
+static int drain_flush(struct tactus *store, struct tac_error *error)
+{
+    int result = TACTUS_OK;
+
+    store->is_flushing = !memtables_are_empty(store);
+    while (result == TACTUS_OK && store->is_flushing) {
+        result = bar_end(store, error);
+        tac_writer_plan_wait(store);
+        store->is_flushing = !memtables_are_empty(store);
+    }
+    return result;
+}
+
+/* Empty bars with full credit until nothing is due; the last of them begins the checkpoint. */
 int tac_writer_drain(struct tactus *store, uint64_t manual_trees, struct tac_error *error)
 {
-    int result = tac_writer_control(store, error);
+    bool is_resumed;
+    int  result;
 
+    if (tac_recovery_is_refilling(store)) {
+        return tac_writer_control(store, error); /* It had run before the checkpoint */
+    }
+    result = control_begin(store, &is_resumed, error);
     if (result != TACTUS_OK) {
         return result;
     }
     store->is_draining = true;
-    store->bars_stuck = 0;
-    store->is_settled = false;
-    /* What is compacted whole is flushed first: else its last level would be written once for every
-     * memtable that is still to come. */
-    store->is_held = manual_trees != 0;
-    for (uint32_t i = 0; i < 2 && manual_trees != 0 && result == TACTUS_OK; i++) {
-        result = bar_end(store, error);
-    }
-    plan_wait(store);
     store->is_held = false;
     store->manual_trees = manual_trees;
-    store->is_settled = false; /* The bars above did not know of manual_trees. */
-    while (result == TACTUS_OK && !store->is_settled) {
-        result = bar_end(store, error);
-        if (result == TACTUS_OK && store->bars_stuck > store->shape.checkpoint_interval_bars + 4) {
+    if (!is_resumed) {
+        store->bars_stuck = store->bars_settled = 0;
+    }
+    if (manual_trees != 0) {
+        result = drain_flush(store, error);
+    }
+    while (result == TACTUS_OK && store->checkpoint_op < store->control_op) {
+        if (store->bars_stuck > store->shape.checkpoint_interval_bars + 4) {
             result = tac_error_set(error, TACTUS_EFULL,
                                    "no room to compact: the store is near its file_size_max of "
                                    "%llu bytes, or its tables_max of %u",
                                    (unsigned long long)store->shape.file_size_max,
                                    store->options.tables_max);
+        } else {
+            result = bar_end(store, error);
         }
     }
-    if (result == TACTUS_OK || result == TACTUS_EFULL) {
+    if (result == TACTUS_EFULL) {
         /* Compacted or not, what was written is in tables: it can be made durable. */
         struct tac_error later;
-        int              durable = bars_until_durable(store, store->last_op, &later);
 
-        if (result == TACTUS_OK && durable != TACTUS_OK) {
+        tac_writer_plan_wait(store);
+        store->is_draining = false;
+        store->manual_trees = 0;
+        if (checkpoint_begin(store, store->control_op, &later) != TACTUS_OK) {
             *error = later;
-            result = durable;
+            result = later.code;
         }
     }
-    plan_wait(store);
-    store->is_draining = false;
-    store->manual_trees = 0;
+    control_end(store);
+    if (result == TACTUS_OK || result == TACTUS_EFULL) {
+        struct tac_error later;
+
+        if (durable_wait(store, store->last_op, &later) != TACTUS_OK) {
+            *error = later;
+            result = later.code;
+        }
+    }
     return result;
 }

@@ -156,11 +156,11 @@ static const char *const thread_names[TAC_STAGE_COUNT] = {"tac-read", "tac-merge
 
 int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stages,
                           const struct tac_worker_counts *counts,
-                          const struct tac_stepping *stepping,
+                          const struct tac_stepping      *stepping,
                           bool (*coordinator_step)(void *context), void *coordinator_context,
                           struct tac_error *error)
 {
-    static const struct tac_stepping one_each = {1, 1, 1, 0, false};
+    static const struct tac_stepping one_each = {1, 1, 1, 0, false, 0};
     uint32_t                         number[TAC_STAGES_WITH_QUEUE];
     uint32_t                         total = 1;
 

@@ -17,6 +17,7 @@ struct tac_stepping {
     uint32_t workers_read, workers_merge, workers_write; /* Virtual workers; at least 1 each */
     uint64_t seed; /* 0: each in turn; else one at random each time, some slower than others */
     bool     assist;
+    uint32_t tight_plan_every; /* As if every n-th bar's flush found no room; 0: never */
 };
 
 struct tac_worker_slot {
@@ -32,15 +33,15 @@ struct tac_worker_pool {
     struct tac_worker_slot *slots;
     uint32_t                count;
     bool                    has_threads;
-    uint32_t                stop;  /* Atomic */
+    uint32_t                stop; /* Atomic */
     struct tac_event_count  events[TAC_STAGE_COUNT];
     struct tac_event_count  progress;
     struct tac_parker       progress_parker;
     /* Stepping */
-    struct tac_prng         prng;
-    bool                    is_random;
-    uint32_t                turn;
-    uint32_t                weight_total;
+    struct tac_prng prng;
+    bool            is_random;
+    uint32_t        turn;
+    uint32_t        weight_total;
 };
 
 struct tac_worker_counts {
@@ -52,7 +53,7 @@ struct tac_worker_counts {
 /* Fills stages->events and ->progress; with threads, they run from here on. */
 TAC_MUST_CHECK int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stages,
                                          const struct tac_worker_counts *counts,
-                                         const struct tac_stepping *stepping,
+                                         const struct tac_stepping      *stepping,
                                          bool (*coordinator_step)(void *context),
                                          void *coordinator_context, struct tac_error *error);
 /* Threads finish their current step and what their I/O queues have under way, then end. */

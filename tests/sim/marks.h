@@ -35,6 +35,8 @@
     X(HELD, "compaction held back over several bars")                                              \
     X(FELL_BACK, "a crash that took ops back")                                                     \
     X(IN_FLIGHT, "a crash that found the checkpoint in flight durable")                            \
+    X(REFILLED, "a recovery that refilled the memtable")                                           \
+    X(RESUMED, "a drain or a checkpoint that went on after a recovery")                            \
     X(CUT_IN_OP, "a power cut in the middle of a call")                                            \
     X(CUT_IN_OPEN, "a power cut while the store was being opened")                                 \
     X(TWIN, "a run repeated under another schedule")

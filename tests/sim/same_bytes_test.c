@@ -109,7 +109,7 @@ static int storage_open(struct run *run, bool is_new, struct tac_storage **ret_s
 
 static bool store_open(struct run *run, bool is_new)
 {
-    struct tac_stepping stepping = {2, 3, 2, run->variant->stepping_seed, run->variant->assist};
+    struct tac_stepping stepping = {2, 3, 2, run->variant->stepping_seed, run->variant->assist, 0};
     struct tac_storage *storage;
     struct tac_error    error;
 
@@ -241,7 +241,7 @@ static void workload_run(struct run *run)
 {
     static const struct tactus_layout layouts[2] = {{TACTUS_LAYOUT_FIXED, 16, 100},
                                                     {TACTUS_LAYOUT_VARIABLE, 40, VALUE_MAX}};
-    uint64_t steps = run->workload->steps;
+    uint64_t                          steps = run->workload->steps;
 
     run->prng.state = run->workload->seed;
     require(tactus_tree_create(run->store, "fixed", &layouts[0], &run->trees[0]), "tree");

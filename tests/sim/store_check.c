@@ -303,6 +303,19 @@ void sim_check_reopened(struct sim *sim, uint64_t durable_op, uint64_t other_op,
     }
 }
 
+void sim_check_replayed(struct sim *sim)
+{
+    struct tactus_verify_report report;
+
+    trees_check(sim);
+    for (uint32_t tree = 0; tree < sim->model->tree_count; tree++) {
+        if (sim->model->trees[tree].created_op != STORE_MODEL_NEVER) {
+            sim_check_tree(sim, tree);
+        }
+    }
+    (void)sim_result(sim, tactus_verify(sim->store, damage_report, sim, &report), "verify");
+}
+
 /* In a full store deletes may be refused until compaction has made room; but it does. */
 static void bare_delete(struct sim *sim, uint32_t tree, uint32_t key)
 {

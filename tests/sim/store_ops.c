@@ -145,6 +145,7 @@ void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max)
         spec_draw(&world->specs[i], &world->options, &prng);
     }
     world->op_count = draw(&prng, ops_max / 4, ops_max);
+    world->options.log = draw(&prng, 0, 2) == 0 ? TACTUS_LOG_HOST : TACTUS_LOG_NONE;
     world->tight_plan_every = DRAW_OF(&prng, 0, 0, 0, 0, 0, 0, 2, 7);
     if (!world->is_small) {
         world->grow_count = growth_plan(&world->options, &world->specs[0]);
@@ -159,6 +160,7 @@ void sim_world_twist(struct sim_world *world, uint64_t seed)
     options_free_draw(&world->options, &prng);
     stepping_draw(&world->stepping, &prng);
     world->disk_seed = tac_prng_next(&prng) | 1;
+    world->is_undisturbed = world->options.log != TACTUS_LOG_NONE;
 }
 
 /* ---- lists ---------------------------------------------------------------------------------- */
@@ -214,7 +216,7 @@ static void weights_draw(struct draft *draft)
             kind == SIM_ABANDON || kind == SIM_CRASH || kind == SIM_CRASH_LATER || kind == SIM_STEP;
 
         draft->weights[kind] += (uint32_t)((uint64_t)sum * times / draft->world->op_count);
-        if (is_crash && draft->world->is_twin) {
+        if (is_crash && draft->world->is_twin && draft->world->options.log == TACTUS_LOG_NONE) {
             draft->weights[kind] = 0;
         }
         draft->weight_total += draft->weights[kind];
@@ -368,13 +370,13 @@ void sim_world_print(const struct sim_world *world, FILE *file)
 
     fprintf(file,
             "# block %u memtable %llu table %llu slice %llu runs %u ratio %u beats %u lag %u "
-            "checkpoint %u filter %u file %llu ring %u workers %u/%u/%u assist %d%s%s\n",
+            "checkpoint %u filter %u file %llu ring %u workers %u/%u/%u assist %d%s%s%s\n",
             o->block_size, (unsigned long long)o->memtable_size, (unsigned long long)o->table_size,
             (unsigned long long)o->slice_size, o->runs_per_level, o->last_ratio, o->beats_per_bar,
             o->lag_beats, o->checkpoint_interval_bars, o->filter_bits_per_key,
             (unsigned long long)o->file_size_max, o->ring_size, s->workers_read, s->workers_merge,
             s->workers_write, s->assist, world->is_twin ? " twin" : "",
-            world->is_small ? " small" : "");
+            world->is_small ? " small" : "", o->log == TACTUS_LOG_NONE ? "" : " log");
     for (uint32_t i = 0; i < world->tree_count; i++) {
         const struct store_model_spec *spec = &world->specs[i];
 

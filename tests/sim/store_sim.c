@@ -70,13 +70,13 @@ static void store_open(struct sim *sim)
     struct tac_error      error = {0};
 
     stepping.seed = tac_prng_next(&sim->prng) | 1;
+    stepping.tight_plan_every = sim->world->tight_plan_every;
     for (uint32_t i = 0; i < OPEN_TRIES_MAX; i++) {
         if (sim_disk_open(&sim->disk, &storage, &error) != TACTUS_OK) {
             sim_fail(sim, "open of the disk: %d %s", error.code, error.message);
         }
         if (tac_store_open(storage, &options, &stepping, &sim->store, &error) == TACTUS_OK) {
             sim->bar_checked = sim->store->bar_count;
-            sim->store->tight_plan_every = sim->world->tight_plan_every;
             return;
         }
         storage->ops->close(storage);
@@ -107,14 +107,33 @@ static uint64_t in_flight_op(const struct sim *sim)
     return is_in_flight ? checkpoint->next.op_persisted : checkpoint->durable.op_persisted;
 }
 
+/* The ops after the checkpoint are done again. */
+static void replay(struct sim *sim, uint64_t durable_op, uint64_t other_op)
+{
+    uint64_t op = tactus_replay_op(sim->store);
+
+    if (op != durable_op + 1 && op != other_op + 1) {
+        sim_fail(sim, "opened at op %llu, should be %llu or %llu", (unsigned long long)(op - 1),
+                 (unsigned long long)durable_op, (unsigned long long)other_op);
+    }
+    sim->report->marks.count[MARK_REFILLED] += sim->store->refill_until > 0;
+    sim->report->marks.count[MARK_RESUMED] += sim->store->resumed_op > 0;
+    sim->durable_op = op - 1;
+    sim_log_redo(sim, op);
+    tactus_replay_end(sim->store);
+    sim_check_replayed(sim);
+}
+
 /* Power cut or kill: takes the store down and comes back. */
-static void recover(struct sim *sim)
+void sim_recover(struct sim *sim)
 {
     uint64_t durable_op = tactus_durable_op(sim->store);
     uint64_t other_op = in_flight_op(sim);
 
     /* A drain that failed has its number all the same. */
-    sim->model->op = tactus_last_op(sim->store);
+    if (!sim_is_logged(sim)) {
+        sim->model->op = tactus_last_op(sim->store);
+    }
     store_abandon(sim);
     sim->disk.requests_left = SIM_DISK_NEVER;
     if (tac_prng_below(&sim->prng, 2) == 0) {
@@ -124,13 +143,18 @@ static void recover(struct sim *sim)
     sim->disk.requests_left = SIM_DISK_NEVER;
     sim->has_recovered = true;
     sim->report->recoveries++;
-    sim_check_reopened(sim, durable_op, other_op, false);
+    if (sim_is_logged(sim)) {
+        replay(sim, durable_op, other_op);
+    } else {
+        sim_check_reopened(sim, durable_op, other_op, false);
+    }
 }
 
 static void run_reopen(struct sim *sim)
 {
     struct tac_error error;
     uint64_t         durable_op = tactus_durable_op(sim->store);
+    uint64_t         other_op = in_flight_op(sim);
     bool             is_whole;
     int              result;
 
@@ -139,6 +163,15 @@ static void run_reopen(struct sim *sim)
     sim->report->bars += sim->store->totals.bars;
     result = tac_store_close(sim->store, &error);
     sim->store = NULL;
+    if (sim_is_logged(sim)) {
+        if (result != TACTUS_OK) {
+            sim_fail(sim, "close: %d %s", result, error.message);
+        }
+        sim->disk.requests_left = SIM_DISK_NEVER;
+        store_open(sim);
+        replay(sim, durable_op, other_op);
+        return;
+    }
     sim->model->op++; /* The close is a drain, a drain is an op. */
     is_whole = result == TACTUS_OK || (result == TACTUS_EFULL && sim->world->is_small);
     if (!is_whole && !sim->disk.has_crashed) {
@@ -153,23 +186,18 @@ static void run_reopen(struct sim *sim)
 
 static void tree_create(struct sim *sim, uint32_t number)
 {
-    struct store_model_tree *tree = &sim->model->trees[number];
-    char                     name[16];
-    int                      result;
+    const struct store_model_tree *tree = &sim->model->trees[number];
+    bool                           exists = tree->created_op != STORE_MODEL_NEVER;
+    int result = sim_log_do(sim, SIM_RECORD_TREE_CREATE, number, false, NULL, 0);
 
-    snprintf(name, sizeof name, "tree-%u", number);
-    result = tactus_tree_create(sim->store, name, &tree->spec.layout, &tree->id);
-    if (tree->created_op != STORE_MODEL_NEVER) {
+    if (exists) {
         if (result != TACTUS_EEXISTS && !sim->disk.has_crashed) {
             sim_fail(sim, "tree create: %d, the tree exists", result);
         }
         return;
     }
-    if (result == TACTUS_EOPTION && sim->world->is_small) {
-        return; /* A file too small for such records */
-    }
-    if (sim_result(sim, result, "tree create")) {
-        tree->created_op = ++sim->model->op;
+    if (result != TACTUS_EOPTION || !sim->world->is_small) { /* A file too small for such records */
+        (void)sim_result(sim, result, "tree create");
     }
 }
 
@@ -178,7 +206,8 @@ static bool tree_is_there(struct sim *sim, const struct sim_op *op)
 {
     struct store_model_tree *tree = &sim->model->trees[op->tree];
 
-    if (tree->created_op == STORE_MODEL_NEVER && sim->has_recovered && op->kind <= SIM_DELETE) {
+    if (tree->created_op == STORE_MODEL_NEVER && sim->has_recovered && !sim_is_logged(sim) &&
+        op->kind <= SIM_DELETE) {
         tree_create(sim, op->tree);
     }
     return tree->created_op != STORE_MODEL_NEVER;
@@ -211,97 +240,83 @@ static void run_write(struct sim *sim, const struct sim_op *op)
     bool                           is_delete = op->kind == SIM_DELETE;
 
     for (uint32_t i = 0; i < op->count; i++) {
-        uint32_t                      number = (op->key + i) % tree->key_count;
-        const struct store_model_key *key = &tree->keys[number];
-        struct store_model_version    version = {
-               .value_seed = op->seed + i,
-               .value_size = is_delete ? 0 : value_size_draw(tree, op->size + 7 * i),
-               .is_tombstone = is_delete,
+        struct sim_entry entry = {
+            .tree = op->tree,
+            .key = (op->key + i) % tree->key_count,
+            .version =
+                {
+                    .value_seed = op->seed + i,
+                    .value_size = is_delete ? 0 : value_size_draw(tree, op->size + 7 * i),
+                    .is_tombstone = is_delete,
+                },
         };
-        int result;
+        int result = sim_log_do(sim, SIM_RECORD_WRITE, op->tree, false, &entry, 1);
 
-        store_model_value(version.value_seed, version.value_size, sim->buffer);
-        result = is_delete ? tactus_delete(sim->store, tree->id, key->bytes, key->size)
-                           : tactus_put(sim->store, tree->id, key->bytes, key->size, sim->buffer,
-                                        version.value_size);
         if (!write_result(sim, result, is_delete ? "delete" : "put")) {
             return;
         }
-        store_model_write(sim->model, op->tree, number, ++sim->model->op, &version);
     }
 }
 
-struct entry {
-    uint32_t                   tree, key;
-    struct store_model_version version;
-};
-
-/* One entry of a batch; false: it does not fit any more. */
-static bool batch_add(struct sim *sim, struct tactus_batch *batch, struct tac_prng *prng,
-                      const struct sim_op *op, struct entry *entry)
+int sim_batch_add(struct sim *sim, struct tactus_batch *batch, const struct sim_entry *entry)
 {
-    const struct store_model_tree *tree;
-    const struct store_model_key  *key;
-    int                            result;
+    const struct store_model_tree *tree = &sim->model->trees[entry->tree];
+    const struct store_model_key  *key = &tree->keys[entry->key];
 
-    entry->tree = op->tree;
+    if (entry->version.is_tombstone) {
+        return tactus_batch_delete(batch, tree->id, key->bytes, key->size);
+    }
+    store_model_value(entry->version.value_seed, entry->version.value_size, sim->buffer);
+    return tactus_batch_put(batch, tree->id, key->bytes, key->size, sim->buffer,
+                            entry->version.value_size);
+}
+
+static struct sim_entry entry_draw(struct sim *sim, struct tac_prng *prng, const struct sim_op *op)
+{
+    struct sim_entry               entry = {.tree = op->tree};
+    const struct store_model_tree *tree;
+
     if (tac_prng_below(prng, 2) == 0) {
-        entry->tree = (uint32_t)tac_prng_below(prng, sim->model->tree_count);
+        entry.tree = (uint32_t)tac_prng_below(prng, sim->model->tree_count);
     }
-    if (sim->model->trees[entry->tree].created_op == STORE_MODEL_NEVER) {
-        entry->tree = op->tree;
+    if (sim->model->trees[entry.tree].created_op == STORE_MODEL_NEVER) {
+        entry.tree = op->tree;
     }
-    tree = &sim->model->trees[entry->tree];
-    entry->key = (uint32_t)(op->key + tac_prng_below(prng, 2 * op->count)) % tree->key_count;
-    key = &tree->keys[entry->key];
-    entry->version = (struct store_model_version){
+    tree = &sim->model->trees[entry.tree];
+    entry.key = (uint32_t)(op->key + tac_prng_below(prng, 2 * op->count)) % tree->key_count;
+    entry.version = (struct store_model_version){
         .value_seed = (uint32_t)tac_prng_next(prng),
         .is_tombstone = tac_prng_below(prng, 4) == 0 || op->seed % 8 == 0,
     };
-    if (entry->version.is_tombstone) {
-        result = tactus_batch_delete(batch, tree->id, key->bytes, key->size);
-    } else {
-        entry->version.value_size =
-            value_size_draw(tree, op->size + entry->version.value_seed % 50);
-        store_model_value(entry->version.value_seed, entry->version.value_size, sim->buffer);
-        result = tactus_batch_put(batch, tree->id, key->bytes, key->size, sim->buffer,
-                                  entry->version.value_size);
+    if (!entry.version.is_tombstone) {
+        entry.version.value_size = value_size_draw(tree, op->size + entry.version.value_seed % 50);
     }
-    if (result != TACTUS_OK && result != TACTUS_EBATCHSIZE) {
-        sim_fail(sim, "batch: %d %s", result, tactus_message());
-    }
-    return result == TACTUS_OK;
+    return entry;
 }
 
+/* As many entries as a batch takes. */
 static void run_batch(struct sim *sim, const struct sim_op *op)
 {
     struct tac_prng      prng = {op->seed};
-    struct entry        *entries = calloc(op->count + 1, sizeof *entries);
+    struct sim_entry    *entries = calloc(op->count + 1, sizeof *entries);
     struct tactus_batch *batch;
     uint32_t             count = 0;
-    uint64_t             op_number = 0;
-    int                  result;
+    int                  result = tactus_batch_new(sim->store, &batch);
 
-    tac_assert(entries != NULL);
-    if (tactus_batch_new(sim->store, &batch) != TACTUS_OK) {
-        sim_fail(sim, "batch: %s", tactus_message());
-    }
-    while (count < op->count && batch_add(sim, batch, &prng, op, &entries[count])) {
-        count++;
-    }
-    result = tactus_batch_commit(batch, &op_number);
-    if (write_result(sim, result, "batch") && count > 0) {
-        sim->model->op++;
-        if (op_number != sim->model->op) {
-            sim_fail(sim, "batch: op %llu, should be %llu", (unsigned long long)op_number,
-                     (unsigned long long)sim->model->op);
-        }
-        for (uint32_t i = 0; i < count; i++) {
-            store_model_write(sim->model, entries[i].tree, entries[i].key, op_number,
-                              &entries[i].version);
-        }
+    tac_assert(entries != NULL && result == TACTUS_OK);
+    while (count < op->count && result == TACTUS_OK) {
+        entries[count] = entry_draw(sim, &prng, op);
+        result = sim_batch_add(sim, batch, &entries[count]);
+        count += result == TACTUS_OK;
     }
     tactus_batch_free(batch);
+    if (result != TACTUS_OK && result != TACTUS_EBATCHSIZE) {
+        sim_fail(sim, "batch: %d %s", result, tactus_message());
+    }
+    if (count > 0) {
+        result = sim_log_do(sim, SIM_RECORD_BATCH, op->tree, false, entries, count);
+        (void)write_result(sim, result, "batch");
+    }
     free(entries);
 }
 
@@ -487,7 +502,6 @@ static void run_iterator_move(struct sim *sim, const struct sim_op *op)
 /* There is no room to compact: nothing is lost for that, and all there is is durable. */
 static void run_full(struct sim *sim)
 {
-    sim->model->op++;
     sim->report->marks.count[MARK_FULL]++;
     if (tactus_durable_op(sim->store) < sim->model->op) {
         sim_fail(sim, "no room to compact, and only op %llu of %llu is durable",
@@ -496,11 +510,35 @@ static void run_full(struct sim *sim)
     }
 }
 
+static void compacted_check(struct sim *sim, const struct sim_op *op)
+{
+    struct tac_manifest_tree *state =
+        tac_manifest_tree(sim->store->manifest, sim->model->trees[op->tree].id);
+    uint32_t last = state->planner.last_level;
+    uint64_t live;
+
+    for (uint32_t level = 0; level < last; level++) {
+        if (state->levels[level].table_count > 0) {
+            sim_fail(sim, "compact left tables in level %u of tree %u", level, op->tree);
+        }
+    }
+    live = state->levels[last].records - state->levels[last].tombstones;
+    if (live != store_model_count(sim->model, op->tree, sim->model->op)) {
+        sim_fail(sim, "compact left %llu records in tree %u, should be %llu",
+                 (unsigned long long)live, op->tree,
+                 (unsigned long long)store_model_count(sim->model, op->tree, sim->model->op));
+    }
+    if (state->levels[last].tombstones > 0) {
+        sim_fail(sim, "compact left %llu tombstones in tree %u",
+                 (unsigned long long)state->levels[last].tombstones, op->tree);
+    }
+}
+
 static void run_drain(struct sim *sim, const struct sim_op *op)
 {
-    uint32_t tree = sim->model->trees[op->tree].id;
-    bool     is_compact = op->kind == SIM_COMPACT;
-    int      result = is_compact ? tactus_compact(sim->store, tree) : tactus_drain(sim->store);
+    bool is_compact = op->kind == SIM_COMPACT;
+    int  result = sim_log_do(sim, is_compact ? SIM_RECORD_COMPACT : SIM_RECORD_DRAIN, op->tree,
+                             false, NULL, 0);
 
     if (result == TACTUS_EFULL && sim->world->is_small) {
         run_full(sim);
@@ -509,39 +547,18 @@ static void run_drain(struct sim *sim, const struct sim_op *op)
     if (!sim_result(sim, result, is_compact ? "compact" : "drain")) {
         return;
     }
-    sim->model->op++;
     sim->is_held = false;
     sim_check_quiet(sim);
     if (is_compact) {
-        struct tac_manifest_tree *state = tac_manifest_tree(sim->store->manifest, tree);
-        uint32_t                  last = state->planner.last_level;
-        uint64_t                  live;
-
-        for (uint32_t level = 0; level < last; level++) {
-            if (state->levels[level].table_count > 0) {
-                sim_fail(sim, "compact left tables in level %u of tree %u", level, op->tree);
-            }
-        }
-        live = state->levels[last].records - state->levels[last].tombstones;
-        if (live != store_model_count(sim->model, op->tree, sim->model->op)) {
-            sim_fail(sim, "compact left %llu records in tree %u, should be %llu",
-                     (unsigned long long)live, op->tree,
-                     (unsigned long long)store_model_count(sim->model, op->tree, sim->model->op));
-        }
-        if (state->levels[last].tombstones > 0) {
-            sim_fail(sim, "compact left %llu tombstones in tree %u",
-                     (unsigned long long)state->levels[last].tombstones, op->tree);
-        }
+        compacted_check(sim, op);
     }
 }
 
 static void run_checkpoint(struct sim *sim)
 {
-    if (!sim_result(sim, tactus_checkpoint(sim->store), "checkpoint")) {
-        return;
-    }
-    sim->model->op++;
-    if (tactus_durable_op(sim->store) < sim->model->op) {
+    int result = sim_log_do(sim, SIM_RECORD_CHECKPOINT, 0, false, NULL, 0);
+
+    if (sim_result(sim, result, "checkpoint") && tactus_durable_op(sim->store) < sim->model->op) {
         sim_fail(sim, "checkpoint returned, but only op %llu is durable",
                  (unsigned long long)tactus_durable_op(sim->store));
     }
@@ -549,8 +566,9 @@ static void run_checkpoint(struct sim *sim)
 
 static void run_hold(struct sim *sim, bool is_held)
 {
-    if (sim_result(sim, tactus_compaction_hold(sim->store, is_held), "hold")) {
-        sim->model->op++;
+    int result = sim_log_do(sim, SIM_RECORD_HOLD, 0, is_held, NULL, 0);
+
+    if (sim_result(sim, result, "hold")) {
         sim->is_held |= is_held;
         sim->held_since_bar = sim->store->bar_count;
     }
@@ -621,12 +639,12 @@ static void run_op(struct sim *sim, const struct sim_op *op)
         run_reopen(sim);
         return;
     case SIM_ABANDON:
-        recover(sim);
+        sim_recover(sim);
         return;
     case SIM_CRASH:
         sim->disk.crash_seed = op->seed;
         sim_disk_crash(&sim->disk);
-        recover(sim);
+        sim_recover(sim);
         return;
     case SIM_CRASH_LATER:
         sim->disk.crash_seed = op->seed;
@@ -678,6 +696,7 @@ static void sim_end(struct sim *sim)
     store_abandon(sim);
     sim_disk_destroy(&sim->disk);
     store_model_free(sim->model);
+    sim_log_destroy(&sim->log_ops);
     free(sim->buffer);
     free(sim->expected);
 }
@@ -693,7 +712,8 @@ void sim_run(const struct sim_world *world, const struct sim_op *ops, const bool
         bool                 is_of_tree = op->kind <= SIM_ITERATOR_OPEN || op->kind == SIM_COMPACT;
 
         sim.op_index = i;
-        if ((keep != NULL && !keep[i]) || (is_of_tree && !tree_is_there(&sim, op))) {
+        if ((keep != NULL && !keep[i]) || (is_of_tree && !tree_is_there(&sim, op)) ||
+            (world->is_undisturbed && op->kind >= SIM_REOPEN)) {
             continue;
         }
         if (log != NULL) {
@@ -704,7 +724,7 @@ void sim_run(const struct sim_world *world, const struct sim_op *ops, const bool
         report->ops_run++;
         if (sim.disk.has_crashed) {
             report->marks.count[MARK_CUT_IN_OP]++;
-            recover(&sim);
+            sim_recover(&sim);
         }
         sim_check_op(&sim);
     }

@@ -9,6 +9,7 @@
  *
  *   store_ops.c   draws worlds and lists
  *   store_sim.c   runs a list
+ *   sim_log.c     does ops, and does them again
  *   store_check.c what must hold after an op, a bar, a reopen, a crash
  *   sim_shrink.c  runs lists in child processes and makes failing ones short */
 #ifndef TACTUS_TESTS_SIM_STORE_SIM_H
@@ -18,6 +19,7 @@
 
 #include "base/prng.h"
 #include "tests/sim/marks.h"
+#include "tests/sim/sim_log.h"
 #include "tests/sim/sim_disk.h"
 #include "tests/sim/store_model.h"
 
@@ -72,9 +74,11 @@ struct sim_world {
     struct store_model_spec specs[STORE_MODEL_TREES_MAX];
     uint32_t                op_count;
     uint32_t                grow_count; /* Of the ops: spread over the list, they fill tree 0 */
-    uint32_t                tight_plan_every; /* See struct tactus */
+    uint32_t                tight_plan_every; /* See struct tac_stepping */
     bool                    is_small;  /* file_size_max can be reached */
-    bool                    is_twin;   /* No crashes; to be run under two schedules */
+    bool                    is_twin;   /* To be run under two schedules. Without a log it has no
+                                          crashes; with one the first run has, the second not */
+    bool                    is_undisturbed; /* Ops that take the store down are passed over */
     bool                    ends_bare; /* At the end everything is deleted */
 };
 
@@ -108,6 +112,7 @@ struct sim {
     struct sim_disk         disk;
     struct tactus          *store;
     struct store_model     *model;
+    struct sim_log          log_ops;
     struct sim_iterator     iterators[SIM_ITERATORS];
     struct tac_prng         prng; /* For what is free at each open */
     uint32_t                op_index;
@@ -124,6 +129,17 @@ struct sim {
  * the report and the process ends. */
 void sim_run(const struct sim_world *world, const struct sim_op *ops, const bool *keep,
              struct sim_report *report, FILE *log);
+
+/* Nothing is lost for good: the run notes its ops and does them again. */
+static inline bool sim_is_logged(const struct sim *sim)
+{
+    return sim->world->options.log != TACTUS_LOG_NONE;
+}
+
+/* Power cut or kill: takes the store down and comes back. */
+void sim_recover(struct sim *sim);
+/* Puts an entry into a batch. */
+int sim_batch_add(struct sim *sim, struct tactus_batch *batch, const struct sim_entry *entry);
 
 _Noreturn void sim_fail(struct sim *sim, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -143,6 +159,8 @@ void sim_check_record(struct sim *sim, const struct tactus_iterator *iterator, u
 /* After an open: the content is the model as of durable_op or, if `other` was under way, other_op;
  * with is_range as of any op between the two. The model falls back to it. */
 void sim_check_reopened(struct sim *sim, uint64_t durable_op, uint64_t other_op, bool is_range);
+/* After a replay: the content is the model's. */
+void sim_check_replayed(struct sim *sim);
 /* Deletes everything and finds that nothing is left but the bare store. */
 void sim_check_bare(struct sim *sim);
 

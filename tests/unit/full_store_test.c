@@ -10,6 +10,7 @@
 
 #define KEY_BYTES 8
 #define VALUE_BYTES 500
+#define ROUNDS 8
 
 static struct tactus *store_open(struct tactus_options *options, enum tactus_layout_kind kind,
                                  uint32_t *ret_tree)
@@ -91,7 +92,8 @@ static void test_fill_and_empty(enum tactus_layout_kind kind, uint32_t runs_per_
     const char           *name = kind == TACTUS_LAYOUT_FIXED ? "fixed" : "variable";
     struct tactus_options options;
     struct tactus        *store;
-    uint64_t              counts[4];
+    uint64_t              counts[ROUNDS] = {0};
+    uint64_t              early = 0, late = 0;
     uint32_t              tree;
     bool                  is_kept = true, is_gone = true;
 
@@ -126,7 +128,14 @@ static void test_fill_and_empty(enum tactus_layout_kind kind, uint32_t runs_per_
     tap_ok(counts[0] > 500 && is_kept, "%s, R %u: a full store has all that it took (%llu)", name,
            runs_per_level, (unsigned long long)counts[0]);
     tap_ok(is_gone, "%s, R %u: and everything can be deleted", name, runs_per_level);
-    tap_ok(counts[3] >= counts[0] * 9 / 10, "%s, R %u: the room comes back", name, runs_per_level);
+    /* How much goes in depends on where in its bars the store becomes full: by a quarter up and
+     * down from round to round. A loss would add up. */
+    for (uint32_t round = 1; round < ROUNDS; round++) {
+        uint64_t *most = round < ROUNDS / 2 ? &early : &late;
+
+        *most = tac_max_u64(*most, counts[round]);
+    }
+    tap_ok(late >= early * 9 / 10, "%s, R %u: the room comes back", name, runs_per_level);
     tap_ok(is_sound(store), "%s, R %u: sound", name, runs_per_level);
     tap_ok(tactus_close(store) == TACTUS_OK, "%s, R %u: close", name, runs_per_level);
 }

@@ -122,6 +122,10 @@ static struct tac_superblock superblock_example(void)
         .manifest_block_count = 18,
         .blocks_in_file = 4096,
         .free_set_block_count = TAC_FREE_SET_BLOCKS_MAX,
+        .control = {.flags = TAC_CONTROL_HELD | TAC_CONTROL_UNFINISHED | TAC_CONTROL_FULL_FOR_PUTS,
+                    .bars_stuck = 3,
+                    .bars_settled = 2,
+                    .manual_trees = 5},
     };
 
     for (uint8_t i = 0; i < TACTUS_UUID_BYTES; i++) {
@@ -172,6 +176,9 @@ static bool superblocks_equal(const struct tac_superblock *a, const struct tac_s
            a->op_released == b->op_released && a->bar_count == b->bar_count &&
            a->table_id_last == b->table_id_last && a->stamp_last == b->stamp_last &&
            a->table_count == b->table_count && a->blocks_in_file == b->blocks_in_file &&
+           a->control.flags == b->control.flags && a->control.bars_stuck == b->control.bars_stuck &&
+           a->control.bars_settled == b->control.bars_settled &&
+           a->control.manual_trees == b->control.manual_trees &&
            a->manifest_newest.address == b->manifest_newest.address &&
            a->manifest_oldest_sequence == b->manifest_oldest_sequence &&
            a->manifest_block_count == b->manifest_block_count &&
@@ -255,6 +262,9 @@ static void test_contents(void)
                choose_changed(168, runs | ratio << 40) == TACTUS_ECORRUPT,
            "shapes that cannot be");
     tap_ok(choose_changed(256, 1101) == TACTUS_ECORRUPT, "persisted above compacted");
+    tap_ok(choose_changed(384, 128) == TACTUS_OK && choose_changed(384, 256) == TACTUS_ECORRUPT &&
+               choose_changed(384, 16 | 32) == TACTUS_ECORRUPT,
+           "control flags that nobody knows, or that contradict each other");
     tap_ok(choose_changed(304, 78) == TACTUS_ECORRUPT, "more tables than ids");
     tap_ok(choose_changed(312, 100) == TACTUS_ECORRUPT &&
                choose_changed(312, (8u << 20) + 1) == TACTUS_ECORRUPT,

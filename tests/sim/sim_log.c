@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sim_log -- see sim_log.h. */
+#include "tests/sim/sim_log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "tests/sim/store_sim.h"
+
+static void *grown(void *array, uint64_t count, uint64_t *capacity, size_t item_bytes)
+{
+    if (count <= *capacity) {
+        return array;
+    }
+    *capacity = tac_max_u64(2 * *capacity, count + 64);
+    array = realloc(array, *capacity * item_bytes);
+    tac_assert(array != NULL);
+    return array;
+}
+
+void sim_log_destroy(struct sim_log *log)
+{
+    free(log->records);
+    free(log->entries);
+    memset(log, 0, sizeof *log);
+}
+
+static const struct sim_record *record_append(struct sim_log *log, struct sim_record record,
+                                              const struct sim_entry *entries)
+{
+    record.entry_first = log->entry_count;
+    log->entries = grown(log->entries, log->entry_count + record.entry_count, &log->entry_capacity,
+                         sizeof *log->entries);
+    if (record.entry_count > 0) {
+        memcpy(log->entries + log->entry_count, entries, record.entry_count * sizeof *log->entries);
+    }
+    log->entry_count += record.entry_count;
+    log->records =
+        grown(log->records, log->record_count + 1, &log->record_capacity, sizeof *log->records);
+    log->records[log->record_count] = record;
+    return &log->records[log->record_count++];
+}
+
+static void record_drop(struct sim_log *log)
+{
+    tac_assert(log->record_count > 0);
+    log->record_count--;
+    log->entry_count = log->records[log->record_count].entry_first;
+}
+
+/* ---- doing it ------------------------------------------------------------------------------- */
+
+static int write_run(struct sim *sim, const struct sim_entry *entry)
+{
+    const struct store_model_tree *tree = &sim->model->trees[entry->tree];
+    const struct store_model_key  *key = &tree->keys[entry->key];
+
+    if (entry->version.is_tombstone) {
+        return tactus_delete(sim->store, tree->id, key->bytes, key->size);
+    }
+    store_model_value(entry->version.value_seed, entry->version.value_size, sim->buffer);
+    return tactus_put(sim->store, tree->id, key->bytes, key->size, sim->buffer,
+                      entry->version.value_size);
+}
+
+static int batch_run(struct sim *sim, const struct sim_entry *entries, uint32_t count)
+{
+    struct tactus_batch *batch;
+    uint64_t             before = tactus_last_op(sim->store);
+    uint64_t             op = 0;
+    int                  result = tactus_batch_new(sim->store, &batch);
+
+    for (uint32_t i = 0; i < count && result == TACTUS_OK; i++) {
+        result = sim_batch_add(sim, batch, &entries[i]);
+    }
+    if (result == TACTUS_OK) {
+        result = tactus_batch_commit(batch, &op);
+    }
+    tactus_batch_free(batch);
+    if (result == TACTUS_OK && op != before + 1) {
+        sim_fail(sim, "batch: op %llu after %llu", (unsigned long long)op,
+                 (unsigned long long)before);
+    }
+    return result;
+}
+
+static int tree_run(struct sim *sim, uint32_t number)
+{
+    struct store_model_tree *tree = &sim->model->trees[number];
+    char                     name[16];
+
+    snprintf(name, sizeof name, "tree-%u", number);
+    return tactus_tree_create(sim->store, name, &tree->spec.layout, &tree->id);
+}
+
+static int record_run(struct sim *sim, const struct sim_record *record)
+{
+    const struct sim_entry *entries = sim->log_ops.entries + record->entry_first;
+
+    switch (record->kind) {
+    case SIM_RECORD_WRITE:
+        return write_run(sim, entries);
+    case SIM_RECORD_BATCH:
+        return batch_run(sim, entries, record->entry_count);
+    case SIM_RECORD_TREE_CREATE:
+        return tree_run(sim, record->tree);
+    case SIM_RECORD_DRAIN:
+        return tactus_drain(sim->store);
+    case SIM_RECORD_COMPACT:
+        return tactus_compact(sim->store, sim->model->trees[record->tree].id);
+    case SIM_RECORD_HOLD:
+        return tactus_compaction_hold(sim->store, record->is_held);
+    case SIM_RECORD_CHECKPOINT:
+        return tactus_checkpoint(sim->store);
+    }
+    tac_unreachable();
+}
+
+/* A drain that finds no room has its number all the same. */
+static bool is_taken(const struct sim *sim, const struct sim_record *record, int result)
+{
+    return result == TACTUS_OK ||
+           (result == TACTUS_EFULL && sim->world->is_small &&
+            (record->kind == SIM_RECORD_DRAIN || record->kind == SIM_RECORD_COMPACT));
+}
+
+static void record_model(struct sim *sim, const struct sim_record *record)
+{
+    uint64_t op = ++sim->model->op;
+
+    for (uint32_t i = 0; i < record->entry_count; i++) {
+        const struct sim_entry *entry = &sim->log_ops.entries[record->entry_first + i];
+
+        store_model_write(sim->model, entry->tree, entry->key, op, &entry->version);
+    }
+    if (record->kind == SIM_RECORD_TREE_CREATE) {
+        sim->model->trees[record->tree].created_op = op;
+    }
+}
+
+int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool is_held,
+               const struct sim_entry *entries, uint32_t entry_count)
+{
+    struct sim_log          *log = &sim->log_ops;
+    const struct sim_record *record = record_append(
+        log,
+        (struct sim_record){
+            .kind = kind, .tree = tree, .is_held = is_held, .entry_count = entry_count},
+        entries);
+    int  result = record_run(sim, record);
+    bool was_taken = is_taken(sim, record, result);
+
+    if (was_taken) {
+        record_model(sim, record);
+    }
+    if (!sim_is_logged(sim) || (!was_taken && !sim->disk.has_crashed)) {
+        record_drop(log);
+    } else if (!was_taken) {
+        sim->report->marks.count[MARK_CUT_IN_OP]++;
+        log->redone_result = TACTUS_OK;
+        sim_recover(sim);
+        result = log->redone_result;
+    }
+    return result;
+}
+
+void sim_log_redo(struct sim *sim, uint64_t op)
+{
+    struct sim_log *log = &sim->log_ops;
+
+    /* An op that the power cut has met may be in the checkpoint. */
+    while (sim->model->op < op - 1 && sim->model->op < log->record_count) {
+        record_model(sim, &log->records[sim->model->op]);
+    }
+    for (; op <= log->record_count; op++) {
+        const struct sim_record *record = &log->records[op - 1];
+        int                      result = record_run(sim, record);
+
+        log->redone_result = result;
+        if (result == TACTUS_EFULL && op == log->record_count && op > sim->model->op) {
+            record_drop(log); /* It had not been taken; nor is it now. */
+            return;
+        }
+        if (!is_taken(sim, record, result)) {
+            sim_fail(sim, "op %llu of kind %d, done again: %d %s", (unsigned long long)op,
+                     (int)record->kind, result, tactus_message());
+        }
+        if (tactus_last_op(sim->store) != op) {
+            sim_fail(sim, "op %llu, done again, has the number %llu", (unsigned long long)op,
+                     (unsigned long long)tactus_last_op(sim->store));
+        }
+        if (op > sim->model->op) {
+            record_model(sim, record);
+        }
+    }
+}

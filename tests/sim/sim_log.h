@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sim_log -- the ops of a run, noted before they are done, as an application with a log of its own
+ * would: what a recovery has to do again. Op n is record n - 1, for every op takes one number. */
+#ifndef TACTUS_TESTS_SIM_SIM_LOG_H
+#define TACTUS_TESTS_SIM_SIM_LOG_H
+
+#include "tests/sim/store_model.h"
+
+struct sim;
+
+enum sim_record_kind {
+    SIM_RECORD_WRITE, /* One entry, no batch */
+    SIM_RECORD_BATCH,
+    SIM_RECORD_TREE_CREATE,
+    SIM_RECORD_DRAIN,
+    SIM_RECORD_COMPACT,
+    SIM_RECORD_HOLD,
+    SIM_RECORD_CHECKPOINT,
+};
+
+struct sim_entry {
+    uint32_t                   tree, key;
+    struct store_model_version version;
+};
+
+struct sim_record {
+    enum sim_record_kind kind;
+    uint32_t             tree;
+    bool                 is_held;
+    uint64_t             entry_first;
+    uint32_t             entry_count;
+};
+
+struct sim_log {
+    struct sim_record *records;
+    struct sim_entry  *entries;
+    uint64_t           record_count, record_capacity;
+    uint64_t           entry_count, entry_capacity;
+    int                redone_result; /* Of the last op that was done again */
+};
+
+void sim_log_destroy(struct sim_log *log);
+
+/* Notes the op with its entries, does it, and brings the model up to date if it was taken. An op
+ * that is cut off is done again after the recovery, unless the run has no log. Returns what the
+ * store says. */
+int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool is_held,
+               const struct sim_entry *entries, uint32_t entry_count);
+/* Does all ops from `op` on again; the model gets those that it does not have. */
+void sim_log_redo(struct sim *sim, uint64_t op);
+
+#endif
