@@ -54,7 +54,8 @@ extern "C" {
     X(EEXPIRED, 20, "the iterator is too old")                                                     \
     X(ECLOSED, 21, "the store is closing")                                                         \
     X(EACCESS, 22, "permission denied")                                                            \
-    X(EFORK, 23, "two different newest superblocks")
+    X(EFORK, 23, "two different newest superblocks")                                               \
+    X(ELOG, 24, "the write-ahead log is missing")
 
 enum tactus_error {
 #define TACTUS_ERROR_CODE(name, number, text) TACTUS_##name = number,
@@ -87,16 +88,20 @@ TACTUS_API const char *tactus_message(void);
 #define TACTUS_THREADS_AUTO UINT32_MAX
 
 enum tactus_backend {
-    TACTUS_BACKEND_AUTO = 0, /* io_uring, or pread/pwrite where that is missing or forbidden */
+    TACTUS_BACKEND_AUTO = 0,     /* io_uring, or pread/pwrite where that is missing or forbidden */
     TACTUS_BACKEND_IO_URING = 1,
-    TACTUS_BACKEND_POSIX = 2,  /* pread/pwrite */
-    TACTUS_BACKEND_MEMORY = 3, /* nothing on disk: gone with the close */
+    TACTUS_BACKEND_POSIX = 2,    /* pread/pwrite */
+    TACTUS_BACKEND_MEMORY = 3,   /* nothing on disk: gone with the close */
 };
 
 /* What brings back the ops after the last checkpoint when a store is opened again. */
 enum tactus_log {
-    TACTUS_LOG_NONE = 0, /* Nothing: a crash takes back what no checkpoint holds */
-    TACTUS_LOG_HOST = 1, /* The application, by a log of its own: see tactus_replay_op */
+    TACTUS_LOG_NONE = 0,     /* Nothing: a crash takes back what no checkpoint holds */
+    TACTUS_LOG_HOST = 1,     /* The application, by a log of its own: see tactus_replay_op */
+    TACTUS_LOG_INTERVAL = 2, /* A write-ahead log, synced every log_interval_ms: a crash takes back
+                                what was written since then and while that sync ran */
+    TACTUS_LOG_SYNC = 3,     /* A write-ahead log: a write returns when it is durable; threads that
+                                write at the same time share a sync */
 };
 
 /* Fill with tactus_options_init, then change what you need; tactus_options_set does the same from
@@ -105,34 +110,38 @@ enum tactus_log {
  * every field. */
 struct tactus_options {
     /* (create) */
-    uint64_t memtable_size;  /* Accounted bytes of a bar; 64 MiB. */
-    uint32_t block_size;     /* Power of two, 4 KiB to 1 MiB; 128 KiB. */
-    uint32_t page_size;      /* Power of two, 512 B to 64 KiB, 4 to 128 per block; 4 KiB. */
-    uint64_t table_size;     /* Largest target size of a table; 8 MiB. */
-    uint64_t slice_size;     /* A compaction above this is cut into several jobs; 16 MiB. */
-    uint32_t runs_per_level; /* 1 (classic levelling) to 16; 8. */
-    uint32_t last_ratio;     /* Last level : level above; 1 to 16; 2. */
-    uint32_t beats_per_bar;  /* 8 to 1024; 64. */
-    uint32_t lag_beats;      /* A writer waits when work is more beats behind; 1 to 8; 2. */
+    uint64_t memtable_size;          /* Accounted bytes of a bar; 64 MiB. */
+    uint32_t block_size;             /* Power of two, 4 KiB to 1 MiB; 128 KiB. */
+    uint32_t page_size;              /* Power of two, 512 B to 64 KiB, 4 to 128 per block; 4 KiB. */
+    uint64_t table_size;             /* Largest target size of a table; 8 MiB. */
+    uint64_t slice_size;             /* A compaction above this is cut into several jobs; 16 MiB. */
+    uint32_t runs_per_level;         /* 1 (classic levelling) to 16; 8. */
+    uint32_t last_ratio;             /* Last level : level above; 1 to 16; 2. */
+    uint32_t beats_per_bar;          /* 8 to 1024; 64. */
+    uint32_t lag_beats;              /* A writer waits when work is more beats behind; 1 to 8; 2. */
     uint32_t checkpoint_interval_bars; /* 1 to 64; 4. */
-    uint32_t filter_bits_per_key;      /* 0 (no filter) to 20; 10. */
-    uint64_t file_size_max;            /* The file never grows beyond this; 1 TiB, or with smaller
+    uint32_t filter_bits_per_key;    /* 0 (no filter) to 20; 10. */
+    uint64_t file_size_max;          /* The file never grows beyond this; 1 TiB, or with smaller
                                         blocks as much as they can have. */
-    uint8_t  uuid[TACTUS_UUID_BYTES];  /* All zero: random. */
+    uint8_t  uuid[TACTUS_UUID_BYTES]; /* All zero: random. */
     /* Free at every open */
-    uint32_t            threads_read; /* All three 0 (stepped by the caller), or each at least 1. */
-    uint32_t            threads_merge;
-    uint32_t            threads_write;
-    uint32_t            ring_size; /* Slots of a stage's ring; power of two, 2 to 65536; 256. */
-    bool                assist;    /* Idle stage threads take other stages' work; true. */
-    uint64_t            pool_size; /* Block buffers for compaction; 0: the least that is of use. */
-    uint64_t            page_cache_size;  /* Cached pages for reads; 64 MiB. */
-    uint64_t            index_cache_size; /* Cached index and filter blocks for reads; 192 MiB. */
-    uint32_t            tables_max;       /* Tables the manifest can hold; 16384. */
-    uint32_t            io_depth;         /* Requests in flight per stage thread; 1 to 64; 4. */
+    uint32_t threads_read;           /* All three 0 (stepped by the caller), or each at least 1. */
+    uint32_t threads_merge;
+    uint32_t threads_write;
+    uint32_t ring_size;              /* Slots of a stage's ring; power of two, 2 to 65536; 256. */
+    bool     assist;                 /* Idle stage threads take other stages' work; true. */
+    uint64_t pool_size;              /* Block buffers for compaction; 0: the least that is of use. */
+    uint64_t page_cache_size;        /* Cached pages for reads; 64 MiB. */
+    uint64_t index_cache_size;       /* Cached index and filter blocks for reads; 192 MiB. */
+    uint32_t tables_max;             /* Tables the manifest can hold; 16384. */
+    uint32_t io_depth;               /* Requests in flight per stage thread; 1 to 64; 4. */
     enum tactus_backend backend;
-    bool                direct_io; /* false: buffered I/O although direct I/O is possible. */
-    enum tactus_log     log;       /* TACTUS_LOG_NONE. */
+    bool     direct_io;              /* false: buffered I/O although direct I/O is possible. */
+    enum tactus_log log;             /* TACTUS_LOG_NONE. The write-ahead log is a second file, named
+                                        as the store with "-wal" behind it. */
+    uint32_t log_interval_ms;        /* 1 to 60000; 100. */
+    bool     log_loss_accepted;      /* Opens although the log is missing, or damaged in ops that
+                                        were durable: these are lost. false. */
 };
 
 TACTUS_API void tactus_options_init(struct tactus_options *options);
@@ -162,7 +171,7 @@ TACTUS_API int tactus_open(const char *path, const struct tactus_options *option
  * In a forked child: TACTUS_EFORKED, and the store is left to the parent. */
 TACTUS_API int tactus_close(struct tactus *store);
 
-/* Stops without draining: a reopen finds the last durable checkpoint, as after a crash. In a forked
+/* Stops without draining: a reopen finds what it finds after a crash. In a forked
  * child it does nothing. */
 TACTUS_API void tactus_abandon(struct tactus *store);
 
@@ -175,7 +184,7 @@ enum tactus_layout_kind {
 
 struct tactus_layout {
     enum tactus_layout_kind kind;
-    uint32_t                key_size; /* 1 to TACTUS_KEY_SIZE_MAX */
+    uint32_t key_size;   /* 1 to TACTUS_KEY_SIZE_MAX */
     uint32_t value_size; /* With the key at most a quarter of a block. 0 if VARIABLE: that most */
 };
 
@@ -204,7 +213,8 @@ TACTUS_API int tactus_tree_list(struct tactus *store, struct tactus_tree_info *t
 TACTUS_API int tactus_put(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
                           const void *value, size_t value_size);
 /* Deleting a key that is not there is no error. */
-TACTUS_API int tactus_delete(struct tactus *store, uint32_t tree, const void *key, size_t key_size);
+TACTUS_API int tactus_delete(struct tactus *store, uint32_t tree, const void *key,
+                             size_t key_size);
 
 /* A batch: puts and deletes over any trees that become visible together. Later entries win. */
 struct tactus_batch;
@@ -232,8 +242,8 @@ TACTUS_API int tactus_get(struct tactus *store, uint32_t tree, const void *key, 
  * Moves return TACTUS_ENOTFOUND where there is no further record (it then stands nowhere). */
 struct tactus_iterator;
 
-TACTUS_API int  tactus_iterator_open(struct tactus *store, uint32_t tree,
-                                     struct tactus_iterator **ret_iterator);
+TACTUS_API int tactus_iterator_open(struct tactus *store, uint32_t tree,
+                                    struct tactus_iterator **ret_iterator);
 TACTUS_API void tactus_iterator_close(struct tactus_iterator *iterator);
 TACTUS_API int  tactus_iterator_first(struct tactus_iterator *iterator);
 TACTUS_API int  tactus_iterator_last(struct tactus_iterator *iterator);
@@ -266,18 +276,22 @@ TACTUS_API int tactus_compaction_hold(struct tactus *store, bool hold);
 /* Ends the bar early until all ops before the call are in a durable checkpoint. An op. */
 TACTUS_API int tactus_checkpoint(struct tactus *store);
 
+/* Until all ops before the call are durable: by a sync of the write-ahead log; where there is none,
+ * by tactus_checkpoint. */
+TACTUS_API int tactus_sync(struct tactus *store);
+
 /* The last op that a crash cannot take back, and the last op there is. */
 TACTUS_API uint64_t tactus_durable_op(struct tactus *store);
 TACTUS_API uint64_t tactus_last_op(struct tactus *store);
 
 /* The op that the next write will be. With TACTUS_LOG_HOST, right after tactus_open: the first op
- * that the application has to do again from its log, every op in its order, control ops included,
- * before it does anything new. The store is then byte for byte as if it had never stopped. Ops
- * before it may be forgotten once tactus_durable_op() has passed them.
- * An op is any call that this header calls one; a call that failed took no number. The application
- * notes an op before it makes the call: a crash may find it half-way. */
+ * that the application has to do again from its log, every op in its order, control ops included.
+ * The store is then byte for byte as if it had never stopped. Ops before it may be forgotten.
+ * An op is any call that this header calls one; a call that failed took no number, but for a drain
+ * or a compaction that ends with TACTUS_EFULL. The application notes an op before it makes the call:
+ * a crash may find it half-way. */
 TACTUS_API uint64_t tactus_replay_op(struct tactus *store);
-/* After the last op of the application's log: what comes now is new. */
+/* After the last op of the application's log, and before anything new. */
 TACTUS_API void tactus_replay_end(struct tactus *store);
 
 /* Does some of the background work, for stores without stage threads. Returns true while there is
@@ -290,38 +304,40 @@ TACTUS_API bool tactus_step(struct tactus *store);
 
 struct tactus_level_stats {
     uint64_t tables;
-    uint64_t bytes;   /* Keys and values */
-    uint64_t records; /* Tombstones included */
+    uint64_t bytes;      /* Keys and values */
+    uint64_t records;    /* Tombstones included */
     uint64_t tombstones;
-    uint32_t depth; /* Most tables over one key */
+    uint32_t depth;      /* Most tables over one key */
 };
 
 struct tactus_stats {
-    uint64_t    last_op, durable_op, checkpoint_sequence;
-    uint64_t    bars, beats;
-    uint64_t    user_bytes; /* Keys and values accepted by writes since open */
-    uint64_t    records_put, records_deleted;
-    uint64_t    written_bytes, read_bytes; /* By the store file's I/O since open */
-    uint64_t    cache_hits, cache_misses;
-    uint64_t    waits; /* Writes that waited for compaction */
-    uint64_t    wait_ns_total, wait_ns_max;
-    uint64_t    wait_bound_bytes; /* The most work one wait covers, in this bar */
-    uint64_t    checkpoint_waits; /* Bars that had to wait for a checkpoint */
-    uint64_t    tight_plans;      /* Made with as few tables as can be: blocks were scarce */
-    uint64_t    compactions, jobs, tables_moved, tables_written;
-    uint64_t    records_merged; /* Records read by compactions and flushes */
-    uint64_t    records_overwritten, tombstones_dropped;
-    uint64_t    bar_work_bytes; /* Planned input bytes of the current bar */
-    uint64_t    bar_work_done_bytes;
-    uint64_t    block_size, blocks_acquired, blocks_released, blocks_in_file;
-    uint64_t    live_bytes; /* Keys and values in tables, tombstones included */
-    uint64_t    memory_budget_bytes;
-    uint64_t    manifest_log_blocks;
-    uint32_t    depth_max; /* Deepest level ever seen since open */
-    uint32_t    threads_read, threads_merge, threads_write;
-    uint32_t    trees, levels; /* levels: of the deepest tree */
-    const char *backend;       /* "io_uring", "posix", "memory"; static */
-    bool        direct_io;
+    uint64_t last_op, durable_op, checkpoint_sequence;
+    uint64_t bars, beats;
+    uint64_t user_bytes;            /* Keys and values accepted by writes since open */
+    uint64_t records_put, records_deleted;
+    uint64_t written_bytes, read_bytes; /* By the store file's I/O since open */
+    uint64_t cache_hits, cache_misses;
+    uint64_t waits;                 /* Writes that waited for compaction */
+    uint64_t wait_ns_total, wait_ns_max;
+    uint64_t wait_bound_bytes;      /* The most work one wait covers, in this bar */
+    uint64_t checkpoint_waits;      /* Bars that had to wait for a checkpoint */
+    uint64_t log_bytes, log_syncs;  /* Of the write-ahead log since open */
+    uint64_t log_waits;             /* Writes that waited for a checkpoint to give room in it */
+    uint64_t tight_plans;           /* Made with as few tables as can be: blocks were scarce */
+    uint64_t compactions, jobs, tables_moved, tables_written;
+    uint64_t records_merged;        /* Records read by compactions and flushes */
+    uint64_t records_overwritten, tombstones_dropped;
+    uint64_t bar_work_bytes;        /* Planned input bytes of the current bar */
+    uint64_t bar_work_done_bytes;
+    uint64_t block_size, blocks_acquired, blocks_released, blocks_in_file;
+    uint64_t live_bytes;            /* Keys and values in tables, tombstones included */
+    uint64_t memory_budget_bytes;
+    uint64_t manifest_log_blocks;
+    uint32_t depth_max;             /* Deepest level ever seen since open */
+    uint32_t threads_read, threads_merge, threads_write;
+    uint32_t trees, levels;         /* levels: of the deepest tree */
+    const char *backend;            /* "io_uring", "posix", "memory"; static */
+    bool     direct_io;
     struct tactus_level_stats level[TACTUS_LEVELS_MAX]; /* All trees together */
 };
 
@@ -333,7 +349,7 @@ TACTUS_API int tactus_digest(struct tactus *store, uint8_t ret_digest[16]);
 
 struct tactus_verify_report {
     uint64_t tables, blocks, records;
-    uint64_t damages; /* 0: everything reachable is sound */
+    uint64_t damages;               /* 0: everything reachable is sound */
 };
 
 /* Reads everything reachable and checks it: checksums, key order, stamp order, disjointness of the

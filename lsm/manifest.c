@@ -140,6 +140,18 @@ int tac_manifest_tree_add(struct tac_manifest *manifest, const char *name,
     return TACTUS_OK;
 }
 
+void tac_manifest_tree_undo(struct tac_manifest *manifest)
+{
+    uint32_t            id = manifest->tree_count - 1;
+    struct tree_memory *memory = &manifest->memory[id];
+
+    tac_assert(manifest->tree_count > 0 && manifest->trees[id].planner.bar_count == 0);
+    __atomic_store_n(&manifest->tree_count, id, __ATOMIC_RELEASE);
+    munmap(memory->mapping, memory->mapping_bytes);
+    memset(memory, 0, sizeof *memory);
+    memset(&manifest->trees[id], 0, sizeof manifest->trees[id]);
+}
+
 uint32_t tac_manifest_tree_count(const struct tac_manifest *manifest)
 {
     return manifest->tree_count;

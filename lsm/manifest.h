@@ -39,6 +39,8 @@ uint64_t             tac_manifest_memory_bytes(uint32_t tables_max);
 TAC_MUST_CHECK int        tac_manifest_tree_add(struct tac_manifest *manifest, const char *name,
                                                 const struct tac_layout *layout, uint32_t *ret_tree,
                                                 struct tac_error *error);
+/* Takes back the newest tree, which nobody has seen yet. */
+void                      tac_manifest_tree_undo(struct tac_manifest *manifest);
 uint32_t                  tac_manifest_tree_count(const struct tac_manifest *manifest);
 struct tac_manifest_tree *tac_manifest_tree(struct tac_manifest *manifest, uint32_t tree);
 /* TACTUS_ENOTREE by name; no error text. */

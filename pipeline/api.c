@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api -- the functions of tactus.h: arguments are checked here and nowhere further in. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -95,9 +96,43 @@ static int memory_storage_open(const struct tactus_options *options,
     return result;
 }
 
+/* The log is the file beside the store's. Its writes are synchronous whatever the store's backend. */
+static int log_file_open(const struct tac_log_place *place, bool is_new,
+                         struct tac_storage **ret_storage, struct tac_error *error)
+{
+    const char *path = place->context;
+    char       *name = malloc(strlen(path) + sizeof "-wal");
+    int         result;
+
+    if (name == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for a path");
+    }
+    sprintf(name, "%s-wal", path);
+    result = is_new ? tac_storage_create_file(name, TACTUS_BACKEND_POSIX, true, ret_storage, error)
+                    : tac_storage_open_file(name, TACTUS_BACKEND_POSIX, true, ret_storage, error);
+    free(name);
+    return result;
+}
+
+static int log_file_remove(const struct tac_log_place *place, struct tac_error *error)
+{
+    const char *path = place->context;
+    char       *name = malloc(strlen(path) + sizeof "-wal");
+    int         result;
+
+    if (name == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for a path");
+    }
+    sprintf(name, "%s-wal", path);
+    result = tac_storage_remove_file(name, error);
+    free(name);
+    return result;
+}
+
 int tactus_open(const char *path, const struct tactus_options *options, struct tactus **ret_store)
 {
     struct tactus_options defaults;
+    struct tac_log_place  place = {log_file_open, log_file_remove, (void *)(uintptr_t)path};
     struct tac_storage   *storage;
     int                   result;
 
@@ -119,7 +154,9 @@ int tactus_open(const char *path, const struct tactus_options *options, struct t
     if (result != TACTUS_OK) {
         return result;
     }
-    result = tac_store_open(storage, options, NULL, ret_store, &last_error);
+    result = tac_store_open(storage, options, NULL,
+                            options->backend == TACTUS_BACKEND_MEMORY ? NULL : &place, ret_store,
+                            &last_error);
     if (result != TACTUS_OK) {
         storage->ops->close(storage);
         return path == NULL ? result : tac_error_wrap(&last_error, "%s", path);
@@ -191,6 +228,13 @@ static bool layout_is(const struct tac_layout *a, const struct tac_layout *b)
 static int tree_create(struct tactus *store, const char *name, const struct tac_layout *layout,
                        uint32_t *ret_tree)
 {
+    uint8_t              layout_bytes[TAC_WAL_LAYOUT_BYTES];
+    struct tac_wal_entry entry = {
+        .kind = TAC_WAL_TREE_CREATE,
+        .is_last = true,
+        .key = {(const uint8_t *)name, (uint32_t)strlen(name)},
+        .value = {layout_bytes, sizeof layout_bytes},
+    };
     uint32_t tree;
 
     if (tac_manifest_tree_find(store->manifest, name, &tree) == TACTUS_OK) {
@@ -199,7 +243,7 @@ static int tree_create(struct tactus *store, const char *name, const struct tac_
             return tac_error_set(&last_error, TACTUS_EEXISTS, "tree \"%s\" exists already", name);
         }
         *ret_tree = tree; /* The op had run before the checkpoint. */
-        return tac_writer_control(store, &last_error);
+        return tac_writer_control(store, &entry, &last_error);
     }
     if (tac_recovery_is_refilling(store)) {
         tac_recovery_refill_end(store);
@@ -207,6 +251,12 @@ static int tree_create(struct tactus *store, const char *name, const struct tac_
     if (tac_writer_rest(store, &last_error) != TACTUS_OK ||
         tac_space_tree_check(store, layout, &last_error) != TACTUS_OK ||
         tac_manifest_tree_add(store->manifest, name, layout, &tree, &last_error) != TACTUS_OK) {
+        return last_error.code;
+    }
+    entry.tree = tree;
+    tac_wal_layout_encode(layout_bytes, layout);
+    if (tac_wal_append(&store->wal, &entry, &last_error) != TACTUS_OK) {
+        tac_manifest_tree_undo(store->manifest);
         return last_error.code;
     }
     tac_writer_control_op(store);
@@ -222,6 +272,7 @@ int tactus_tree_create(struct tactus *store, const char *name, const struct tact
 {
     struct tac_layout inner;
     uint32_t          tree = 0;
+    uint64_t          op;
     int               result;
 
     if (name == NULL || layout == NULL || !name_is_legal(name)) {
@@ -233,11 +284,12 @@ int tactus_tree_create(struct tactus *store, const char *name, const struct tact
     }
     pthread_mutex_lock(&store->commit_lock);
     result = tree_create(store, name, &inner, &tree);
+    op = store->last_op;
     pthread_mutex_unlock(&store->commit_lock);
     if (result == TACTUS_OK && ret_tree != NULL) {
         *ret_tree = tree;
     }
-    return result;
+    return result == TACTUS_OK ? tac_wal_committed(&store->wal, op, &last_error) : result;
 }
 
 int tactus_tree_find(struct tactus *store, const char *name, uint32_t *ret_tree)
@@ -364,7 +416,14 @@ static void record_insert(struct tactus *store, uint32_t tree, struct tac_bytes 
 static int record_write(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
                         const void *value, size_t value_size, bool is_tombstone)
 {
-    uint64_t accounted;
+    const struct tac_wal_entry entry = {
+        .kind = is_tombstone ? TAC_WAL_DELETE : TAC_WAL_PUT,
+        .is_last = true,
+        .tree = tree,
+        .key = {key, (uint32_t)key_size},
+        .value = {value, (uint32_t)value_size},
+    };
+    uint64_t accounted, op;
     int      result = record_check(store, tree, key, key_size, value, value_size, is_tombstone);
 
     if (result != TACTUS_OK) {
@@ -374,13 +433,16 @@ static int record_write(struct tactus *store, uint32_t tree, const void *key, si
     pthread_mutex_lock(&store->commit_lock);
     result = tac_writer_begin(store, accounted, !is_tombstone, &last_error);
     if (result == TACTUS_OK) {
+        result = tac_wal_append(&store->wal, &entry, &last_error);
+    }
+    if (result == TACTUS_OK) {
         store->last_op++;
-        record_insert(store, tree, (struct tac_bytes){key, (uint32_t)key_size},
-                      (struct tac_bytes){value, (uint32_t)value_size}, is_tombstone);
+        record_insert(store, tree, entry.key, entry.value, is_tombstone);
         tac_writer_end(store);
     }
+    op = store->last_op;
     pthread_mutex_unlock(&store->commit_lock);
-    return result;
+    return result == TACTUS_OK ? tac_wal_committed(&store->wal, op, &last_error) : result;
 }
 
 int tactus_put(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
@@ -503,6 +565,34 @@ static void batch_insert(struct tactus *store, const struct tactus_batch *batch)
     tac_assert(at == batch->data + batch->size);
 }
 
+/* All entries or none that counts. */
+static int batch_log(struct tactus *store, const struct tactus_batch *batch)
+{
+    const uint8_t *at = batch->data;
+    int            result = TACTUS_OK;
+
+    for (uint32_t i = 0; i < batch->count && result == TACTUS_OK; i++) {
+        struct batch_entry   header;
+        struct tac_wal_entry entry;
+
+        memcpy(&header, at, sizeof header);
+        at += sizeof header;
+        entry = (struct tac_wal_entry){
+            .kind = header.is_tombstone != 0 ? TAC_WAL_DELETE : TAC_WAL_PUT,
+            .is_last = i + 1 == batch->count,
+            .tree = header.tree,
+            .key = {at, header.key_size},
+            .value = {at + header.key_size, header.value_size},
+        };
+        result = tac_wal_append(&store->wal, &entry, &last_error);
+        at += header.key_size + header.value_size;
+    }
+    if (result != TACTUS_OK) {
+        tac_wal_cut(&store->wal);
+    }
+    return result;
+}
+
 int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
 {
     struct tactus *store = batch->store;
@@ -514,6 +604,9 @@ int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
     }
     pthread_mutex_lock(&store->commit_lock);
     result = tac_writer_begin(store, batch->accounted_bytes, batch->has_puts, &last_error);
+    if (result == TACTUS_OK && store->wal.storage != NULL) {
+        result = batch_log(store, batch);
+    }
     if (result == TACTUS_OK) {
         store->last_op++;
         batch_insert(store, batch);
@@ -526,6 +619,7 @@ int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
         if (ret_op != NULL) {
             *ret_op = op;
         }
+        result = tac_wal_committed(&store->wal, op, &last_error);
     }
     return result;
 }
@@ -682,17 +776,22 @@ int tactus_compact(struct tactus *store, uint32_t tree)
 
 int tactus_compaction_hold(struct tactus *store, bool hold)
 {
-    bool is_done; /* It had run before the checkpoint. */
-    int  result;
+    const uint8_t              value = hold;
+    const struct tac_wal_entry entry = {
+        .kind = TAC_WAL_HOLD, .is_last = true, .value = {&value, sizeof value}};
+    uint64_t op;
+    bool     is_done; /* It had run before the checkpoint. */
+    int      result;
 
     pthread_mutex_lock(&store->commit_lock);
     is_done = tac_recovery_is_refilling(store);
-    result = tac_writer_control(store, &last_error);
+    result = tac_writer_control(store, &entry, &last_error);
     if (result == TACTUS_OK && !is_done) {
         store->is_held = hold;
     }
+    op = store->last_op;
     pthread_mutex_unlock(&store->commit_lock);
-    return result;
+    return result == TACTUS_OK ? tac_wal_committed(&store->wal, op, &last_error) : result;
 }
 
 int tactus_checkpoint(struct tactus *store)
@@ -705,9 +804,23 @@ int tactus_checkpoint(struct tactus *store)
     return result;
 }
 
+int tactus_sync(struct tactus *store)
+{
+    if (store->wal.storage == NULL) {
+        return tactus_checkpoint(store);
+    }
+    if (tac_storage_is_forked(store->storage)) {
+        return tac_error_set(&last_error, TACTUS_EFORKED,
+                             "the store was opened by the parent process; open it again here");
+    }
+    return tac_wal_sync(&store->wal, tactus_last_op(store), &last_error);
+}
+
 uint64_t tactus_durable_op(struct tactus *store)
 {
-    return tac_atomic_load_acquire_u64(&store->durable_op);
+    uint64_t op = tac_atomic_load_acquire_u64(&store->durable_op);
+
+    return tac_max_u64(op, tac_wal_durable_op(&store->wal));
 }
 
 uint64_t tactus_last_op(struct tactus *store)

@@ -20,8 +20,7 @@
 
 void tac_store_poison(struct tactus *store, int code, const char *message)
 {
-    /* The coordinator is the only caller, but for open, when there is no other thread yet. */
-    if (tac_atomic_load_acquire_u32(&store->is_poisoned) == 0) {
+    if (tac_atomic_exchange_u32(&store->is_poisoning, 1) == 0) {
         tac_error_set(&store->poison_error, code, "%s", message);
         tac_atomic_exchange_u32(&store->is_poisoned, 1);
         tac_event_count_notify_all(store->stages.progress);

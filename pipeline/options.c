@@ -41,6 +41,7 @@ void tactus_options_init(struct tactus_options *options)
     options->backend = TACTUS_BACKEND_AUTO;
     options->direct_io = true;
     options->log = TACTUS_LOG_NONE;
+    options->log_interval_ms = 100;
 }
 
 enum option_kind {
@@ -91,7 +92,9 @@ static const struct option_entry entries[] = {
     OPTION(io_depth, OPTION_U32, 1, 64),
     OPTION(backend, OPTION_BACKEND, 0, 3),
     OPTION(direct_io, OPTION_BOOL, 0, 1),
-    OPTION(log, OPTION_LOG, 0, 1),
+    OPTION(log, OPTION_LOG, 0, 3),
+    OPTION(log_interval_ms, OPTION_U32, 1, 60000),
+    OPTION(log_loss_accepted, OPTION_BOOL, 0, 1),
 };
 
 static int bad_value(const struct option_entry *entry, const char *value, const char *expected,
@@ -171,7 +174,7 @@ static int value_parse(const struct option_entry *entry, const char *value, uint
 {
     static const char *const booleans[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
     static const char *const backends[] = {"auto", "io_uring", "posix", "memory"};
-    static const char *const logs[] = {"none", "host"};
+    static const char *const logs[] = {"none", "host", "interval", "sync"};
 
     switch (entry->kind) {
     case OPTION_BOOL:
@@ -187,7 +190,7 @@ static int value_parse(const struct option_entry *entry, const char *value, uint
         return TACTUS_OK;
     case OPTION_LOG:
         if (!word_parse(value, logs, TAC_ARRAY_COUNT(logs), ret_number)) {
-            return bad_value(entry, value, "none or host", error);
+            return bad_value(entry, value, "none, host, interval or sync", error);
         }
         return TACTUS_OK;
     case OPTION_THREADS:
@@ -334,7 +337,8 @@ int tac_options_resolve(struct tactus_options *options, struct tac_error *error)
         free_option_check("tables_max", options->tables_max, error) != TACTUS_OK ||
         free_option_check("io_depth", options->io_depth, error) != TACTUS_OK ||
         free_option_check("backend", (uint64_t)options->backend, error) != TACTUS_OK ||
-        free_option_check("log", (uint64_t)options->log, error) != TACTUS_OK) {
+        free_option_check("log", (uint64_t)options->log, error) != TACTUS_OK ||
+        free_option_check("log_interval_ms", options->log_interval_ms, error) != TACTUS_OK) {
         return error->code;
     }
     return TACTUS_OK;

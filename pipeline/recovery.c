@@ -21,7 +21,8 @@ static struct tac_control control_of(const struct tactus *store, bool is_unfinis
                     (store->is_draining ? TAC_CONTROL_DRAINING : 0u) |
                     (store->is_flushing ? TAC_CONTROL_FLUSHING : 0u) |
                     (is_unfinished ? TAC_CONTROL_UNFINISHED : 0u) |
-                    (store->is_full_of_tables_next ? TAC_CONTROL_FULL_OF_TABLES : 0u);
+                    (store->is_full_of_tables_next ? TAC_CONTROL_FULL_OF_TABLES : 0u) |
+                    (store->is_logged ? TAC_CONTROL_LOGGED : 0u);
     switch ((enum tac_fullness)store->fullness_next) {
     case TAC_NOT_FULL:
         break;

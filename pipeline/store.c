@@ -11,6 +11,7 @@
 #include "pipeline/pacing.h"
 #include "pipeline/recovery.h"
 #include "pipeline/space.h"
+#include "pipeline/wal_open.h"
 #include "queues/atomics.h"
 
 /* ---- shape of the pools --------------------------------------------------------------------- */
@@ -241,6 +242,12 @@ static int free_set_load(struct tactus *store, const struct tac_superblock *supe
     return TACTUS_OK;
 }
 
+/* Ops after P come again: from the log that was found, or from the application. */
+static bool has_replay(const struct tactus *store)
+{
+    return store->wal.storage != NULL || store->options.log == TACTUS_LOG_HOST;
+}
+
 static int state_load(struct tactus *store, const struct tac_superblock *superblock,
                       struct tac_error *error)
 {
@@ -267,7 +274,7 @@ static int state_load(struct tactus *store, const struct tac_superblock *superbl
     store->last_op = store->persisted_op = store->immutable_last_op = superblock->op_persisted;
     store->checkpoint_op = superblock->op_persisted;
     store->durable_op = superblock->op_persisted;
-    if (store->options.log != TACTUS_LOG_NONE) {
+    if (has_replay(store)) {
         tac_recovery_begin(store, superblock);
     }
     return TACTUS_OK;
@@ -437,6 +444,7 @@ static void parts_destroy(struct tactus *store)
     if (store->has_stages) {
         tac_stages_destroy(&store->stages);
     }
+    tac_wal_destroy(&store->wal);
     pthread_mutex_destroy(&store->commit_lock);
     pthread_mutex_destroy(&store->stats_lock);
     free(store);
@@ -457,9 +465,34 @@ static void shape_take(struct tactus *store, const struct tac_superblock *superb
     store->filter_blocks_max = filter_blocks_max(&store->shape, store->table_records_max);
 }
 
+/* Jobs in the middle of their work give back what they hold; their results are gone. */
+static void seats_abandon(struct tactus *store)
+{
+    for (uint32_t stage = 0; stage < TAC_STAGES_WITH_QUEUE; stage++) {
+        while (tac_stage_pop(&store->stages, (enum tac_stage_id)stage) != NULL) {
+        }
+    }
+    (void)tac_stack_take_all(&store->stages.stalled);
+    (void)tac_stack_take_all(&store->stages.done);
+    for (uint32_t i = 0; i < store->seat_count; i++) {
+        struct tac_seat *seat = &store->seats[i];
+
+        if (seat->state != TAC_SEAT_FREE) {
+            tac_block_pool_give_back(&store->pool, tac_seat_abandon(seat));
+        }
+    }
+}
+
+static void workers_stop(struct tactus *store)
+{
+    tac_wal_thread_stop(&store->wal);
+    tac_worker_pool_stop(&store->workers);
+    seats_abandon(store);
+}
+
 int tac_store_open(struct tac_storage *storage, const struct tactus_options *options,
-                   const struct tac_stepping *stepping, struct tactus **ret_store,
-                   struct tac_error *error)
+                   const struct tac_stepping *stepping, const struct tac_log_place *place,
+                   struct tactus **ret_store, struct tac_error *error)
 {
     struct tactus *store =
         aligned_alloc(TAC_CACHE_LINE_BYTES, tac_round_up(sizeof *store, TAC_CACHE_LINE_BYTES));
@@ -481,7 +514,8 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
         return error->code;
     }
     shape_take(store, &superblock);
-    if (parts_create(store, &superblock, error) != TACTUS_OK ||
+    if (tac_wal_find(store, &superblock, place, error) != TACTUS_OK ||
+        parts_create(store, &superblock, error) != TACTUS_OK ||
         state_load(store, &superblock, error) != TACTUS_OK) {
         parts_destroy(store);
         return error->code;
@@ -489,7 +523,7 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
     store->immutable_table = store->memtables[TAC_MEMTABLES - 1];
     store->read_side.bar_now = store->bar_count;
     store->read_side.visible_op = store->last_op;
-    if (store->options.log == TACTUS_LOG_NONE) {
+    if (!has_replay(store)) {
         tac_space_fullness_update(store);
         tac_space_fullness_publish(store, true);
     }
@@ -507,36 +541,22 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
         return error->code;
     }
     tac_recovery_start(store);
+    if (tac_wal_replay(store, place, error) != TACTUS_OK) {
+        workers_stop(store);
+        parts_destroy(store);
+        return error->code;
+    }
     *ret_store = store;
     return TACTUS_OK;
 }
 
 /* ---- close ---------------------------------------------------------------------------------- */
 
-/* Jobs in the middle of their work give back what they hold; their results are gone. */
-static void seats_abandon(struct tactus *store)
-{
-    for (uint32_t stage = 0; stage < TAC_STAGES_WITH_QUEUE; stage++) {
-        while (tac_stage_pop(&store->stages, (enum tac_stage_id)stage) != NULL) {
-        }
-    }
-    (void)tac_stack_take_all(&store->stages.stalled);
-    (void)tac_stack_take_all(&store->stages.done);
-    for (uint32_t i = 0; i < store->seat_count; i++) {
-        struct tac_seat *seat = &store->seats[i];
-
-        if (seat->state != TAC_SEAT_FREE) {
-            tac_block_pool_give_back(&store->pool, tac_seat_abandon(seat));
-        }
-    }
-}
-
 void tac_store_abandon(struct tactus *store)
 {
     struct tac_storage *storage = store->storage;
 
-    tac_worker_pool_stop(&store->workers);
-    seats_abandon(store);
+    workers_stop(store);
     parts_destroy(store);
     storage->ops->close(storage);
 }
@@ -546,10 +566,12 @@ int tac_store_close(struct tactus *store, struct tac_error *error)
     int result;
 
     if (store->options.log != TACTUS_LOG_NONE) {
-        result = tac_store_is_poisoned(store)
-                     ? tac_error_set(error, TACTUS_EPOISONED, "writing had stopped: %s",
-                                     store->poison_error.message)
-                     : TACTUS_OK;
+        result = store->wal.storage == NULL ? TACTUS_OK
+                                            : tac_wal_sync(&store->wal, store->last_op, error);
+        if (result == TACTUS_OK && tac_store_is_poisoned(store)) {
+            result = tac_error_set(error, TACTUS_EPOISONED, "writing had stopped: %s",
+                                   store->poison_error.message);
+        }
         tac_store_abandon(store);
         return result;
     }

@@ -21,6 +21,7 @@
 #include "lsm/superblock.h"
 #include "pipeline/bar.h"
 #include "pipeline/checkpoint.h"
+#include "pipeline/wal.h"
 #include "queues/event_count.h"
 #include "reading/read_side.h"
 #include "stages/seat.h"
@@ -71,6 +72,7 @@ struct tactus {
     uint64_t        waited_ns; /* In the op that is under way */
 
     struct tac_clock clock;
+    uint32_t         is_poisoning;      /* Atomic; set by whoever writes poison_error */
     uint32_t         is_poisoned;       /* Atomic; poison_error was written before */
     uint32_t         tree_count;        /* Atomic; writer */
     uint32_t         is_checkpointing;  /* Atomic; coordinator */
@@ -83,6 +85,9 @@ struct tactus {
     bool     is_flushing; /* A drain that flushes first: as if held */
     uint64_t manual_trees;
     uint64_t control_op; /* A drain or a checkpoint that is under way; 0: none */
+
+    struct tac_wal wal;       /* storage NULL: there is none */
+    bool           is_logged; /* Checkpoints say that there is a log beside the file */
 
     /* Writer; see recovery.h */
     uint64_t refill_until; /* Ops up to this one only refill the memtable */
@@ -131,12 +136,23 @@ struct tactus {
     uint64_t               durable_op; /* Atomic; coordinator writes */
 };
 
-/* Opens on a storage that the store then owns. `stepping` is for stores without threads: how many
+/* Where a store's write-ahead log is. open: TACTUS_ENOSTORE if it is not there; with is_new it must
+ * not be. remove: durably; no error if there is none. */
+struct tac_log_place {
+    int (*open)(const struct tac_log_place *place, bool is_new, struct tac_storage **ret_storage,
+                struct tac_error *error);
+    int (*remove)(const struct tac_log_place *place, struct tac_error *error);
+    void *context;
+};
+
+/* Opens on a storage that the store then owns. place: NULL for a store that cannot have a log.
+ * `stepping` is for stores without threads: how many
  * virtual workers of each stage there are and in which order they are stepped (stages/thread.h). */
 TAC_MUST_CHECK int tac_store_create(struct tac_storage          *storage,
                                     const struct tactus_options *options, struct tac_error *error);
 TAC_MUST_CHECK int tac_store_open(struct tac_storage *storage, const struct tactus_options *options,
-                                  const struct tac_stepping *stepping, struct tactus **ret_store,
+                                  const struct tac_stepping  *stepping,
+                                  const struct tac_log_place *place, struct tactus **ret_store,
                                   struct tac_error *error);
 
 /* Drains, then frees everything, whatever the result. */
@@ -183,7 +199,13 @@ void tac_writer_plan_wait(struct tactus *store);
  * changed; _control does both. */
 TAC_MUST_CHECK int tac_writer_rest(struct tactus *store, struct tac_error *error);
 void               tac_writer_control_op(struct tactus *store);
-TAC_MUST_CHECK int tac_writer_control(struct tactus *store, struct tac_error *error);
+/* entry: what the log says of it. */
+TAC_MUST_CHECK int tac_writer_control(struct tactus *store, const struct tac_wal_entry *entry,
+                                      struct tac_error *error);
+/* All ops up to this one are in a durable checkpoint. */
+bool tac_writer_is_checkpointed(struct tactus *store, uint64_t op);
+/* The same, after the checkpoint that is under way, if one is. */
+bool tac_writer_checkpoint_wait(struct tactus *store, uint64_t op);
 /* manual_trees: bit for each tree to be compacted whole into its last level. */
 TAC_MUST_CHECK int tac_writer_drain(struct tactus *store, uint64_t manual_trees,
                                     struct tac_error *error);

@@ -279,10 +279,14 @@ void tac_writer_control_op(struct tactus *store)
     tac_writer_end(store);
 }
 
-int tac_writer_control(struct tactus *store, struct tac_error *error)
+int tac_writer_control(struct tactus *store, const struct tac_wal_entry *entry,
+                       struct tac_error *error)
 {
     int result = tac_writer_rest(store, error);
 
+    if (result == TACTUS_OK) {
+        result = tac_wal_append(&store->wal, entry, error);
+    }
     if (result == TACTUS_OK) {
         tac_writer_control_op(store);
     }
@@ -290,12 +294,15 @@ int tac_writer_control(struct tactus *store, struct tac_error *error)
 }
 
 /* An op that ends bars until it is done. *ret_is_resumed: a checkpoint found it under way. */
-static int control_begin(struct tactus *store, bool *ret_is_resumed, struct tac_error *error)
+static int control_begin(struct tactus *store, const struct tac_wal_entry *entry,
+                         bool *ret_is_resumed, struct tac_error *error)
 {
     uint64_t op = store->last_op + 1;
 
     *ret_is_resumed = store->resumed_op == op;
-    if (tac_writer_control(store, error) != TACTUS_OK) {
+    /* Its checkpoints say that it is to go on: so the log has it first. */
+    if (tac_writer_control(store, entry, error) != TACTUS_OK ||
+        tac_wal_committed(&store->wal, op, error) != TACTUS_OK) {
         return error->code;
     }
     store->control_op = op;
@@ -334,6 +341,17 @@ static int durable_wait(struct tactus *store, uint64_t op, struct tac_error *err
     return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
 }
 
+bool tac_writer_is_checkpointed(struct tactus *store, uint64_t op)
+{
+    return op_is_durable(store, op);
+}
+
+bool tac_writer_checkpoint_wait(struct tactus *store, uint64_t op)
+{
+    wait_until(store, checkpoint_is_idle, 0);
+    return op_is_durable(store, op);
+}
+
 int tac_writer_quiet(struct tactus *store, struct tac_error *error)
 {
     if (!tac_recovery_is_refilling(store)) {
@@ -345,13 +363,14 @@ int tac_writer_quiet(struct tactus *store, struct tac_error *error)
 
 int tac_writer_checkpoint(struct tactus *store, struct tac_error *error)
 {
-    bool is_resumed;
-    int  result;
+    const struct tac_wal_entry entry = {.kind = TAC_WAL_CHECKPOINT, .is_last = true};
+    bool                       is_resumed;
+    int                        result;
 
     if (tac_recovery_is_refilling(store)) {
-        return tac_writer_control(store, error); /* It had run before the checkpoint */
+        return tac_writer_control(store, &entry, error); /* It had run before the checkpoint */
     }
-    result = control_begin(store, &is_resumed, error);
+    result = control_begin(store, &entry, &is_resumed, error);
     if (result == TACTUS_OK) {
         result = checkpoint_begin(store, store->last_op, error);
         control_end(store);
@@ -383,13 +402,18 @@ static int drain_flush(struct tactus *store, struct tac_error *error)
 /* Empty bars with full credit until nothing is due; the last of them begins the checkpoint. */
 int tac_writer_drain(struct tactus *store, uint64_t manual_trees, struct tac_error *error)
 {
+    const struct tac_wal_entry entry = {
+        .kind = manual_trees != 0 ? TAC_WAL_COMPACT : TAC_WAL_DRAIN,
+        .is_last = true,
+        .tree = manual_trees != 0 ? (uint32_t)__builtin_ctzll(manual_trees) : 0,
+    };
     bool is_resumed;
     int  result;
 
     if (tac_recovery_is_refilling(store)) {
-        return tac_writer_control(store, error); /* It had run before the checkpoint */
+        return tac_writer_control(store, &entry, error); /* It had run before the checkpoint */
     }
-    result = control_begin(store, &is_resumed, error);
+    result = control_begin(store, &entry, &is_resumed, error);
     if (result != TACTUS_OK) {
         return result;
     }

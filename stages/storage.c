@@ -681,3 +681,11 @@ int tac_storage_open_file(const char *path, enum tactus_backend backend, bool di
     }
     return rv;
 }
+
+int tac_storage_remove_file(const char *path, struct tac_error *error)
+{
+    if (unlink(path) != 0 && errno != ENOENT) {
+        return tac_file_error_set(error, errno, "remove", path);
+    }
+    return directory_sync(path, error);
+}

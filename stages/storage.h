@@ -111,6 +111,9 @@ TAC_MUST_CHECK int tac_storage_open_file(const char *path, enum tactus_backend b
                                          bool direct_io, struct tac_storage **ret_storage,
                                          struct tac_error *error);
 
+/* Unlinks the file, durably. No error when there is none. */
+TAC_MUST_CHECK int tac_storage_remove_file(const char *path, struct tac_error *error);
+
 /* True in a child of the process that opened the storage. A child may then only ask this again: the
  * file's offsets, the lock and the ring are its parent's. */
 bool tac_storage_is_forked(const struct tac_storage *storage);

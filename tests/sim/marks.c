@@ -85,5 +85,7 @@ void marks_finish(struct marks *marks, struct tactus *store)
     marks->count[MARK_LATE_CHECKPOINT] += totals->checkpoint_waits;
     marks->count[MARK_CREDIT_STALL] += store->stages.credit_waits;
     marks->count[MARK_LOG_COMPACTED] += store->checkpoint.durable.manifest_oldest_sequence > 1;
+    marks->count[MARK_LOG_TURNED] +=
+        store->wal.storage != NULL && store->wal.sequence > store->wal.geometry.segment_count;
     marks->plan_seen = 0;
 }

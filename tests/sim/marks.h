@@ -37,6 +37,9 @@
     X(IN_FLIGHT, "a crash that found the checkpoint in flight durable")                            \
     X(REFILLED, "a recovery that refilled the memtable")                                           \
     X(RESUMED, "a drain or a checkpoint that went on after a recovery")                            \
+    X(LOG_REPLAYED, "ops that the write-ahead log brought back")                                   \
+    X(LOG_LOSS, "ops that no sync of the log had covered, lost")                                   \
+    X(LOG_TURNED, "a write-ahead log that went round its ring")                                    \
     X(CUT_IN_OP, "a power cut in the middle of a call")                                            \
     X(CUT_IN_OPEN, "a power cut while the store was being opened")                                 \
     X(TWIN, "a run repeated under another schedule")

@@ -121,7 +121,7 @@ static bool store_open(struct run *run, bool is_new)
     if (is_new && tac_store_create(storage, &run->options, &error) != TACTUS_OK) {
         tap_bail("create: %s", error.message);
     }
-    if (tac_store_open(storage, &run->options, &stepping, &run->store, &error) != TACTUS_OK) {
+    if (tac_store_open(storage, &run->options, &stepping, NULL, &run->store, &error) != TACTUS_OK) {
         tap_bail("open: %s", error.message);
     }
     return true;

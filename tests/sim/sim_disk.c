@@ -7,6 +7,7 @@
 struct sim_storage {
     struct tac_storage  base; /* First: the two are cast into each other */
     struct tac_storage *inner;
+    bool                is_log;
 };
 
 /* Whose queues are in use: a queue knows the inner storage only. */
@@ -21,6 +22,9 @@ void sim_disk_crash(struct sim_disk *disk)
 {
     tac_assert(!disk->has_crashed);
     tac_memory_disk_crash(disk->memory, disk->crash_seed);
+    if (disk->log_is_open) {
+        tac_memory_disk_crash(disk->log, disk->crash_seed + 1);
+    }
     disk->has_crashed = true;
     disk->requests_left = SIM_DISK_NEVER;
 }
@@ -69,8 +73,12 @@ static uint64_t sim_size(struct tac_storage *storage)
 static void sim_close(struct tac_storage *storage)
 {
     inner_of(storage)->ops->close(inner_of(storage));
+    if (((struct sim_storage *)storage)->is_log) {
+        disk_now->log_is_open = false;
+    } else {
+        disk_now = NULL;
+    }
     free(storage);
-    disk_now = NULL;
 }
 
 static int sim_queue_new(struct tac_storage *storage, uint32_t depth, int wake_fd,
@@ -118,26 +126,75 @@ void sim_disk_create(struct sim_disk *disk, uint64_t seed)
 {
     tac_assert(seed != 0);
     memset(disk, 0, sizeof *disk);
+    disk->seed = seed;
     disk->memory = tac_memory_disk_new(seed);
+    disk->log = tac_memory_disk_new(seed + 1);
     disk->requests_left = SIM_DISK_NEVER;
-    tac_assert(disk->memory != NULL);
+    tac_assert(disk->memory != NULL && disk->log != NULL);
 }
 
-void sim_disk_destroy(struct sim_disk *disk) { tac_memory_disk_free(disk->memory); }
+void sim_disk_destroy(struct sim_disk *disk)
+{
+    tac_memory_disk_free(disk->memory);
+    tac_memory_disk_free(disk->log);
+}
 
-int sim_disk_open(struct sim_disk *disk, struct tac_storage **ret_storage, struct tac_error *error)
+static int file_open(struct tac_memory_disk *memory, bool is_log, struct tac_storage **ret_storage,
+                     struct tac_error *error)
 {
     struct sim_storage *storage = malloc(sizeof *storage);
 
-    tac_assert(storage != NULL && disk_now == NULL);
-    if (tac_storage_open_memory(disk->memory, &storage->inner, error) != TACTUS_OK) {
+    tac_assert(storage != NULL);
+    if (tac_storage_open_memory(memory, &storage->inner, error) != TACTUS_OK) {
         free(storage);
         return error->code;
     }
     storage->base = *storage->inner;
     storage->base.ops = &sim_ops;
+    storage->is_log = is_log;
+    *ret_storage = &storage->base;
+    return TACTUS_OK;
+}
+
+int sim_disk_open(struct sim_disk *disk, struct tac_storage **ret_storage, struct tac_error *error)
+{
+    tac_assert(disk_now == NULL);
+    if (file_open(disk->memory, false, ret_storage, error) != TACTUS_OK) {
+        return error->code;
+    }
     disk->has_crashed = false;
     disk_now = disk;
-    *ret_storage = &storage->base;
+    return TACTUS_OK;
+}
+
+int sim_disk_log_open(const struct tac_log_place *place, bool is_new,
+                      struct tac_storage **ret_storage, struct tac_error *error)
+{
+    struct sim_disk *disk = place->context;
+    uint64_t         size;
+
+    if (disk->has_crashed) {
+        return tac_error_set(error, TACTUS_EIO, "there is no power");
+    }
+    (void)tac_memory_disk_data(disk->log, &size);
+    if (!is_new && size == 0) {
+        return tac_error_set(error, TACTUS_ENOSTORE, "there is no log");
+    }
+    if (file_open(disk->log, true, ret_storage, error) != TACTUS_OK) {
+        return error->code;
+    }
+    disk->log_is_open = true;
+    return TACTUS_OK;
+}
+
+int sim_disk_log_remove(const struct tac_log_place *place, struct tac_error *error)
+{
+    struct sim_disk *disk = place->context;
+
+    (void)error;
+    tac_assert(!disk->log_is_open);
+    tac_memory_disk_free(disk->log);
+    disk->log = tac_memory_disk_new(++disk->seed);
+    tac_assert(disk->log != NULL);
     return TACTUS_OK;
 }

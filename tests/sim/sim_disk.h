@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sim_disk -- the memory disk of the simulator behind a storage that counts requests: the power can
- * be set to go out in the middle of a call, and somebody may look on at each request. One at a time
- * in a process. */
+/* sim_disk -- the memory disks of the simulator, one for each file, behind storages that count
+ * requests: the power can be set to go out in the middle of a call, of both files at once, and
+ * somebody may look on at each request. One at a time in a process. */
 #ifndef TACTUS_TESTS_SIM_SIM_DISK_H
 #define TACTUS_TESTS_SIM_SIM_DISK_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "stages/storage.h"
+#include "pipeline/store.h"
 
 #define SIM_DISK_NEVER UINT64_MAX
 
 struct sim_disk {
     struct tac_memory_disk *memory;
+    struct tac_memory_disk *log; /* A second file: the write-ahead log; empty: it is not there */
+    bool                    log_is_open;
+    uint64_t                seed;
     uint64_t                requests_left; /* Until the power goes out; or SIM_DISK_NEVER */
     uint64_t                crash_seed;
     bool                    has_crashed; /* Since the last open */
@@ -25,6 +28,10 @@ void sim_disk_create(struct sim_disk *disk, uint64_t seed);
 void sim_disk_destroy(struct sim_disk *disk);
 TAC_MUST_CHECK int sim_disk_open(struct sim_disk *disk, struct tac_storage **ret_storage,
                                  struct tac_error *error);
+/* The place of the log; context is the disk. */
+TAC_MUST_CHECK int sim_disk_log_open(const struct tac_log_place *place, bool is_new,
+                                     struct tac_storage **ret_storage, struct tac_error *error);
+TAC_MUST_CHECK int sim_disk_log_remove(const struct tac_log_place *place, struct tac_error *error);
 /* Now. */
 void sim_disk_crash(struct sim_disk *disk);
 

@@ -145,7 +145,10 @@ void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max)
         spec_draw(&world->specs[i], &world->options, &prng);
     }
     world->op_count = draw(&prng, ops_max / 4, ops_max);
-    world->options.log = draw(&prng, 0, 2) == 0 ? TACTUS_LOG_HOST : TACTUS_LOG_NONE;
+    world->options.log =
+        (enum tactus_log)DRAW_OF(&prng, TACTUS_LOG_NONE, TACTUS_LOG_NONE, TACTUS_LOG_HOST,
+                                 TACTUS_LOG_INTERVAL, TACTUS_LOG_SYNC);
+    world->options.log_interval_ms = 60000; /* Syncs are ops */
     world->tight_plan_every = DRAW_OF(&prng, 0, 0, 0, 0, 0, 0, 2, 7);
     if (!world->is_small) {
         world->grow_count = growth_plan(&world->options, &world->specs[0]);
@@ -160,7 +163,7 @@ void sim_world_twist(struct sim_world *world, uint64_t seed)
     options_free_draw(&world->options, &prng);
     stepping_draw(&world->stepping, &prng);
     world->disk_seed = tac_prng_next(&prng) | 1;
-    world->is_undisturbed = world->options.log != TACTUS_LOG_NONE;
+    world->is_undisturbed = sim_world_loses_nothing(world);
 }
 
 /* ---- lists ---------------------------------------------------------------------------------- */
@@ -198,7 +201,7 @@ static void weights_draw(struct draft *draft)
     static const uint8_t rare[SIM_OP_KINDS] = {
         [SIM_SCAN] = 6,        [SIM_DRAIN] = 2,       [SIM_COMPACT] = 2, [SIM_HOLD] = 2,
         [SIM_CHECKPOINT] = 3,  [SIM_REOPEN] = 2,      [SIM_ABANDON] = 3, [SIM_CRASH] = 3,
-        [SIM_CRASH_LATER] = 3, [SIM_TREE_CREATE] = 3,
+        [SIM_CRASH_LATER] = 3, [SIM_TREE_CREATE] = 3, [SIM_SYNC] = 20,
     };
     static const uint32_t factors[] = {0, 1, 4, 4, 4, 16};
     uint32_t              sum = 0;
@@ -216,7 +219,7 @@ static void weights_draw(struct draft *draft)
             kind == SIM_ABANDON || kind == SIM_CRASH || kind == SIM_CRASH_LATER || kind == SIM_STEP;
 
         draft->weights[kind] += (uint32_t)((uint64_t)sum * times / draft->world->op_count);
-        if (is_crash && draft->world->is_twin && draft->world->options.log == TACTUS_LOG_NONE) {
+        if (is_crash && draft->world->is_twin && !sim_world_loses_nothing(draft->world)) {
             draft->weights[kind] = 0;
         }
         draft->weight_total += draft->weights[kind];
@@ -367,6 +370,7 @@ void sim_world_print(const struct sim_world *world, FILE *file)
 {
     const struct tactus_options *o = &world->options;
     const struct tac_stepping   *s = &world->stepping;
+    static const char *const     logs[] = {"", " log host", " log interval", " log sync"};
 
     fprintf(file,
             "# block %u memtable %llu table %llu slice %llu runs %u ratio %u beats %u lag %u "
@@ -376,7 +380,7 @@ void sim_world_print(const struct sim_world *world, FILE *file)
             o->lag_beats, o->checkpoint_interval_bars, o->filter_bits_per_key,
             (unsigned long long)o->file_size_max, o->ring_size, s->workers_read, s->workers_merge,
             s->workers_write, s->assist, world->is_twin ? " twin" : "",
-            world->is_small ? " small" : "", o->log == TACTUS_LOG_NONE ? "" : " log");
+            world->is_small ? " small" : "", logs[o->log]);
     for (uint32_t i = 0; i < world->tree_count; i++) {
         const struct store_model_spec *spec = &world->specs[i];
 

@@ -64,6 +64,8 @@ static void store_create(struct sim *sim)
  * once. */
 static void store_open(struct sim *sim)
 {
+    const struct tac_log_place place = {sim_disk_log_open, sim_disk_log_remove, &sim->disk};
+
     struct tactus_options options = sim->world->options;
     struct tac_stepping   stepping = sim->world->stepping;
     struct tac_storage   *storage;
@@ -75,7 +77,8 @@ static void store_open(struct sim *sim)
         if (sim_disk_open(&sim->disk, &storage, &error) != TACTUS_OK) {
             sim_fail(sim, "open of the disk: %d %s", error.code, error.message);
         }
-        if (tac_store_open(storage, &options, &stepping, &sim->store, &error) == TACTUS_OK) {
+        if (tac_store_open(storage, &options, &stepping, &place, &sim->store, &error) ==
+            TACTUS_OK) {
             sim->bar_checked = sim->store->bar_count;
             return;
         }
@@ -111,11 +114,20 @@ static uint64_t in_flight_op(const struct sim *sim)
 static void replay(struct sim *sim, uint64_t durable_op, uint64_t other_op)
 {
     uint64_t op = tactus_replay_op(sim->store);
+    /* The log has brought back all that was durable; with a log in each write, all there was. */
+    bool is_right = sim->world->options.log == TACTUS_LOG_HOST
+                        ? op == durable_op + 1 || op == other_op + 1
+                        : op > durable_op &&
+                              (sim->world->options.log != TACTUS_LOG_SYNC || op > sim->model->op);
 
-    if (op != durable_op + 1 && op != other_op + 1) {
-        sim_fail(sim, "opened at op %llu, should be %llu or %llu", (unsigned long long)(op - 1),
+    if (!is_right) {
+        sim_fail(sim, "opened at op %llu of %llu, should be %llu or %llu",
+                 (unsigned long long)(op - 1), (unsigned long long)sim->model->op,
                  (unsigned long long)durable_op, (unsigned long long)other_op);
     }
+    sim->report->marks.count[MARK_LOG_REPLAYED] +=
+        op - 1 > sim->store->checkpoint.durable.op_compacted && sim->store->wal.storage != NULL;
+    sim->report->marks.count[MARK_LOG_LOSS] += op <= sim->model->op;
     sim->report->marks.count[MARK_REFILLED] += sim->store->refill_until > 0;
     sim->report->marks.count[MARK_RESUMED] += sim->store->resumed_op > 0;
     sim->durable_op = op - 1;
@@ -564,6 +576,15 @@ static void run_checkpoint(struct sim *sim)
     }
 }
 
+static void run_sync(struct sim *sim)
+{
+    if (sim->store->wal.storage != NULL && sim_result(sim, tactus_sync(sim->store), "sync") &&
+        tactus_durable_op(sim->store) != sim->model->op) {
+        sim_fail(sim, "sync returned, but only op %llu is durable",
+                 (unsigned long long)tactus_durable_op(sim->store));
+    }
+}
+
 static void run_hold(struct sim *sim, bool is_held)
 {
     int result = sim_log_do(sim, SIM_RECORD_HOLD, 0, is_held, NULL, 0);
@@ -631,6 +652,9 @@ static void run_op(struct sim *sim, const struct sim_op *op)
         return;
     case SIM_CHECKPOINT:
         run_checkpoint(sim);
+        return;
+    case SIM_SYNC:
+        run_sync(sim);
         return;
     case SIM_STEP:
         run_step(sim, op->count);

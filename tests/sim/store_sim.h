@@ -42,6 +42,7 @@
     X(COMPACT, "compact")                                                                          \
     X(HOLD, "hold")                     /* count 0: off */                                         \
     X(CHECKPOINT, "checkpoint")                                                                    \
+    X(SYNC, "sync")                     /* of the write-ahead log, if there is one */              \
     X(STEP, "step")                     /* `count` steps of the workers */                         \
     X(REOPEN, "reopen")                                                                            \
     X(ABANDON, "abandon")               /* as kill -9, then reopen */                              \
@@ -81,6 +82,12 @@ struct sim_world {
     bool                    is_undisturbed; /* Ops that take the store down are passed over */
     bool                    ends_bare; /* At the end everything is deleted */
 };
+
+/* With such a log a crash takes nothing back. */
+static inline bool sim_world_loses_nothing(const struct sim_world *world)
+{
+    return world->options.log == TACTUS_LOG_HOST || world->options.log == TACTUS_LOG_SYNC;
+}
 
 void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max);
 /* Another schedule, other disk timing, other options that must not show in the file. */
