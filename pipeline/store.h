@@ -87,7 +87,8 @@ struct tactus {
     uint64_t control_op; /* A drain or a checkpoint that is under way; 0: none */
 
     struct tac_wal wal;       /* storage NULL: there is none */
-    bool           is_logged; /* Checkpoints say that there is a log beside the file */
+    bool           is_logged; /* Checkpoints say that there is a log beside the file … */
+    bool           is_log_marked; /* … as the one that was opened does */
 
     /* Writer; see recovery.h */
     uint64_t refill_until; /* Ops up to this one only refill the memtable */
@@ -202,6 +203,8 @@ void               tac_writer_control_op(struct tactus *store);
 /* entry: what the log says of it. */
 TAC_MUST_CHECK int tac_writer_control(struct tactus *store, const struct tac_wal_entry *entry,
                                       struct tac_error *error);
+/* A durable checkpoint that takes no op: for what else it says. Takes commit_lock itself. */
+TAC_MUST_CHECK int tac_writer_mark(struct tactus *store, struct tac_error *error);
 /* All ops up to this one are in a durable checkpoint. */
 bool tac_writer_is_checkpointed(struct tactus *store, uint64_t op);
 /* The same, after the checkpoint that is under way, if one is. */

@@ -348,6 +348,7 @@ static int segment_begin(struct tac_wal *wal, uint64_t op, struct tac_error *err
     tac_wal_segment_encode(wal->images[segment.sequence % 2], &wal->geometry, &segment);
     if (wal->write_sequence == 0) {
         wal->write_sequence = segment.sequence;
+        wal->write_offset = 0;
     }
     wal->sequence = segment.sequence;
     wal->offset = TAC_WAL_SEGMENT_HEADER_BYTES;

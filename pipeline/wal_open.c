@@ -157,9 +157,9 @@ int tac_wal_find(struct tactus *store, const struct tac_superblock *superblock,
     struct tac_wal_geometry geometry;
     struct tac_storage     *storage = NULL;
     bool                    is_new = true;
-    bool                    is_logged = (superblock->control.flags & TAC_CONTROL_LOGGED) != 0;
     int result = place == NULL ? TACTUS_ENOSTORE : place->open(place, false, &storage, error);
 
+    store->is_log_marked = (superblock->control.flags & TAC_CONTROL_LOGGED) != 0;
     if (result == TACTUS_OK) {
         result = header_read(store, storage, &geometry, &is_new, error);
         if (result != TACTUS_OK) {
@@ -172,8 +172,9 @@ int tac_wal_find(struct tactus *store, const struct tac_superblock *superblock,
         }
     }
     if (result == TACTUS_ENOSTORE) {
-        return is_logged && !store->options.log_loss_accepted ? log_missing(superblock, error)
-                                                              : TACTUS_OK;
+        return store->is_log_marked && !store->options.log_loss_accepted
+                   ? log_missing(superblock, error)
+                   : TACTUS_OK;
     }
     if (result != TACTUS_OK) {
         return result;
@@ -506,11 +507,15 @@ static int log_remove(struct tactus *store, const struct tac_log_place *place,
     return place->remove(place, error);
 }
 
+/* Before the first op is in it the store says that there is a log. */
 static int log_go_on(struct tactus *store, struct tac_error *error)
 {
     struct tac_wal *wal = &store->wal;
 
     store->is_logged = true;
+    if (!store->is_log_marked && tac_writer_mark(store, error) != TACTUS_OK) {
+        return error->code;
+    }
     wal->is_replaying = false;
     wal->is_sync = store->options.log == TACTUS_LOG_SYNC;
     tac_wal_clock_start(wal);

@@ -341,6 +341,24 @@ static int durable_wait(struct tactus *store, uint64_t op, struct tac_error *err
     return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
 }
 
+int tac_writer_mark(struct tactus *store, struct tac_error *error)
+{
+    int result;
+
+    pthread_mutex_lock(&store->commit_lock);
+    tac_writer_plan_wait(store);
+    store->wants_checkpoint = true;
+    result = bar_end(store, error);
+    tac_writer_plan_wait(store);
+    store->wants_checkpoint = false;
+    if (result == TACTUS_OK) {
+        wait_until(store, checkpoint_is_idle, 0);
+        result = tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
+    }
+    pthread_mutex_unlock(&store->commit_lock);
+    return result;
+}
+
 bool tac_writer_is_checkpointed(struct tactus *store, uint64_t op)
 {
     return op_is_durable(store, op);

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The write-ahead log: its bytes, what an open makes of a log that is torn, damaged, missing or
+ * another store's, and threads that share syncs. The simulator has the rest. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "lsm/wal_format.h"
+#include "tactus.h"
+#include "tests/lib/tap.h"
+
+#define SEGMENT_BYTES (64 * TAC_KIB)
+#define STORE_SEGMENT_BYTES (128 * TAC_KIB) /* Of a log for memtables of 1 MiB */
+#define THREADS 4
+#define THREAD_PUTS 100
+
+/* ---- bytes ---------------------------------------------------------------------------------- */
+
+static const struct tac_wal_geometry geometry = {{1, 2, 3}, SEGMENT_BYTES, 8};
+
+static void test_header(void)
+{
+    static uint8_t          header[TAC_WAL_HEADER_BYTES];
+    const uint8_t           other[TACTUS_UUID_BYTES] = {9};
+    struct tac_wal_geometry found;
+    struct tac_error        error;
+
+    tac_wal_header_encode(header, &geometry);
+    tap_ok(tac_wal_header_decode(header, geometry.uuid, &found, &error) == TACTUS_OK &&
+               memcmp(&found, &geometry, sizeof found) == 0,
+           "a header comes back");
+    tap_ok(tac_wal_header_decode(header, other, &found, &error) == TACTUS_EFORMAT,
+           "another store's is refused");
+    header[64] ^= 1;
+    tap_ok(tac_wal_header_decode(header, geometry.uuid, &found, &error) == TACTUS_ECORRUPT,
+           "a damaged one is refused");
+    memset(header, 0, sizeof header);
+    tap_ok(tac_wal_header_decode(header, geometry.uuid, &found, &error) == TACTUS_EFORMAT,
+           "something else is no log");
+}
+
+static void test_frame(void)
+{
+    static uint8_t       segment[SEGMENT_BYTES], copy[SEGMENT_BYTES];
+    struct tac_wal_entry entry = {
+        TAC_WAL_PUT, true, 3, {(const uint8_t *)"key", 3}, {(const uint8_t *)"value", 5}};
+    const struct tac_wal_frame frame = {41, 40, 7, 16, false};
+    struct tac_wal_frame       found;
+    struct tac_wal_entry       back;
+    uint64_t                   chain, found_chain, size;
+    uint32_t                   refused = 0;
+
+    tac_wal_entry_encode(segment + 64 + TAC_WAL_FRAME_HEADER_BYTES, &entry);
+    chain = tac_wal_frame_seal(segment, &geometry, 5, 64, &frame);
+    tap_ok(tac_wal_frame_decode(segment, &geometry, 5, 64, &found, &found_chain) &&
+               found.op_first == 41 && found.op_durable == 40 && found.chain == 7 &&
+               found.payload_bytes == 16 && !found.continues && found_chain == chain,
+           "a frame comes back");
+    tap_ok(tac_wal_entry_decode(segment + 64 + TAC_WAL_FRAME_HEADER_BYTES, 16, &back, &size) &&
+               size == 16 && back.kind == TAC_WAL_PUT && back.is_last && back.tree == 3 &&
+               back.key.size == 3 && memcmp(back.value.data, "value", 5) == 0,
+           "and its entry");
+    tap_ok(!tac_wal_entry_decode(segment + 64 + TAC_WAL_FRAME_HEADER_BYTES, 15, &back, &size),
+           "an entry longer than its frame is refused");
+    for (uint32_t bit = 0; bit < 8 * 64; bit++) {
+        memcpy(copy, segment, sizeof copy);
+        copy[64 + bit / 8] ^= (uint8_t)(1 << bit % 8);
+        refused += !tac_wal_frame_decode(copy, &geometry, 5, 64, &found, &found_chain);
+    }
+    tap_ok(refused == 8 * 64, "each flipped bit is found");
+    memcpy(copy + 128, segment + 64, 64);
+    tap_ok(!tac_wal_frame_decode(copy, &geometry, 5, 128, &found, &found_chain) &&
+               !tac_wal_frame_decode(segment, &geometry, 13, 64, &found, &found_chain),
+           "a frame of another place, or of an earlier turn of the ring, is none");
+    tap_ok(tac_wal_frame_proves(segment, &geometry, 5, 8, 40) &&
+               !tac_wal_frame_proves(segment, &geometry, 5, 8, 41) &&
+               !tac_wal_frame_proves(segment, &geometry, 5, 72, 40),
+           "a frame proves what was durable when it was written");
+}
+
+/* ---- stores --------------------------------------------------------------------------------- */
+
+static char path[512], log_path[520];
+
+static struct tactus *store_open(enum tactus_log log, bool accepts_loss, int expected)
+{
+    struct tactus_options options;
+    struct tactus        *store = NULL;
+    int                   result;
+
+    tactus_options_init(&options);
+    options.memtable_size = TAC_MIB;
+    options.block_size = 16 * TAC_KIB;
+    options.file_size_max = TAC_GIB;
+    options.page_cache_size = options.index_cache_size = TAC_MIB;
+    options.log = log;
+    options.log_loss_accepted = accepts_loss;
+    if (access(path, F_OK) != 0 && tactus_create(path, &options) != TACTUS_OK) {
+        tap_bail("create: %s", tactus_message());
+    }
+    result = tactus_open(path, &options, &store);
+    if (result != expected) {
+        tap_diag("open: %d %s", result, tactus_message());
+    }
+    return result == expected ? store : NULL;
+}
+
+static void put(struct tactus *store, uint32_t number)
+{
+    char key[16], value[32];
+    int  key_size = snprintf(key, sizeof key, "%08u", number);
+    int  value_size = snprintf(value, sizeof value, "value of %u", number);
+
+    if (tactus_put(store, 0, key, (size_t)key_size, value, (size_t)value_size) != TACTUS_OK) {
+        tap_bail("put: %s", tactus_message());
+    }
+}
+
+/* How many of the records 0 … are there, without a gap; a gap: -1. */
+static int records_count(struct tactus *store, uint32_t most)
+{
+    int  count = 0;
+    bool has_ended = false;
+
+    for (uint32_t i = 0; i < most; i++) {
+        char   key[16], value[32];
+        size_t size;
+        int    key_size = snprintf(key, sizeof key, "%08u", i);
+        int    result = tactus_get(store, 0, key, (size_t)key_size, value, sizeof value, &size);
+
+        if (result == TACTUS_OK && has_ended) {
+            return -1;
+        }
+        has_ended |= result != TACTUS_OK;
+        count += result == TACTUS_OK;
+    }
+    return count;
+}
+
+static void store_make(enum tactus_log log, uint32_t count)
+{
+    const struct tactus_layout layout = {TACTUS_LAYOUT_VARIABLE, 16, 64};
+    struct tactus             *store;
+
+    (void)unlink(path);
+    (void)unlink(log_path);
+    store = store_open(log, false, TACTUS_OK);
+    if (store == NULL || tactus_tree_create(store, "tree", &layout, NULL) != TACTUS_OK) {
+        tap_bail("no store: %s", tactus_message());
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        put(store, i);
+    }
+    tactus_abandon(store);
+}
+
+/* Changes bytes of the log, counted from its end or its beginning. */
+static void log_change(off_t offset, size_t size)
+{
+    uint8_t bytes[64];
+    int     fd = open(log_path, O_RDWR | O_CLOEXEC);
+
+    tac_assert(size <= sizeof bytes);
+    if (fd < 0 || pread(fd, bytes, size, offset) != (ssize_t)size) {
+        tap_bail("cannot read the log");
+    }
+    for (size_t i = 0; i < size; i++) {
+        bytes[i] ^= 0x5a;
+    }
+    if (pwrite(fd, bytes, size, offset) != (ssize_t)size || close(fd) != 0) {
+        tap_bail("cannot change the log");
+    }
+}
+
+static void test_survives(void)
+{
+    struct tactus *store;
+
+    store_make(TACTUS_LOG_SYNC, 100);
+    store = store_open(TACTUS_LOG_SYNC, false, TACTUS_OK);
+    tap_ok(store != NULL && records_count(store, 110) == 100 && tactus_durable_op(store) == 101,
+           "all that was acknowledged is there after the end of a process");
+    put(store, 100);
+    tap_ok(tactus_close(store) == TACTUS_OK, "close");
+    store = store_open(TACTUS_LOG_INTERVAL, false, TACTUS_OK);
+    tap_ok(store != NULL && records_count(store, 110) == 101, "and after a close");
+    put(store, 101);
+    tap_ok(tactus_sync(store) == TACTUS_OK && tactus_durable_op(store) == tactus_last_op(store),
+           "sync makes it durable");
+    tactus_abandon(store);
+    store = store_open(TACTUS_LOG_NONE, false, TACTUS_OK);
+    tap_ok(store != NULL && records_count(store, 110) == 102 && access(log_path, F_OK) != 0,
+           "a store that is opened without a log has its ops, and the log is gone");
+    tactus_abandon(store);
+}
+
+static void test_damage(void)
+{
+    /* Segment 1 is at the second place of the ring. */
+    const off_t first = TAC_WAL_HEADER_BYTES + STORE_SEGMENT_BYTES + TAC_WAL_SEGMENT_HEADER_BYTES;
+    struct tactus *store;
+
+    store_make(TACTUS_LOG_SYNC, 100);
+    log_change(first + 700, 8);
+    tap_ok(store_open(TACTUS_LOG_SYNC, false, TACTUS_ECORRUPT) == NULL &&
+               strstr(tactus_message(), "log_loss_accepted") != NULL,
+           "damage of what was durable is refused, and the text says how to go on");
+    store = store_open(TACTUS_LOG_SYNC, true, TACTUS_OK);
+    tap_ok(store != NULL && records_count(store, 110) > 0 && records_count(store, 110) < 100,
+           "the ops before it are there if the loss is accepted");
+    put(store, (uint32_t)records_count(store, 110));
+    tactus_abandon(store);
+    store = store_open(TACTUS_LOG_SYNC, false, TACTUS_OK);
+    tap_ok(store != NULL && records_count(store, 110) > 1, "and then the log is sound again");
+    tactus_abandon(store);
+
+    store_make(TACTUS_LOG_SYNC, 10);
+    (void)unlink(log_path);
+    tap_ok(store_open(TACTUS_LOG_NONE, false, TACTUS_ELOG) == NULL, "a missing log is refused");
+    store = store_open(TACTUS_LOG_NONE, true, TACTUS_OK);
+    tap_ok(store != NULL, "unless the loss is accepted");
+    tactus_abandon(store);
+
+    store_make(TACTUS_LOG_SYNC, 10);
+    log_change(8 + 32, 4);
+    tap_ok(store_open(TACTUS_LOG_SYNC, false, TACTUS_ECORRUPT) == NULL,
+           "a damaged header is refused");
+}
+
+struct pen {
+    struct tactus *store;
+    uint32_t       first;
+};
+
+static void *pen_main(void *argument)
+{
+    struct pen *pen = argument;
+
+    for (uint32_t i = 0; i < THREAD_PUTS; i++) {
+        put(pen->store, pen->first + i);
+    }
+    return NULL;
+}
+
+static void test_threads(void)
+{
+    struct pen     pens[THREADS];
+    pthread_t      threads[THREADS];
+    struct tactus *store;
+
+    store_make(TACTUS_LOG_SYNC, 0);
+    store = store_open(TACTUS_LOG_SYNC, false, TACTUS_OK);
+    for (uint32_t i = 0; i < THREADS; i++) {
+        pens[i] = (struct pen){store, i * THREAD_PUTS};
+        if (pthread_create(&threads[i], NULL, pen_main, &pens[i]) != 0) {
+            tap_bail("no thread");
+        }
+    }
+    for (uint32_t i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    tap_ok(tactus_durable_op(store) == THREADS * THREAD_PUTS + 1,
+           "what all threads put is durable");
+    tactus_abandon(store);
+    store = store_open(TACTUS_LOG_SYNC, false, TACTUS_OK);
+    tap_ok(store != NULL && records_count(store, THREADS * THREAD_PUTS) == THREADS * THREAD_PUTS,
+           "and there");
+    tactus_abandon(store);
+}
+
+int main(void)
+{
+    const char *directory = getenv("TMPDIR");
+
+    tap_plan(0);
+    snprintf(path, sizeof path, "%s/wal-test-%ld", directory != NULL ? directory : "/tmp",
+             (long)getpid());
+    snprintf(log_path, sizeof log_path, "%s-wal", path);
+    test_header();
+    test_frame();
+    test_survives();
+    test_damage();
+    test_threads();
+    (void)unlink(path);
+    (void)unlink(log_path);
+    return tap_done();
+}
