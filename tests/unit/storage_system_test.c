@@ -29,6 +29,7 @@
 
 #include "base/units.h"
 #include "stages/storage_file.h"
+#include "tests/lib/child.h"
 #include "tests/lib/tap.h"
 
 #define ALIGNMENT TAC_STORAGE_ALIGNMENT_MAX
@@ -91,99 +92,28 @@ struct child_case {
     enum tactus_backend backend;
     bool                direct_io;
 };
-typedef int child_fn(const struct child_case *);
+typedef int case_fn(const struct child_case *);
 
-#define CHILD_SKIPPED (-1)
-#define CHILD_DIED (-2)
+struct case_call {
+    case_fn          *body;
+    struct child_case child_case;
+};
 
-/* In a child: the number of the line that failed becomes the result. */
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            return __LINE__;                                                                       \
-        }                                                                                          \
-    } while (0)
+static int case_call(const void *context)
+{
+    const struct case_call *call = context;
 
-/* Runs body in a child and makes one check of its result: 0, a line, or CHILD_SKIPPED. */
-static void child_check(child_fn *body, enum tactus_backend backend, bool direct_io,
-                        const char *name)
+    return call->body(&call->child_case);
+}
+
+static void case_check(case_fn *body, enum tactus_backend backend, bool direct_io, const char *name)
 {
     static const char *const backend_names[] = {"auto", "io_uring", "posix"};
-    struct child_case        child_case = {.backend = backend, .direct_io = direct_io};
-    char                     text[256];
-    int                      status = 0;
-    pid_t                    child;
-    volatile int            *line =
-        mmap(NULL, sizeof *line, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct case_call         call = {body, {.backend = backend, .direct_io = direct_io}};
 
-    if (line == MAP_FAILED || (child = fork()) < 0) {
-        tap_bail("cannot start a child");
-    }
-    if (child == 0) {
-        *line = CHILD_DIED;
-        *line = body(&child_case);
-        _exit(0);
-    }
-    if (waitpid(child, &status, 0) != child) {
-        tap_bail("lost a child");
-    }
-    snprintf(text, sizeof text, "%s%s: %s", backend_names[backend], direct_io ? " direct" : "",
-             name);
-    if (*line == CHILD_SKIPPED) {
-        tap_skip(text);
-    } else if (!tap_ok(*line == 0 && status == 0, "%s", text)) {
-        tap_diag("line %d of the test, wait status 0x%x", *line, status);
-    }
-    munmap((void *)(uintptr_t)line, sizeof *line);
+    child_check(case_call, &call, "%s%s: %s", backend_names[backend], direct_io ? " direct" : "",
+                name);
 }
-
-static bool text_write(const char *path, const char *text)
-{
-    ssize_t size = (ssize_t)strlen(text);
-    int     fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool    is_written = fd >= 0 && write(fd, text, (size_t)size) == size;
-
-    if (fd >= 0) {
-        close(fd);
-    }
-    return is_written;
-}
-
-/* A name space for mounts; who is not root makes one for users around it, and stays who it is. */
-static bool mounts_unshare(void)
-{
-    char user_map[64];
-    char group_map[64];
-
-    snprintf(user_map, sizeof user_map, "%u %u 1", (unsigned)geteuid(), (unsigned)geteuid());
-    snprintf(group_map, sizeof group_map, "%u %u 1", (unsigned)getegid(), (unsigned)getegid());
-    if (unshare(CLONE_NEWNS) == 0) {
-        return true;
-    }
-    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 &&
-           text_write("/proc/self/uid_map", user_map) &&
-           text_write("/proc/self/setgroups", "deny") &&
-           text_write("/proc/self/gid_map", group_map);
-}
-
-/* Mounts a file system of this type over the test's directory, for this child alone. */
-static bool mount_private(const char *type, const char *options)
-{
-    return mounts_unshare() && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-           mount("none", test_directory, type, 0, options) == 0;
-}
-
-static bool filter_install(struct sock_filter *filter, size_t count)
-{
-    struct sock_fprog program = {.len = (unsigned short)count, .filter = filter};
-
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
-
-#define FILTER_LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
-#define FILTER_SKIP_UNLESS(value, count) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 0, (count))
-#define FILTER_RETURN(value) BPF_STMT(BPF_RET | BPF_K, (value))
 
 /* ---- paths ---------------------------------------------------------------------------------- */
 
@@ -237,7 +167,7 @@ static int child_without_permission(const struct child_case *child_case)
 
 static int child_read_only(const struct child_case *child_case)
 {
-    if (!mount_private("tmpfs", "size=1m")) {
+    if (!child_mount("tmpfs", test_directory, "size=1m")) {
         return CHILD_SKIPPED;
     }
     CHECK(create_code("store", child_case->backend) == TACTUS_OK);
@@ -329,20 +259,14 @@ static int round_trip(enum tactus_backend backend, bool is_direct)
 /* ramfs knows no direct I/O. */
 static int child_on_ramfs(const struct child_case *child_case)
 {
-    return mount_private("ramfs", NULL) ? round_trip(child_case->backend, false) : CHILD_SKIPPED;
+    return child_mount("ramfs", test_directory, NULL) ? round_trip(child_case->backend, false)
+                                                      : CHILD_SKIPPED;
 }
 
 /* Setting the flag succeeds, and reading with it does not: pread64 says EINVAL. */
 static int child_direct_reads_refused(const struct child_case *child_case)
 {
-    struct sock_filter filter[] = {
-        FILTER_LOAD(nr),
-        FILTER_SKIP_UNLESS(__NR_pread64, 1),
-        FILTER_RETURN(SECCOMP_RET_ERRNO | EINVAL),
-        FILTER_RETURN(SECCOMP_RET_ALLOW),
-    };
-
-    if (!filter_install(filter, TAC_ARRAY_COUNT(filter))) {
+    if (!child_filter_deny(__NR_pread64, EINVAL)) {
         return CHILD_SKIPPED;
     }
     return round_trip(child_case->backend, false);
@@ -408,7 +332,7 @@ static int child_on_small_disk(const struct child_case *child_case)
     struct tac_io        io;
     uint64_t             offset = 0;
 
-    if (!mount_private("tmpfs", "size=4m")) {
+    if (!child_mount("tmpfs", test_directory, "size=4m")) {
         return CHILD_SKIPPED;
     }
     CHECK(tac_storage_create_file(path_of("store"), child_case->backend, child_case->direct_io,
@@ -436,14 +360,8 @@ static int child_uring_forbidden(const struct child_case *child_case)
     struct tac_storage *storage = NULL;
     struct tac_error    error = {0};
     bool                is_direct;
-    struct sock_filter  filter[] = {
-         FILTER_LOAD(nr),
-         FILTER_SKIP_UNLESS(__NR_io_uring_setup, 1),
-         FILTER_RETURN(SECCOMP_RET_ERRNO | EPERM),
-         FILTER_RETURN(SECCOMP_RET_ALLOW),
-    };
 
-    if (!filter_install(filter, TAC_ARRAY_COUNT(filter))) {
+    if (!child_filter_deny(__NR_io_uring_setup, EPERM)) {
         return CHILD_SKIPPED;
     }
     if (child_case->backend == TACTUS_BACKEND_AUTO) {
@@ -465,16 +383,10 @@ static int child_uring_forbidden(const struct child_case *child_case)
 /* Rings can be made and not be used. */
 static int child_uring_enter_forbidden(const struct child_case *child_case)
 {
-    struct tac_error   error = {0};
-    struct sock_filter filter[] = {
-        FILTER_LOAD(nr),
-        FILTER_SKIP_UNLESS(__NR_io_uring_enter, 1),
-        FILTER_RETURN(SECCOMP_RET_ERRNO | ENOSYS),
-        FILTER_RETURN(SECCOMP_RET_ALLOW),
-    };
+    struct tac_error error = {0};
 
     tac_maybe(child_case->direct_io);
-    if (!filter_install(filter, TAC_ARRAY_COUNT(filter))) {
+    if (!child_filter_deny(__NR_io_uring_enter, ENOSYS)) {
         return CHILD_SKIPPED;
     }
     CHECK(tac_storage_uring_probe(&error) == TACTUS_EIO);
@@ -541,7 +453,8 @@ static bool enter_trap_install(void)
         FILTER_RETURN(SECCOMP_RET_TRAP),
     };
 
-    return sigaction(SIGSYS, &action, NULL) == 0 && filter_install(filter, TAC_ARRAY_COUNT(filter));
+    return sigaction(SIGSYS, &action, NULL) == 0 &&
+           child_filter_install(filter, TAC_ARRAY_COUNT(filter));
 }
 
 /* A store of three pieces, a queue for it, and three reads of them. */
@@ -685,31 +598,30 @@ int main(void)
             tap_skip("io_uring cannot be used here");
             continue;
         }
-        child_check(child_without_permission, backend, true, "no permission");
+        case_check(child_without_permission, backend, true, "no permission");
         chmod(test_directory, 0700);
         unlink(path_of("mine"));
-        child_check(child_read_only, backend, true, "read-only file system");
-        child_check(child_descriptors, backend, false, "the descriptor is private and above 2");
-        child_check(child_on_ramfs, backend, true,
-                    "buffered where a file system has no direct I/O");
-        child_check(child_direct_reads_refused, backend, true, "buffered where a read is refused");
-        child_check(child_on_tmpfs, backend, true, "works on /dev/shm");
-        child_check(child_with_file_size_limit, backend, false, "file size limit in a write");
-        child_check(child_with_file_size_limit, backend, true, "file size limit in a write");
-        child_check(child_on_small_disk, backend, false, "the disk is full");
-        child_check(child_on_small_disk, backend, true, "the disk is full");
+        case_check(child_read_only, backend, true, "read-only file system");
+        case_check(child_descriptors, backend, false, "the descriptor is private and above 2");
+        case_check(child_on_ramfs, backend, true, "buffered where a file system has no direct I/O");
+        case_check(child_direct_reads_refused, backend, true, "buffered where a read is refused");
+        case_check(child_on_tmpfs, backend, true, "works on /dev/shm");
+        case_check(child_with_file_size_limit, backend, false, "file size limit in a write");
+        case_check(child_with_file_size_limit, backend, true, "file size limit in a write");
+        case_check(child_on_small_disk, backend, false, "the disk is full");
+        case_check(child_on_small_disk, backend, true, "the disk is full");
     }
-    child_check(child_uring_forbidden, TACTUS_BACKEND_AUTO, true, "posix where it is forbidden");
-    child_check(child_uring_forbidden, TACTUS_BACKEND_IO_URING, true, "says that it is forbidden");
-    child_check(child_uring_enter_forbidden, TACTUS_BACKEND_IO_URING, true,
-                "a ring that cannot be used is noticed");
+    case_check(child_uring_forbidden, TACTUS_BACKEND_AUTO, true, "posix where it is forbidden");
+    case_check(child_uring_forbidden, TACTUS_BACKEND_IO_URING, true, "says that it is forbidden");
+    case_check(child_uring_enter_forbidden, TACTUS_BACKEND_IO_URING, true,
+               "a ring that cannot be used is noticed");
     if (has_uring) {
-        child_check(child_without_descriptors, TACTUS_BACKEND_IO_URING, true,
-                    "no descriptor left for a ring");
-        child_check(child_enter_interrupted, TACTUS_BACKEND_IO_URING, true,
-                    "no request is lost when the kernel takes none");
-        child_check(child_enter_refused, TACTUS_BACKEND_IO_URING, true,
-                    "everything fails when the kernel refuses for good");
+        case_check(child_without_descriptors, TACTUS_BACKEND_IO_URING, true,
+                   "no descriptor left for a ring");
+        case_check(child_enter_interrupted, TACTUS_BACKEND_IO_URING, true,
+                   "no request is lost when the kernel takes none");
+        case_check(child_enter_refused, TACTUS_BACKEND_IO_URING, true,
+                   "everything fails when the kernel refuses for good");
     }
     free(buffer);
     if (rmdir(test_directory) != 0) {
