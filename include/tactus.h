@@ -168,7 +168,8 @@ TACTUS_API int tactus_open(const char *path, const struct tactus_options *option
  * whatever the result; an error says that the file may end at an earlier checkpoint. With a log it
  * does not drain but stops at once: the log brings the rest back.
  * No other call on the store may be under way; iterators must have been closed.
- * In a forked child: TACTUS_EFORKED, and the store is left to the parent. */
+ * In a forked child: TACTUS_EFORKED, and the store is left to the parent; so with every call that
+ * returns a code. A child that lives on after its parent was killed keeps the store locked. */
 TACTUS_API int tactus_close(struct tactus *store);
 
 /* Stops without draining: a reopen finds what it finds after a crash. In a forked

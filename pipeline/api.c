@@ -30,12 +30,33 @@ struct batch_entry {
 };
 
 struct tactus_iterator {
+    struct tactus       *store;
     struct tac_iterator *iterator;
 };
 
 static _Thread_local struct tac_error last_error;
 
 const char *tactus_message(void) { return last_error.message; }
+
+/* In a forked child there are no threads of the store, nobody may be left to give back its locks,
+ * and the file is the parent's: asked before anything is waited for. */
+static int fork_check(const struct tactus *store)
+{
+    if (tac_storage_is_forked(store->storage)) {
+        return tac_error_set(&last_error, TACTUS_EFORKED,
+                             "the store was opened by the parent process, which goes on with it");
+    }
+    return TACTUS_OK;
+}
+
+static int commit_lock_take(struct tactus *store)
+{
+    if (fork_check(store) != TACTUS_OK) {
+        return last_error.code;
+    }
+    pthread_mutex_lock(&store->commit_lock);
+    return TACTUS_OK;
+}
 
 /* ---- store ---------------------------------------------------------------------------------- */
 
@@ -164,14 +185,9 @@ int tactus_open(const char *path, const struct tactus_options *options, struct t
     return TACTUS_OK;
 }
 
-/* In a forked child there are no threads to end, and the file is the parent's. */
 int tactus_close(struct tactus *store)
 {
-    if (tac_storage_is_forked(store->storage)) {
-        return tac_error_set(&last_error, TACTUS_EFORKED,
-                             "the store was opened by the parent process, which goes on with it");
-    }
-    return tac_store_close(store, &last_error);
+    return fork_check(store) != TACTUS_OK ? last_error.code : tac_store_close(store, &last_error);
 }
 
 void tactus_abandon(struct tactus *store)
@@ -282,7 +298,9 @@ int tactus_tree_create(struct tactus *store, const char *name, const struct tact
     if (layout_check(store, layout, &inner) != TACTUS_OK) {
         return last_error.code;
     }
-    pthread_mutex_lock(&store->commit_lock);
+    if (commit_lock_take(store) != TACTUS_OK) {
+        return last_error.code;
+    }
     result = tree_create(store, name, &inner, &tree);
     op = store->last_op;
     pthread_mutex_unlock(&store->commit_lock);
@@ -296,7 +314,9 @@ int tactus_tree_find(struct tactus *store, const char *name, uint32_t *ret_tree)
 {
     int result;
 
-    pthread_mutex_lock(&store->commit_lock);
+    if (commit_lock_take(store) != TACTUS_OK) {
+        return last_error.code;
+    }
     result =
         name == NULL ? TACTUS_ENOTREE : tac_manifest_tree_find(store->manifest, name, ret_tree);
     pthread_mutex_unlock(&store->commit_lock);
@@ -312,7 +332,9 @@ int tactus_tree_list(struct tactus *store, struct tactus_tree_info *trees, uint3
 {
     uint32_t count;
 
-    pthread_mutex_lock(&store->commit_lock);
+    if (commit_lock_take(store) != TACTUS_OK) {
+        return last_error.code;
+    }
     count = tac_manifest_tree_count(store->manifest);
     for (uint32_t i = 0; i < count && i < trees_max; i++) {
         const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
@@ -430,7 +452,9 @@ static int record_write(struct tactus *store, uint32_t tree, const void *key, si
         return result;
     }
     accounted = record_accounted(store, tree, key_size, value_size, is_tombstone);
-    pthread_mutex_lock(&store->commit_lock);
+    if (commit_lock_take(store) != TACTUS_OK) {
+        return last_error.code;
+    }
     result = tac_writer_begin(store, accounted, !is_tombstone, &last_error);
     if (result == TACTUS_OK) {
         result = tac_wal_append(&store->wal, &entry, &last_error);
@@ -602,7 +626,9 @@ int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
     if (batch->count == 0) {
         return TACTUS_OK;
     }
-    pthread_mutex_lock(&store->commit_lock);
+    if (commit_lock_take(store) != TACTUS_OK) {
+        return last_error.code;
+    }
     result = tac_writer_begin(store, batch->accounted_bytes, batch->has_puts, &last_error);
     if (result == TACTUS_OK && store->wal.storage != NULL) {
         result = batch_log(store, batch);
@@ -630,9 +656,8 @@ static int read_check(struct tactus *store, uint32_t tree, const void *key, size
 {
     struct tac_layout layout;
 
-    if (tac_storage_is_forked(store->storage)) {
-        return tac_error_set(&last_error, TACTUS_EFORKED,
-                             "the store was opened by the parent process; open it again here");
+    if (fork_check(store) != TACTUS_OK) {
+        return last_error.code;
     }
     if (tree_layout(store, tree, &layout) != TACTUS_OK) {
         return last_error.code;
@@ -670,6 +695,7 @@ int tactus_iterator_open(struct tactus *store, uint32_t tree, struct tactus_iter
     if (iterator == NULL) {
         return tac_error_set(&last_error, TACTUS_ENOMEM, "out of memory for an iterator");
     }
+    iterator->store = store;
     result = tac_iterator_open(&store->read_side, tree, &iterator->iterator, &last_error);
     if (result != TACTUS_OK) {
         free(iterator);
@@ -689,17 +715,24 @@ void tactus_iterator_close(struct tactus_iterator *iterator)
 
 int tactus_iterator_first(struct tactus_iterator *iterator)
 {
-    return tac_iterator_first(iterator->iterator, &last_error);
+    return fork_check(iterator->store) != TACTUS_OK
+               ? last_error.code
+               : tac_iterator_first(iterator->iterator, &last_error);
 }
 
 int tactus_iterator_last(struct tactus_iterator *iterator)
 {
-    return tac_iterator_last(iterator->iterator, &last_error);
+    return fork_check(iterator->store) != TACTUS_OK
+               ? last_error.code
+               : tac_iterator_last(iterator->iterator, &last_error);
 }
 
 /* Any byte string is a place in the order; none at all is before every key. */
-static int seek_check(const void *key, size_t key_size)
+static int seek_check(const struct tactus_iterator *iterator, const void *key, size_t key_size)
 {
+    if (fork_check(iterator->store) != TACTUS_OK) {
+        return last_error.code;
+    }
     if (key == NULL || key_size == 0 || key_size > TACTUS_KEY_SIZE_MAX) {
         return tac_error_set(&last_error, TACTUS_EKEYSIZE, "key of %zu bytes; 1 to %d", key_size,
                              TACTUS_KEY_SIZE_MAX);
@@ -709,7 +742,7 @@ static int seek_check(const void *key, size_t key_size)
 
 int tactus_iterator_seek(struct tactus_iterator *iterator, const void *key, size_t key_size)
 {
-    int result = seek_check(key, key_size);
+    int result = seek_check(iterator, key, key_size);
 
     return result != TACTUS_OK
                ? result
@@ -719,7 +752,7 @@ int tactus_iterator_seek(struct tactus_iterator *iterator, const void *key, size
 
 int tactus_iterator_seek_back(struct tactus_iterator *iterator, const void *key, size_t key_size)
 {
-    int result = seek_check(key, key_size);
+    int result = seek_check(iterator, key, key_size);
 
     return result != TACTUS_OK
                ? result
@@ -729,12 +762,16 @@ int tactus_iterator_seek_back(struct tactus_iterator *iterator, const void *key,
 
 int tactus_iterator_next(struct tactus_iterator *iterator)
 {
-    return tac_iterator_next(iterator->iterator, &last_error);
+    return fork_check(iterator->store) != TACTUS_OK
+               ? last_error.code
+               : tac_iterator_next(iterator->iterator, &last_error);
 }
 
 int tactus_iterator_previous(struct tactus_iterator *iterator)
 {
-    return tac_iterator_previous(iterator->iterator, &last_error);
+    return fork_check(iterator->store) != TACTUS_OK
+               ? last_error.code
+               : tac_iterator_previous(iterator->iterator, &last_error);
 }
 
 void tactus_iterator_record(const struct tactus_iterator *iterator, const void **ret_key,
@@ -754,7 +791,9 @@ int tactus_drain(struct tactus *store)
 {
     int result;
 
-    pthread_mutex_lock(&store->commit_lock);
+    if (commit_lock_take(store) != TACTUS_OK) {
+        return last_error.code;
+    }
     result = tac_writer_drain(store, 0, &last_error);
     pthread_mutex_unlock(&store->commit_lock);
     return result;
@@ -768,7 +807,9 @@ int tactus_compact(struct tactus *store, uint32_t tree)
     if (result != TACTUS_OK) {
         return result;
     }
-    pthread_mutex_lock(&store->commit_lock);
+    if (commit_lock_take(store) != TACTUS_OK) {
+        return last_error.code;
+    }
     result = tac_writer_drain(store, (uint64_t)1 << tree, &last_error);
     pthread_mutex_unlock(&store->commit_lock);
     return result;
@@ -783,7 +824,9 @@ int tactus_compaction_hold(struct tactus *store, bool hold)
     bool     is_done; /* It had run before the checkpoint. */
     int      result;
 
-    pthread_mutex_lock(&store->commit_lock);
+    if (commit_lock_take(store) != TACTUS_OK) {
+        return last_error.code;
+    }
     is_done = tac_recovery_is_refilling(store);
     result = tac_writer_control(store, &entry, &last_error);
     if (result == TACTUS_OK && !is_done) {
@@ -798,7 +841,9 @@ int tactus_checkpoint(struct tactus *store)
 {
     int result;
 
-    pthread_mutex_lock(&store->commit_lock);
+    if (commit_lock_take(store) != TACTUS_OK) {
+        return last_error.code;
+    }
     result = tac_writer_checkpoint(store, &last_error);
     pthread_mutex_unlock(&store->commit_lock);
     return result;
@@ -855,7 +900,9 @@ bool tactus_step(struct tactus *store)
     if (store->workers.has_threads) {
         return false;
     }
-    pthread_mutex_lock(&store->commit_lock);
+    if (commit_lock_take(store) != TACTUS_OK) {
+        return false;
+    }
     progressed = tac_worker_pool_step(&store->workers);
     pthread_mutex_unlock(&store->commit_lock);
     return progressed;
@@ -868,7 +915,9 @@ static int store_walk(struct tac_walk *walk)
     struct tactus *store = walk->store;
     int            result;
 
-    pthread_mutex_lock(&store->commit_lock);
+    if (commit_lock_take(store) != TACTUS_OK) {
+        return last_error.code;
+    }
     result = tac_writer_quiet(store, &last_error);
     if (result == TACTUS_OK) {
         result = tac_walk_all(walk, &last_error);

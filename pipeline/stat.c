@@ -65,6 +65,11 @@ void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
 {
     struct tac_storage_counters io;
 
+    if (tac_storage_is_forked(store->storage)) {
+        memset(ret_stats, 0, sizeof *ret_stats); /* Whoever held the locks may not be here */
+        ret_stats->backend = store->storage->ops->name;
+        return;
+    }
     pthread_mutex_lock(&store->stats_lock);
     *ret_stats = store->reported;
     pthread_mutex_unlock(&store->stats_lock);

@@ -180,7 +180,7 @@ static int store_check(struct tactus *store, struct tac_error *error)
 {
     if (tac_storage_is_forked(store->storage)) {
         return tac_error_set(error, TACTUS_EFORKED,
-                             "the store was opened by the parent process; open it again here");
+                             "the store was opened by the parent process, which goes on with it");
     }
     return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
 }

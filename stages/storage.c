@@ -415,13 +415,23 @@ int tac_file_resize(struct tac_storage *storage, uint64_t size, struct tac_error
     return tac_file_error_set(error, os_error, "grow", file->path);
 }
 
+/* The lock is given back by name: a child that was forked meanwhile has the same open file, and
+ * would hold it for as long as it lives. */
+static void file_unlock_and_close(int fd)
+{
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+    tac_maybe(fcntl(fd, F_OFD_SETLK, &lock) == 0);
+    close(fd);
+}
+
 void tac_file_close(struct tac_storage *storage)
 {
     struct tac_file_storage *file = file_of(storage);
 
     tac_storage_destroy(storage);
-    /* Nothing to report: whatever must be durable was synced before. The lock goes with it. */
-    close(file->fd);
+    /* Nothing to report: whatever must be durable was synced before. */
+    file_unlock_and_close(file->fd);
     free(file);
 }
 
@@ -639,7 +649,7 @@ int tac_storage_create_file(const char *path, enum tactus_backend backend, bool 
     }
     if (rv != TACTUS_OK) {
         unlink(path);
-        close(fd);
+        file_unlock_and_close(fd);
     }
     return rv;
 }
@@ -677,7 +687,7 @@ int tac_storage_open_file(const char *path, enum tactus_backend backend, bool di
         rv = storage_new(fd, path, false, backend, direct_io, ret_storage, error);
     }
     if (rv != TACTUS_OK) {
-        close(fd);
+        file_unlock_and_close(fd);
     }
     return rv;
 }

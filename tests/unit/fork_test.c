@@ -1,69 +1,192 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A process forks with a store open: the child may do nothing with it, the parent goes on. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/units.h"
 #include "tactus.h"
+#include "tests/lib/child.h"
 #include "tests/lib/tap.h"
 
-/* Never returns. The status tells the first call that did not say EFORKED. */
-static void child_main(struct tactus *store, uint32_t tree, const char *path)
-{
-    struct tactus *again;
+struct open_store {
+    struct tactus          *store;
+    struct tactus_batch    *batch;
+    struct tactus_iterator *iterator;
+    char                    path[512];
+    uint32_t                tree;
+    bool                    is_writing; /* Atomic: the writing thread goes on */
+};
 
-    if (tactus_put(store, tree, "b", 1, "2", 1) != TACTUS_EFORKED) {
-        _exit(1);
+/* The address of a key, so that the calls below stay on a line. */
+#define KEY "b", (size_t)1
+
+static int child_writes(const void *context)
+{
+    const struct open_store *open = context;
+    struct tactus_layout     layout = {TACTUS_LAYOUT_VARIABLE, 16, 100};
+
+    CHECK(tactus_put(open->store, open->tree, KEY, "2", 1) == TACTUS_EFORKED);
+    CHECK(strstr(tactus_message(), "parent") != NULL);
+    CHECK(tactus_delete(open->store, open->tree, KEY) == TACTUS_EFORKED);
+    CHECK(tactus_batch_commit(open->batch, NULL) == TACTUS_EFORKED);
+    CHECK(tactus_tree_create(open->store, "other", &layout, NULL) == TACTUS_EFORKED);
+    CHECK(tactus_drain(open->store) == TACTUS_EFORKED);
+    CHECK(tactus_compact(open->store, open->tree) == TACTUS_EFORKED);
+    CHECK(tactus_compaction_hold(open->store, true) == TACTUS_EFORKED);
+    CHECK(tactus_checkpoint(open->store) == TACTUS_EFORKED);
+    CHECK(!tactus_step(open->store));
+    return 0;
+}
+
+static int child_reads(const void *context)
+{
+    const struct open_store *open = context;
+    struct tactus_iterator  *iterator;
+    struct tactus_stats      stats;
+    uint8_t                  digest[16];
+    uint32_t                 number;
+    size_t                   size;
+
+    CHECK(tactus_get(open->store, open->tree, KEY, NULL, 0, &size) == TACTUS_EFORKED);
+    CHECK(tactus_iterator_open(open->store, open->tree, &iterator) == TACTUS_EFORKED);
+    CHECK(tactus_iterator_first(open->iterator) == TACTUS_EFORKED);
+    CHECK(tactus_iterator_last(open->iterator) == TACTUS_EFORKED);
+    CHECK(tactus_iterator_next(open->iterator) == TACTUS_EFORKED);
+    CHECK(tactus_iterator_previous(open->iterator) == TACTUS_EFORKED);
+    CHECK(tactus_iterator_seek(open->iterator, KEY) == TACTUS_EFORKED);
+    CHECK(tactus_iterator_seek_back(open->iterator, KEY) == TACTUS_EFORKED);
+    CHECK(tactus_tree_find(open->store, "tree", &number) == TACTUS_EFORKED);
+    CHECK(tactus_tree_list(open->store, NULL, 0, &number) == TACTUS_EFORKED);
+    CHECK(tactus_verify(open->store, NULL, NULL, NULL) == TACTUS_EFORKED);
+    CHECK(tactus_digest(open->store, digest) == TACTUS_EFORKED);
+    tactus_stat(open->store, &stats);
+    CHECK(stats.last_op == 0 && stats.backend != NULL);
+    return 0;
+}
+
+static int child_leaves(const void *context)
+{
+    const struct open_store *open = context;
+    struct tactus           *again;
+
+    CHECK(tactus_open(open->path, NULL, &again) == TACTUS_ELOCKED);
+    tactus_abandon(open->store);
+    CHECK(tactus_close(open->store) == TACTUS_EFORKED);
+    return 0;
+}
+
+static int child_of_busy_parent(const void *context)
+{
+    CHECK(child_writes(context) == 0);
+    return child_reads(context);
+}
+
+static void *writer_main(void *context)
+{
+    struct open_store *open = context;
+    uint64_t           number = 0;
+
+    while (__atomic_load_n(&open->is_writing, __ATOMIC_RELAXED)) {
+        number++;
+        tac_maybe(tactus_put(open->store, open->tree, &number, sizeof number, "x", 1) == 0);
     }
-    if (tactus_drain(store) != TACTUS_EFORKED) {
-        _exit(2);
+    return NULL;
+}
+
+/* Most forks happen while the other thread holds the locks of the store: nobody will ever give them
+ * back in the child. */
+static void busy_parent_check(struct open_store *open, const char *name)
+{
+    pthread_t thread;
+    uint32_t  right = 0;
+
+    __atomic_store_n(&open->is_writing, true, __ATOMIC_RELAXED);
+    if (pthread_create(&thread, NULL, writer_main, open) != 0) {
+        tap_bail("cannot start a thread");
     }
-    if (tactus_open(path, NULL, &again) != TACTUS_ELOCKED) {
-        _exit(3);
+    for (uint32_t i = 0; i < 10; i++) {
+        usleep(1000);
+        right += child_wait_status(child_of_busy_parent, open) == 0;
     }
-    tactus_abandon(store);
-    _exit(tactus_close(store) == TACTUS_EFORKED ? 0 : 4);
+    __atomic_store_n(&open->is_writing, false, __ATOMIC_RELAXED);
+    pthread_join(thread, NULL);
+    tap_ok(right == 10, "%s: also of a parent of which a thread was writing", name);
+}
+
+/* The parent closes and opens again while a child lives that was forked meanwhile. */
+static void lock_check(struct open_store *open, const struct tactus_options *options,
+                       const char *name)
+{
+    int   status, ends[2];
+    char  byte;
+    pid_t child;
+
+    if (pipe(ends) != 0 || (child = fork()) < 0) {
+        tap_bail("cannot start a child");
+    }
+    if (child == 0) {
+        close(ends[1]);
+        _exit(read(ends[0], &byte, 1) == 0 ? 0 : 1);
+    }
+    close(ends[0]);
+    tap_ok(tactus_close(open->store) == TACTUS_OK &&
+               tactus_open(open->path, options, &open->store) == TACTUS_OK,
+           "%s: a child that lives on does not keep what its parent closed locked", name);
+    close(ends[1]);
+    (void)waitpid(child, &status, 0);
+}
+
+static void store_open(struct open_store *open, const struct tactus_options *options)
+{
+    struct tactus_layout layout = {TACTUS_LAYOUT_VARIABLE, 16, 100};
+    const char          *directory = getenv("TMPDIR");
+
+    snprintf(open->path, sizeof open->path, "%.400s/fork-%ld",
+             directory != NULL ? directory : "/tmp", (long)getpid());
+    if (tactus_create(open->path, options) != TACTUS_OK ||
+        tactus_open(open->path, options, &open->store) != TACTUS_OK ||
+        tactus_tree_create(open->store, "tree", &layout, &open->tree) != TACTUS_OK ||
+        tactus_put(open->store, open->tree, "a", 1, "1", 1) != TACTUS_OK ||
+        tactus_batch_new(open->store, &open->batch) != TACTUS_OK ||
+        tactus_batch_put(open->batch, open->tree, KEY, "3", 1) != TACTUS_OK ||
+        tactus_iterator_open(open->store, open->tree, &open->iterator) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
 }
 
 static void test_backend(enum tactus_backend backend, uint32_t threads, const char *name)
 {
-    struct tactus_layout  layout = {TACTUS_LAYOUT_VARIABLE, 16, 100};
+    struct open_store     open = {0};
     struct tactus_options options;
-    struct tactus        *store;
-    const char           *directory = getenv("TMPDIR");
-    char                  path[512], value[16];
-    uint32_t              tree;
+    char                  value[16];
     size_t                size;
-    int                   status = -1;
-    pid_t                 child;
 
-    snprintf(path, sizeof path, "%s/fork-%ld", directory != NULL ? directory : "/tmp",
-             (long)getpid());
     tactus_options_init(&options);
     options.memtable_size = TAC_MIB;
+    options.page_cache_size = TAC_MIB;
+    options.index_cache_size = 4 * TAC_MIB;
     options.threads_read = options.threads_merge = options.threads_write = threads;
     options.backend = backend;
-    if (tactus_create(path, &options) != TACTUS_OK ||
-        tactus_open(path, &options, &store) != TACTUS_OK ||
-        tactus_tree_create(store, "tree", &layout, &tree) != TACTUS_OK ||
-        tactus_put(store, tree, "a", 1, "1", 1) != TACTUS_OK) {
-        tap_bail("%s", tactus_message());
-    }
-    fflush(stdout);
-    child = fork();
-    if (child == 0) {
-        child_main(store, tree, path);
-    }
-    tap_ok(child > 0 && waitpid(child, &status, 0) == child && status == 0,
-           "%s: a child is refused everything", name);
-    tap_diag("status %d", status);
-    tap_ok(tactus_put(store, tree, "c", 1, "3", 1) == TACTUS_OK &&
-               tactus_get(store, tree, "a", 1, value, sizeof value, &size) == TACTUS_OK &&
-               tactus_close(store) == TACTUS_OK,
-           "%s: the parent goes on and closes", name);
-    (void)unlink(path);
+    store_open(&open, &options);
+    child_check(child_writes, &open, "%s: a child is refused every write", name);
+    child_check(child_reads, &open, "%s: and every read", name);
+    child_check(child_leaves, &open, "%s: it can neither open nor close it", name);
+    busy_parent_check(&open, name);
+    tap_ok(tactus_batch_commit(open.batch, NULL) == TACTUS_OK &&
+               tactus_iterator_first(open.iterator) != TACTUS_EFORKED,
+           "%s: the parent goes on", name);
+    tactus_iterator_close(open.iterator);
+    tactus_batch_free(open.batch);
+    lock_check(&open, &options, name);
+    tap_ok(tactus_get(open.store, open.tree, KEY, value, sizeof value, &size) == TACTUS_OK &&
+               tactus_close(open.store) == TACTUS_OK,
+           "%s: with everything that the parent wrote", name);
+    (void)unlink(open.path);
 }
 
 int main(void)
