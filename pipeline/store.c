@@ -155,6 +155,23 @@ static int superblock_copies_read(struct tac_storage *storage, uint32_t block_si
     return tac_superblock_choose(readable, choice, error);
 }
 
+/* A file that is shorter than what is in use of it was cut: said before anything is written to it,
+ * since the next plan would make it as long again, with zeros. */
+static int file_size_check(struct tac_storage *storage, const struct tac_superblock *superblock,
+                           struct tac_error *error)
+{
+    uint64_t size = storage->ops->size(storage);
+    uint64_t needed = superblock->blocks_in_file * superblock->shape.block_size;
+
+    if (size >= needed) {
+        return TACTUS_OK;
+    }
+    return tac_error_set(error, TACTUS_ECORRUPT,
+                         "the file was cut: %llu bytes are missing of the %llu that its last "
+                         "checkpoint uses; restore it from a copy",
+                         (unsigned long long)(needed - size), (unsigned long long)needed);
+}
+
 static int superblock_open(struct tac_storage *storage, struct tac_superblock *ret_superblock,
                            struct tac_error *error)
 {
@@ -191,7 +208,8 @@ static int superblock_open(struct tac_storage *storage, struct tac_superblock *r
                    ? error->code
                    : tac_error_set(error, TACTUS_EFORMAT, "no superblock of a Tactus store");
     }
-    if (superblocks_write(storage, &choice.superblock, choice.repair_first_mask, error) !=
+    if (file_size_check(storage, &choice.superblock, error) != TACTUS_OK ||
+        superblocks_write(storage, &choice.superblock, choice.repair_first_mask, error) !=
             TACTUS_OK ||
         superblocks_write(storage, &choice.superblock, choice.repair_second_mask, error) !=
             TACTUS_OK) {
