@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -385,6 +386,28 @@ uint64_t tac_file_size(struct tac_storage *storage)
     return fstat(file_of(storage)->fd, &status) == 0 ? (uint64_t)status.st_size : 0;
 }
 
+static int grow_error_set(struct tac_error *error, int os_error, const char *path, uint64_t size)
+{
+    char        buffer[128];
+    const char *text = strerror_r(os_error, buffer, sizeof buffer);
+    const char *advice = os_error == EFBIG                          ? "; raise ulimit -f"
+                         : os_error == ENOSPC || os_error == EDQUOT ? "; make room, then reopen"
+                                                                    : "";
+
+    return tac_error_set(error, errno_code(os_error), "cannot grow %.300s to %llu bytes: %s%s",
+                         path, (unsigned long long)size, text, advice);
+}
+
+/* The kernel would end the process with SIGXFSZ, where that has its default action: the limit is
+ * looked at first. Nothing is ever written behind the end that growth has given the file. */
+static bool size_is_beyond_limit(uint64_t size)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+           size > limit.rlim_cur;
+}
+
 int tac_file_resize(struct tac_storage *storage, uint64_t size, struct tac_error *error)
 {
     struct tac_file_storage *file = file_of(storage);
@@ -399,6 +422,9 @@ int tac_file_resize(struct tac_storage *storage, uint64_t size, struct tac_error
     if (size <= (uint64_t)status.st_size) {
         return TACTUS_OK;
     }
+    if (size_is_beyond_limit(size)) {
+        return grow_error_set(error, EFBIG, file->path, size);
+    }
     do {
         rv = fallocate(file->fd, 0, status.st_size, (off_t)size - status.st_size);
     } while (rv != 0 && errno == EINTR);
@@ -412,7 +438,7 @@ int tac_file_resize(struct tac_storage *storage, uint64_t size, struct tac_error
     os_error = errno;
     /* What was had of the space goes back to others; if that fails the file is only larger. */
     tac_maybe(ftruncate(file->fd, status.st_size) == 0);
-    return tac_file_error_set(error, os_error, "grow", file->path);
+    return grow_error_set(error, os_error, file->path, size);
 }
 
 /* The lock is given back by name: a child that was forked meanwhile has the same open file, and
@@ -554,7 +580,7 @@ static bool direct_read_is_refused(int fd, uint32_t alignment, bool is_new)
     _Alignas(TAC_STORAGE_ALIGNMENT_MAX) uint8_t buffer[TAC_STORAGE_ALIGNMENT_MAX];
     bool                                        is_refused;
 
-    if (is_new && ftruncate(fd, alignment) != 0) {
+    if (is_new && (size_is_beyond_limit(alignment) || ftruncate(fd, alignment) != 0)) {
         return true;
     }
     is_refused = pread(fd, buffer, alignment, 0) < 0 && errno == EINVAL;
