@@ -174,21 +174,28 @@ static bool credit_grant(struct tactus *store)
 
 /* ---- plan and bar --------------------------------------------------------------------------- */
 
-/* The file grows ahead of the plan's reservations, in steps that depend on the plan alone. */
+/* The file grows ahead of the plan's reservations, in steps that depend on the plan alone. Where the
+ * device has no room for a step, what is in use and a checkpoint will do; a step is tried again when
+ * that does not fit either, not at each plan: to try takes the device's last room for a moment. */
 static bool file_grow(struct tactus *store)
 {
     uint64_t         block_size = store->geometry.block_size;
     uint64_t         used = tac_free_set_blocks_used(store->free_set);
     uint64_t         step = tac_max_u64(TAC_GRID_BLOCKS_MIN, 64 * TAC_MIB / block_size);
-    uint64_t         blocks = tac_round_up(used + step / 2, step);
+    uint64_t         size = store->storage->ops->size(store->storage);
+    uint64_t         most = tac_max_u64(store->shape.file_size_max / block_size, used);
+    uint64_t         wanted = tac_min_u64(tac_round_up(used + step / 2, step), most) * block_size;
+    uint64_t         needed = used + tac_checkpoint_log_blocks((uint32_t)block_size);
     struct tac_error error;
 
-    blocks = tac_min_u64(blocks, store->shape.file_size_max / block_size);
-    blocks = tac_max_u64(blocks, used);
-    if (blocks * block_size <= store->storage->ops->size(store->storage)) {
+    needed = tac_min_u64(needed + TAC_FREE_SET_BLOCKS_MAX, most) * block_size;
+    if (wanted <= size || (store->is_growth_refused && needed <= size)) {
         return true;
     }
-    if (store->storage->ops->resize(store->storage, blocks * block_size, &error) != TACTUS_OK) {
+    store->is_growth_refused =
+        store->storage->ops->resize(store->storage, wanted, &error) != TACTUS_OK;
+    if (store->is_growth_refused && needed > size &&
+        store->storage->ops->resize(store->storage, needed, &error) != TACTUS_OK) {
         tac_store_poison(store, error.code, error.message);
         return false;
     }

@@ -126,6 +126,7 @@ struct tactus {
     uint32_t                 bars_settled; /* In a drain: bars in a row that left nothing due */
     bool                     is_expiring; /* This bar's end has begun to wait for readers */
     bool                     is_checkpoint_late; /* This bar's end has waited for one */
+    bool                     is_growth_refused;  /* The device had no room for a step of the file */
     struct tactus_stats      totals;             /* The coordinator's counters */
     pthread_mutex_t          stats_lock;         /* Of `reported` only */
     struct tactus_stats      reported; /* totals and the levels, as of the last plan's end */
