@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/prng.h"
@@ -355,4 +356,30 @@ bool sequence_is_sound(struct tactus *store)
     }
     fprintf(stderr, "# verify: %s\n", tactus_message());
     return false;
+}
+
+int sequence_live(const char *path, const struct tactus_options *options, uint64_t op,
+                  uint8_t ret_digest[16])
+{
+    struct tactus *store;
+    int            result = tactus_create(path, options);
+    int            closed;
+
+    if (result != TACTUS_OK || (result = tactus_open(path, options, &store)) != TACTUS_OK) {
+        return result;
+    }
+    result = sequence_run(store, op);
+    closed = sequence_close(store);
+    if (result != TACTUS_OK || closed != TACTUS_OK) {
+        return result != TACTUS_OK ? result : closed;
+    }
+    result = tactus_open(path, options, &store);
+    if (result != TACTUS_OK) {
+        return result;
+    }
+    result = sequence_is_held(store) && sequence_is_sound(store) ? tactus_digest(store, ret_digest)
+                                                                 : TACTUS_ECORRUPT;
+    tactus_abandon(store);
+    (void)unlink(path);
+    return result;
 }

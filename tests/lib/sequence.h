@@ -43,4 +43,10 @@ bool sequence_is_held(struct tactus *store);
 /* Verifies the store; damage is printed. */
 bool sequence_is_sound(struct tactus *store);
 
+/* A whole life: a new store takes ops, is closed, opened again, and everything is checked. What it
+ * holds in the end depends on ops alone. The file is gone afterwards. Returns the engine's code, or
+ * TACTUS_ECORRUPT. */
+int sequence_live(const char *path, const struct tactus_options *options, uint64_t op,
+                  uint8_t ret_digest[16]);
+
 #endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Signals: a storm of them on the writing thread interrupts every system call that can be, and
+ * changes nothing; the threads of a store take none. */
+#define _GNU_SOURCE 1
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "stages/storage_file.h"
+#include "tests/lib/child.h"
+#include "tests/lib/sequence.h"
+#include "tests/lib/tap.h"
+
+#define OPS 10000
+#define STORM_NS 300000
+
+struct mode {
+    const char         *name;
+    enum tactus_backend backend;
+    uint32_t            threads;
+    bool                direct_io;
+};
+
+static const struct mode modes[] = {
+    {"io_uring, threads", TACTUS_BACKEND_IO_URING, 2, true},
+    {"io_uring, no threads", TACTUS_BACKEND_IO_URING, 0, true},
+    {"io_uring, buffered, no threads", TACTUS_BACKEND_IO_URING, 0, false},
+    {"posix, threads", TACTUS_BACKEND_POSIX, 2, true},
+    {"posix, no threads", TACTUS_BACKEND_POSIX, 0, true},
+    {"posix, buffered, no threads", TACTUS_BACKEND_POSIX, 0, false},
+};
+
+static char path[512];
+
+static pid_t                 writer; /* The thread that signals are for */
+static volatile sig_atomic_t taken, taken_elsewhere;
+
+static void signal_take(int number)
+{
+    (void)number;
+    taken = taken + 1;
+    if (syscall(SYS_gettid) != writer) {
+        taken_elsewhere = taken_elsewhere + 1;
+    }
+}
+
+/* A handler without SA_RESTART, so that whatever can be interrupted is, and a timer for this
+ * thread. */
+static bool storm_begin(void)
+{
+    struct sigaction  action = {.sa_handler = signal_take};
+    struct sigevent   event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1};
+    struct itimerspec often = {{.tv_nsec = STORM_NS}, {.tv_nsec = STORM_NS}};
+    timer_t           timer;
+
+    writer = (pid_t)syscall(SYS_gettid);
+    event._sigev_un._tid = writer;
+    return sigaction(SIGUSR1, &action, NULL) == 0 &&
+           timer_create(CLOCK_MONOTONIC, &event, &timer) == 0 &&
+           timer_settime(timer, 0, &often, NULL) == 0;
+}
+
+static int child_storm(const void *context)
+{
+    const struct mode    *mode = context;
+    struct tactus_options options;
+    uint8_t               calm[16], stormy[16];
+
+    sequence_options(&options, mode->backend, mode->threads);
+    options.direct_io = mode->direct_io;
+    CHECK(sequence_live(path, &options, OPS, calm) == TACTUS_OK);
+    CHECK(storm_begin());
+    CHECK(sequence_live(path, &options, OPS, stormy) == TACTUS_OK);
+    CHECK(memcmp(calm, stormy, sizeof calm) == 0);
+    CHECK(taken > 20 && taken_elsewhere == 0);
+    return 0;
+}
+
+/* ---- the store's threads -------------------------------------------------------------------- */
+
+#define TASKS_MAX 64
+
+/* Bits of the signals that a thread has blocked; its name in ret_name. */
+static uint64_t task_blocked(const char *task, char ret_name[32])
+{
+    char               file_name[300], line[256];
+    unsigned long long blocked = 0;
+    FILE              *file;
+
+    snprintf(file_name, sizeof file_name, "/proc/self/task/%s/status", task);
+    file = fopen(file_name, "re");
+    if (file == NULL) {
+        return 0;
+    }
+    while (fgets(line, sizeof line, file) != NULL) {
+        (void)sscanf(line, "Name: %31s", ret_name);
+        (void)sscanf(line, "SigBlk: %llx", &blocked);
+    }
+    fclose(file);
+    return blocked;
+}
+
+/* All that can be blocked: not SIGKILL and SIGSTOP, nor the two that the C library keeps. */
+static uint64_t all_signals(void)
+{
+    return ~((uint64_t)1 << (SIGKILL - 1) | (uint64_t)1 << (SIGSTOP - 1) | (uint64_t)3 << 31);
+}
+
+static int threads_check(uint32_t *ret_count)
+{
+    DIR           *directory = opendir("/proc/self/task");
+    struct dirent *entry;
+
+    *ret_count = 0;
+    CHECK(directory != NULL);
+    while ((entry = readdir(directory)) != NULL) {
+        char     name[32] = "";
+        uint64_t blocked = task_blocked(entry->d_name, name);
+
+        if (strncmp(name, "tac-", 4) == 0) {
+            (*ret_count)++;
+            CHECK((blocked & all_signals()) == all_signals());
+        }
+    }
+    closedir(directory);
+    return 0;
+}
+
+/* A signal for the process that the application's only thread has blocked: the kernel would give it
+ * to any thread that has not. */
+static int child_threads(const void *context)
+{
+    const struct mode    *mode = context;
+    struct sigaction      action = {.sa_handler = signal_take};
+    struct tactus_options options;
+    struct tactus        *store;
+    sigset_t              set, pending;
+    uint32_t              count;
+
+    sequence_options(&options, mode->backend, mode->threads);
+    CHECK(tactus_create(path, &options) == TACTUS_OK);
+    CHECK(tactus_open(path, &options, &store) == TACTUS_OK);
+    CHECK(sequence_run(store, 2000) == TACTUS_OK);
+    CHECK(threads_check(&count) == 0 && count == (mode->threads > 0 ? 3 * mode->threads + 1 : 0));
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    CHECK(sigaction(SIGUSR2, &action, NULL) == 0 && sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+    for (uint32_t i = 0; i < 50; i++) {
+        CHECK(kill(getpid(), SIGUSR2) == 0);
+        CHECK(sequence_run(store, tactus_last_op(store) + 50) == TACTUS_OK);
+    }
+    CHECK(taken == 0 && sigpending(&pending) == 0 && sigismember(&pending, SIGUSR2) == 1);
+    CHECK(sequence_is_held(store) && tactus_close(store) == TACTUS_OK);
+    return 0;
+}
+
+/* The application's own mask is as it was. */
+static int child_mask(const void *context)
+{
+    const struct mode    *mode = context;
+    struct tactus_options options;
+    struct tactus        *store;
+    sigset_t              before, after;
+
+    sequence_options(&options, mode->backend, mode->threads);
+    CHECK(tactus_create(path, &options) == TACTUS_OK);
+    CHECK(sigprocmask(SIG_BLOCK, NULL, &before) == 0);
+    CHECK(tactus_open(path, &options, &store) == TACTUS_OK);
+    CHECK(sigprocmask(SIG_BLOCK, NULL, &after) == 0);
+    for (int number = 1; number <= SIGRTMAX; number++) {
+        CHECK(sigismember(&before, number) == sigismember(&after, number));
+    }
+    CHECK(tactus_close(store) == TACTUS_OK);
+    return 0;
+}
+
+int main(void)
+{
+    const char *base = getenv("TMPDIR");
+    bool        has_uring = tac_storage_uring_probe(NULL) == TACTUS_OK;
+
+    tap_plan(0);
+    snprintf(path, sizeof path, "%.400s/signal-%ld", base != NULL ? base : P_tmpdir,
+             (long)getpid());
+    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(modes); i++) {
+        const struct mode *mode = &modes[i];
+
+        if (mode->backend == TACTUS_BACKEND_IO_URING && !has_uring) {
+            tap_skip("io_uring cannot be used here");
+            continue;
+        }
+        child_check(child_storm, mode, "%s: a storm of signals changes nothing", mode->name);
+        (void)unlink(path);
+        child_check(child_threads, mode, "%s: the store's threads take no signal", mode->name);
+        (void)unlink(path);
+    }
+    child_check(child_mask, &modes[3], "an open leaves the caller's signal mask as it was");
+    (void)unlink(path);
+    return tap_done();
+}
