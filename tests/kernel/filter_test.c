@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* io_uring where it is forbidden or missing, as containers and old kernels have it: the stores of
- * every backend are the same. (What the storage does without it: tests/unit/storage_system_test.) */
+ * every backend are the same. (The storage by itself: tests/unit/storage_system_test.) */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A device that is full: a small ext4 in a file, mounted where only the child that needs it sees it,
- * so that it is gone with the child, however that ends. Needs root and a loop device. */
+/* A device that is full: a small ext4 in a file, mounted where only the child that needs it can see
+ * it, so that it is gone with the child, however that ends. Needs root and a loop device. */
 #define _GNU_SOURCE 1
 
 #include <fcntl.h>
@@ -48,8 +48,8 @@ static const char *path_of(const char *name)
     return paths[turn];
 }
 
-/* In a name space of its own. `mount` gives the loop device back with the mount, and the file has no
- * name any more: nothing is left of either when the child is gone. */
+/* In a name space of its own. `mount` gives the loop device back with the mount, and the file
+ * has no name any more: nothing is left of either when the child is gone. */
 static bool device_mount(void)
 {
     char command[1024];
@@ -168,7 +168,7 @@ static int values_put(struct tactus *store, uint64_t *ret_count)
 /* The engine's ops from the first on: the tree, then a value each. */
 static uint64_t values_of_op(uint64_t op) { return op == 0 ? 0 : op - 1; }
 
-/* The file grows by 64 MiB, or by what there is. When there is nothing left, writing has stopped. */
+/* The file grows by 64 MiB, or by what there is. When nothing is left, writing has stopped. */
 static int child_growth(const void *context)
 {
     const struct mode    *mode = context;
