@@ -190,10 +190,10 @@ static int child_read_only_file(const void *context)
     sequence_options(&options, TACTUS_BACKEND_AUTO, 0);
     CHECK(chmod(path_of("good"), 0444) == 0 && chmod(directory, 0755) == 0);
     if (geteuid() == 0 && (setgid(NOBODY) != 0 || setuid(NOBODY) != 0)) {
-        return CHILD_SKIPPED;
+        return child_skip("cannot become another user");
     }
     if (access(directory, X_OK) != 0) {
-        return CHILD_SKIPPED; /* One further up is closed to others */
+        return child_skip("a directory above is closed to others");
     }
     CHECK(tactus_open(path_of("good"), &options, &store) == TACTUS_EACCESS);
     CHECK(strstr(tactus_message(), "Permission denied") != NULL);

@@ -96,7 +96,7 @@ static int child_create(const void *context)
     struct tactus_options options;
 
     if (!device_mount()) {
-        return CHILD_SKIPPED;
+        return child_skip("needs root and a loop device");
     }
     mode_options(mode, &options);
     CHECK(ballast_make(TAC_MIB));
@@ -178,7 +178,7 @@ static int child_growth(const void *context)
     uint64_t              key = 0;
 
     if (!device_mount()) {
-        return CHILD_SKIPPED;
+        return child_skip("needs root and a loop device");
     }
     CHECK(store_make(mode, &options, &store) == TACTUS_OK);
     CHECK(values_put(store, &count) == TACTUS_EPOISONED);
@@ -210,7 +210,7 @@ static int child_space_comes_back(const void *context)
     uint64_t              count, again;
 
     if (!device_mount()) {
-        return CHILD_SKIPPED;
+        return child_skip("needs root and a loop device");
     }
     CHECK(store_make(mode, &options, &store) == TACTUS_OK);
     CHECK(tactus_checkpoint(store) == TACTUS_OK && tactus_close(store) == TACTUS_OK);
@@ -240,7 +240,7 @@ static int child_limit_within_device(const void *context)
     uint64_t                          count;
 
     if (!device_mount()) {
-        return CHILD_SKIPPED;
+        return child_skip("needs root and a loop device");
     }
     mode_options(mode, &options);
     options.file_size_max = 32 * TAC_MIB;

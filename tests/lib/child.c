@@ -26,6 +26,14 @@ struct child_result {
     char message[TACTUS_MESSAGE_BYTES];
 };
 
+static struct child_result *own_result; /* In a child */
+
+int child_skip(const char *reason)
+{
+    snprintf(own_result->message, sizeof own_result->message, "%s", reason);
+    return CHILD_SKIPPED;
+}
+
 void *child_share(size_t size)
 {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -39,9 +47,12 @@ void *child_share(size_t size)
 static _Noreturn void child_main(child_fn *body, const void *context, struct child_result *result)
 {
     alarm(CHILD_SECONDS_MAX);
+    own_result = result;
     result->line = CHILD_DIED;
     result->line = body(context);
-    snprintf(result->message, sizeof result->message, "%s", tactus_message());
+    if (result->line != CHILD_SKIPPED) {
+        snprintf(result->message, sizeof result->message, "%s", tactus_message());
+    }
     _exit(0);
 }
 
@@ -65,6 +76,7 @@ bool child_check(child_fn *body, const void *context, const char *format, ...)
 {
     struct child_result *result = child_share(sizeof *result);
     char                 text[256];
+    char                 skipped[sizeof text + TACTUS_MESSAGE_BYTES + 2];
     va_list              arguments;
     int                  status = child_run(body, context, result);
     bool                 is_ok = result->line == 0 && status == 0;
@@ -73,7 +85,8 @@ bool child_check(child_fn *body, const void *context, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     if (result->line == CHILD_SKIPPED) {
-        tap_skip(text);
+        snprintf(skipped, sizeof skipped, "%s: %s", text, result->message);
+        tap_skip(skipped);
     } else if (!tap_ok(is_ok, "%s", text)) {
         tap_diag("line %d of the test, wait status 0x%x, last message: %s", result->line, status,
                  result->message);

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* What a body returns: 0, the number of the line that failed, or that it cannot be done here. */
+/* What a body returns: 0, the number of the line that failed, or what child_skip returns. */
 #define CHILD_SKIPPED (-1)
 #define CHILD_DIED (-2) /* It returned nothing */
 typedef int child_fn(const void *context);
@@ -30,6 +30,9 @@ typedef int child_fn(const void *context);
  * failed. What the engine said last is printed with a failure. */
 bool child_check(child_fn *body, const void *context, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* For bodies: what they check cannot be done here, and why. */
+int child_skip(const char *reason);
 
 /* For bodies: a part of the body that must be in a process of its own again. Returns the wait
  * status. */

@@ -36,6 +36,9 @@
 #define PIECE_BYTES (512 * 1024)
 #define NOBODY 65534
 
+static const char no_mount[] = "no name space of mounts here";
+static const char no_filter[] = "no filter of system calls here";
+
 static char     test_directory[256];
 static uint8_t *buffer; /* PIECE_BYTES, aligned; filled with ones */
 
@@ -158,7 +161,7 @@ static int child_without_permission(const struct child_case *child_case)
     CHECK(chmod(path_of("mine"), 0000) == 0);
     CHECK(chmod(test_directory, 0555) == 0);
     if (geteuid() == 0 && (setgid(NOBODY) != 0 || setuid(NOBODY) != 0)) {
-        return CHILD_SKIPPED;
+        return child_skip("cannot become another user");
     }
     CHECK(open_code("mine", child_case->backend) == TACTUS_EACCESS);
     CHECK(create_code("other", child_case->backend) == TACTUS_EACCESS);
@@ -168,7 +171,7 @@ static int child_without_permission(const struct child_case *child_case)
 static int child_read_only(const struct child_case *child_case)
 {
     if (!child_mount("tmpfs", test_directory, "size=1m")) {
-        return CHILD_SKIPPED;
+        return child_skip(no_mount);
     }
     CHECK(create_code("store", child_case->backend) == TACTUS_OK);
     CHECK(mount("none", test_directory, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL) == 0);
@@ -260,14 +263,14 @@ static int round_trip(enum tactus_backend backend, bool is_direct)
 static int child_on_ramfs(const struct child_case *child_case)
 {
     return child_mount("ramfs", test_directory, NULL) ? round_trip(child_case->backend, false)
-                                                      : CHILD_SKIPPED;
+                                                      : child_skip(no_mount);
 }
 
 /* Setting the flag succeeds, and reading with it does not: pread64 says EINVAL. */
 static int child_direct_reads_refused(const struct child_case *child_case)
 {
     if (!child_filter_deny(__NR_pread64, EINVAL)) {
-        return CHILD_SKIPPED;
+        return child_skip(no_filter);
     }
     return round_trip(child_case->backend, false);
 }
@@ -278,7 +281,7 @@ static int child_on_tmpfs(const struct child_case *child_case)
     bool                is_direct;
 
     if (access("/dev/shm", W_OK) != 0) {
-        return CHILD_SKIPPED;
+        return child_skip("no /dev/shm");
     }
     snprintf(test_directory, sizeof test_directory, "/dev/shm/tactus-storage-%d", (int)getpid());
     CHECK(mkdir(test_directory, 0700) == 0);
@@ -333,7 +336,7 @@ static int child_on_small_disk(const struct child_case *child_case)
     uint64_t             offset = 0;
 
     if (!child_mount("tmpfs", test_directory, "size=4m")) {
-        return CHILD_SKIPPED;
+        return child_skip(no_mount);
     }
     CHECK(tac_storage_create_file(path_of("store"), child_case->backend, child_case->direct_io,
                                   &storage, &error) == 0);
@@ -362,7 +365,7 @@ static int child_uring_forbidden(const struct child_case *child_case)
     bool                is_direct;
 
     if (!child_filter_deny(__NR_io_uring_setup, EPERM)) {
-        return CHILD_SKIPPED;
+        return child_skip(no_filter);
     }
     if (child_case->backend == TACTUS_BACKEND_AUTO) {
         CHECK(tac_storage_create_file(path_of("store"), TACTUS_BACKEND_AUTO, true, &storage,
@@ -387,7 +390,7 @@ static int child_uring_enter_forbidden(const struct child_case *child_case)
 
     tac_maybe(child_case->direct_io);
     if (!child_filter_deny(__NR_io_uring_enter, ENOSYS)) {
-        return CHILD_SKIPPED;
+        return child_skip(no_filter);
     }
     CHECK(tac_storage_uring_probe(&error) == TACTUS_EIO);
     CHECK(strstr(error.message, "no io_uring") != NULL);
@@ -476,7 +479,7 @@ static int trap_begin(struct trap_state *state)
     state->wake_fd = eventfd(0, EFD_CLOEXEC);
     CHECK(ops->resize(state->storage, 3 * PIECE_BYTES, NULL) == 0);
     CHECK(ops->queue_new(state->storage, 4, state->wake_fd, &state->queue, NULL) == 0);
-    return enter_trap_install() ? 0 : CHILD_SKIPPED;
+    return enter_trap_install() ? 0 : child_skip(no_filter);
 }
 
 static int trap_submit(struct trap_state *state)
@@ -568,12 +571,12 @@ static int child_enter_refused(const struct child_case *child_case)
 static int child_enter_interrupted(const struct child_case *child_case)
 {
     tac_maybe(child_case->direct_io);
-    return CHILD_SKIPPED;
+    return child_skip("only for x86-64");
 }
 static int child_enter_refused(const struct child_case *child_case)
 {
     tac_maybe(child_case->direct_io);
-    return CHILD_SKIPPED;
+    return child_skip("only for x86-64");
 }
 
 #endif
