@@ -101,11 +101,25 @@ static uint32_t life_us(struct tac_prng *prng)
     return (uint32_t)pow(LIFE_US_MAX, exponent);
 }
 
-/* Returns the wait status. Every third life is counted from the fork: it may end in the open. */
+/* From when a life is counted: of four rounds, one from the fork, so that it may end in the open,
+ * two from the end of the open, and one from the next op that became durable, so that on the slowest
+ * machine something is. */
+static bool life_has_begun(const struct course *course, uint32_t round)
+{
+    switch (round % 4) {
+    case 0:
+        return true;
+    case 3:
+        return course->report->durable > course->model.op;
+    default:
+        return course->report->is_open;
+    }
+}
+
+/* Returns the wait status. */
 static int round_kill(struct course *course, uint32_t round, struct tac_prng *prng)
 {
     struct report *report = course->report;
-    bool           counts_open = tac_prng_below(prng, 3) == 0;
     uint32_t       life = life_us(prng);
     int            status = -1;
     pid_t          child;
@@ -116,7 +130,10 @@ static int round_kill(struct course *course, uint32_t round, struct tac_prng *pr
     if (child == 0) {
         writer_main(course, round);
     }
-    while (!counts_open && !report->is_open && waitpid(child, &status, WNOHANG) == 0) {
+    while (!life_has_begun(course, round)) {
+        if (waitpid(child, &status, WNOHANG) != 0) {
+            return status; /* It ended by itself */
+        }
         usleep(200);
     }
     usleep(life);
@@ -214,7 +231,7 @@ static void variant_check(const struct variant *variant, uint32_t kills, struct 
     tap_diag("%llu kills in the open, %llu ops kept, %llu lost",
              (unsigned long long)course->kills_in_open, (unsigned long long)course->ops_kept,
              (unsigned long long)course->ops_lost);
-    tap_ok(course->ops_kept > 0, "%s: some of what was written survived", variant->name);
+    tap_ok(course->ops_kept > 0 || kills < 4, "%s: some of what was written survived", variant->name);
     tap_ok(file_goes_on(course), "%s: then the file goes on as any other", variant->name);
     (void)unlink(course->path);
     free(course);
