@@ -59,6 +59,9 @@ enum {
 #define FEATURES_READ_ONLY_KNOWN 0ull
 #define FEATURES_INCOMPATIBLE_KNOWN 0ull
 
+/* No store counts so far: one that says so would run over the end of its numbers. */
+#define COUNTER_MAX (UINT64_MAX / 2)
+
 tac_static_assert(sizeof MAGIC - 1 == MAGIC_BYTES, "the magic is eight bytes");
 tac_static_assert(OFFSET_FREE_SET + TAC_FREE_SET_BLOCKS_MAX * REFERENCE_BYTES <=
                       TAC_SUPERBLOCK_BYTES,
@@ -193,7 +196,6 @@ static int references_check(const struct tac_superblock *superblock, struct tac_
                              superblock->table_count != 0
                        : !reference_is_possible(superblock, &superblock->manifest_newest) ||
                              superblock->manifest_oldest_sequence == 0 ||
-                             superblock->manifest_oldest_sequence > UINT64_MAX - log_count ||
                              log_count > superblock->blocks_in_file) {
         return tac_error_set(error, TACTUS_ECORRUPT,
                              "superblock: a manifest log of %llu blocks up to block %llu, oldest "
@@ -214,6 +216,34 @@ static int references_check(const struct tac_superblock *superblock, struct tac_
             return tac_error_set(error, TACTUS_ECORRUPT,
                                  "superblock: block %llu cannot hold part %u of the free set",
                                  (unsigned long long)address, i);
+        }
+    }
+    return TACTUS_OK;
+}
+
+/* Numbers that only ever grow by one: what comes next must be above them. */
+static int counters_check(const struct tac_superblock *superblock, struct tac_error *error)
+{
+    const struct {
+        const char *name;
+        uint64_t    value;
+    } counters[] = {
+        {"sequence", superblock->sequence},
+        {"persisted op", superblock->op_persisted},
+        {"compacted op", superblock->op_compacted},
+        {"released op", superblock->op_released},
+        {"bar count", superblock->bar_count},
+        {"last table id", superblock->table_id_last},
+        {"last stamp", superblock->stamp_last},
+        {"manifest log's oldest sequence", superblock->manifest_oldest_sequence},
+    };
+
+    for (size_t i = 0; i < TAC_ARRAY_COUNT(counters); i++) {
+        if (counters[i].value > COUNTER_MAX) {
+            return tac_error_set(error, TACTUS_ECORRUPT,
+                                 "superblock: %s %llu is beyond what any store reaches (%llu)",
+                                 counters[i].name, (unsigned long long)counters[i].value,
+                                 (unsigned long long)COUNTER_MAX);
         }
     }
     return TACTUS_OK;
@@ -254,6 +284,9 @@ static int contents_check(const struct tac_superblock *superblock, struct tac_er
                              "superblock: %llu tables, but the last one has id %llu",
                              (unsigned long long)superblock->table_count,
                              (unsigned long long)superblock->table_id_last);
+    }
+    if (counters_check(superblock, error) != TACTUS_OK) {
+        return TACTUS_ECORRUPT;
     }
     return references_check(superblock, error);
 }
@@ -319,8 +352,7 @@ static int copy_decode(const uint8_t *copy, struct tac_superblock *ret_superbloc
     if (rv != TACTUS_OK) {
         return rv;
     }
-    if (superblock.sequence == 0 || superblock.sequence == UINT64_MAX ||
-        superblock.free_set_block_count > TAC_FREE_SET_BLOCKS_MAX) {
+    if (superblock.sequence == 0 || superblock.free_set_block_count > TAC_FREE_SET_BLOCKS_MAX) {
         return tac_error_set(error, TACTUS_ECORRUPT,
                              "superblock: sequence %llu with %u free-set blocks is impossible",
                              (unsigned long long)superblock.sequence,

@@ -265,6 +265,15 @@ static void test_contents(void)
     tap_ok(choose_changed(384, 128) == TACTUS_OK && choose_changed(384, 256) == TACTUS_ECORRUPT &&
                choose_changed(384, 16 | 32) == TACTUS_ECORRUPT,
            "control flags that nobody knows, or that contradict each other");
+    tap_ok(choose_changed(80, 1ull << 63) == TACTUS_ECORRUPT &&
+               choose_changed(264, 1ull << 63) == TACTUS_ECORRUPT &&
+               choose_changed(272, 1ull << 63) == TACTUS_ECORRUPT &&
+               choose_changed(280, 1ull << 63) == TACTUS_ECORRUPT &&
+               choose_changed(288, 1ull << 63) == TACTUS_ECORRUPT &&
+               choose_changed(296, 1ull << 63) == TACTUS_ECORRUPT &&
+               choose_changed(360, 1ull << 63) == TACTUS_ECORRUPT &&
+               choose_changed(280, (1ull << 63) - 1) == TACTUS_OK,
+           "numbers that would soon overflow");
     tap_ok(choose_changed(304, 78) == TACTUS_ECORRUPT, "more tables than ids");
     tap_ok(choose_changed(312, 100) == TACTUS_ECORRUPT &&
                choose_changed(312, (8u << 20) + 1) == TACTUS_ECORRUPT,
