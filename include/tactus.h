@@ -264,7 +264,8 @@ TACTUS_API void tactus_iterator_record(const struct tactus_iterator *iterator, c
 /* ---- maintenance ---------------------------------------------------------------------------- */
 
 /* Until both memtables are empty, every level is within its size and depth, and a checkpoint is
- * durable. An op. */
+ * durable. An op. TACTUS_EFULL, TACTUS_ECORRUPT: all is durable, but there is no room to compact, or
+ * damaged tables stand in the way. */
 TACTUS_API int tactus_drain(struct tactus *store);
 
 /* Compacts every record of the tree into its last level, then drains. An op. */

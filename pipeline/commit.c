@@ -283,18 +283,39 @@ static void compaction_apply(struct tactus *store, const struct tac_bar_compacti
     }
 }
 
+/* The input that plans are to leave alone: one in which a job met damage, or else one whose records
+ * do not add up. Where neither tells, the first one that is not marked yet: what cannot be done may
+ * not be planned for ever. */
+static struct tac_table *damaged_input(struct tactus                   *store,
+                                       const struct tac_bar_compaction *compaction)
+{
+    struct tac_table *suspect = NULL;
+
+    for (uint32_t i = 0; i < compaction->job_count; i++) {
+        const struct tac_job *job = store->bar.jobs[compaction->job_first + i];
+
+        if (job->result == TACTUS_ECORRUPT && job->damaged_table != NULL) {
+            return job->damaged_table;
+        }
+    }
+    for (uint32_t i = 0; i < compaction->input_count; i++) {
+        struct tac_table *table = compaction->inputs[i].table;
+
+        if (!input_is_conserved(compaction, table, input_consumed(store, compaction, table))) {
+            return table;
+        }
+        suspect = suspect == NULL && !table->is_damaged ? table : suspect;
+    }
+    return suspect;
+}
+
 /* The compaction changed nothing; a damaged table is marked, so that plans leave it alone. */
 static void compaction_drop(struct tactus *store, const struct tac_bar_compaction *compaction)
 {
-    struct tac_table *damaged = NULL;
+    struct tac_table *damaged = damaged_input(store, compaction);
 
     for (uint32_t i = 0; i < compaction->job_count; i++) {
-        struct tac_job *job = store->bar.jobs[compaction->job_first + i];
-
-        job_settle_reservation(store, job, false);
-        if (damaged == NULL && job->result == TACTUS_ECORRUPT) {
-            damaged = job->damaged_table;
-        }
+        job_settle_reservation(store, store->bar.jobs[compaction->job_first + i], false);
     }
     if (damaged != NULL && !damaged->is_damaged) {
         struct tac_table *marked = descriptor_replace(store, damaged);

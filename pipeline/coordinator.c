@@ -311,6 +311,7 @@ static int bar_end(struct tactus *store, struct tac_error *error)
 
     store->bar_count++;
     store->bars_stuck = store->has_progressed ? 0 : store->bars_stuck + store->has_skipped;
+    store->bars_idle = store->has_progressed || store->has_skipped ? 0 : store->bars_idle + 1;
     store->has_progressed = store->has_skipped = false;
     store->totals.bars++;
     store->persisted_op = store->immutable_last_op;

@@ -595,7 +595,7 @@ int tac_store_close(struct tactus *store, struct tac_error *error)
     }
     pthread_mutex_lock(&store->commit_lock);
     result = tac_writer_drain(store, 0, error);
-    if (result == TACTUS_OK || result == TACTUS_EFULL) {
+    if (result == TACTUS_OK || result == TACTUS_EFULL || result == TACTUS_ECORRUPT) {
         struct tac_error later;
 
         /* The op may be durable while a later checkpoint is being written: its blocks are part of

@@ -124,6 +124,7 @@ struct tactus {
     bool                     has_progressed, has_skipped; /* A plan of this bar */
     uint32_t                 bars_stuck;  /* Something found no room, since anything was done */
     uint32_t                 bars_settled; /* In a drain: bars in a row that left nothing due */
+    uint32_t                 bars_idle;   /* Nothing was there to be done */
     bool                     is_expiring; /* This bar's end has begun to wait for readers */
     bool                     is_checkpoint_late; /* This bar's end has waited for one */
     bool                     is_growth_refused;  /* The device had no room for a step of the file */

@@ -387,8 +387,10 @@ static int frame_replay(struct reader *reader)
         }
         if (reader->op > store->last_op) {
             result = entry_replay(reader, &entry);
-            /* A full store stays as it was; a drain has its number all the same. */
-            if (result != TACTUS_OK && !(result == TACTUS_EFULL && store->last_op == reader->op)) {
+            /* A drain that finds no room, or damage, has its number all the same. */
+            if (result != TACTUS_OK && !((entry.kind == TAC_WAL_DRAIN ||
+                                          entry.kind == TAC_WAL_COMPACT) &&
+                                         store->last_op == reader->op)) {
                 return reader->error->code != TACTUS_OK
                            ? reader->error->code
                            : tac_error_set(reader->error, result,

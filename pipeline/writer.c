@@ -417,6 +417,29 @@ static int drain_flush(struct tactus *store, struct tac_error *error)
     return result;
 }
 
+/* Bars of a drain in which nothing may be done: what was in the memtables has come to tables after
+ * two of them. */
+#define DRAIN_IDLE_BARS_MAX 4
+
+/* A drain that cannot come to its end says why. */
+static int drain_check(struct tactus *store, struct tac_error *error)
+{
+    if (store->bars_stuck > store->shape.checkpoint_interval_bars + 4) {
+        return tac_error_set(error, TACTUS_EFULL,
+                             "no room to compact: the store is near its file_size_max of %llu "
+                             "bytes, or its tables_max of %u",
+                             (unsigned long long)store->shape.file_size_max,
+                             store->options.tables_max);
+    }
+    if (store->bars_idle > DRAIN_IDLE_BARS_MAX && store->bars_settled == 0) {
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "damaged tables cannot be compacted: all that was written is durable, "
+                             "but levels stay above their size; tactus_verify names the damage, "
+                             "copy what can be read into a new store");
+    }
+    return TACTUS_OK;
+}
+
 /* Empty bars with full credit until nothing is due; the last of them begins the checkpoint. */
 int tac_writer_drain(struct tactus *store, uint64_t manual_trees, struct tac_error *error)
 {
@@ -441,21 +464,17 @@ int tac_writer_drain(struct tactus *store, uint64_t manual_trees, struct tac_err
     if (!is_resumed) {
         store->bars_stuck = store->bars_settled = 0;
     }
+    store->bars_idle = 0;
     if (manual_trees != 0) {
         result = drain_flush(store, error);
     }
     while (result == TACTUS_OK && store->checkpoint_op < store->control_op) {
-        if (store->bars_stuck > store->shape.checkpoint_interval_bars + 4) {
-            result = tac_error_set(error, TACTUS_EFULL,
-                                   "no room to compact: the store is near its file_size_max of "
-                                   "%llu bytes, or its tables_max of %u",
-                                   (unsigned long long)store->shape.file_size_max,
-                                   store->options.tables_max);
-        } else {
+        result = drain_check(store, error);
+        if (result == TACTUS_OK) {
             result = bar_end(store, error);
         }
     }
-    if (result == TACTUS_EFULL) {
+    if (result == TACTUS_EFULL || result == TACTUS_ECORRUPT) {
         /* Compacted or not, what was written is in tables: it can be made durable. */
         struct tac_error later;
 
@@ -468,7 +487,7 @@ int tac_writer_drain(struct tactus *store, uint64_t manual_trees, struct tac_err
         }
     }
     control_end(store);
-    if (result == TACTUS_OK || result == TACTUS_EFULL) {
+    if (result == TACTUS_OK || result == TACTUS_EFULL || result == TACTUS_ECORRUPT) {
         struct tac_error later;
 
         if (durable_wait(store, store->last_op, &later) != TACTUS_OK) {
