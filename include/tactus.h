@@ -118,7 +118,8 @@ struct tactus_options {
     uint32_t runs_per_level;         /* 1 (classic levelling) to 16; 8. */
     uint32_t last_ratio;             /* Last level : level above; 1 to 16; 2. */
     uint32_t beats_per_bar;          /* 8 to 1024; 64. */
-    uint32_t lag_beats;              /* A writer waits when work is more beats behind; 1 to 8; 2. */
+    uint32_t lag_beats;              /* A writer waits when work is more beats behind; 1 to 8, at
+                                        most beats_per_bar - 3, with runs of 1 half of them - 3; 2. */
     uint32_t checkpoint_interval_bars; /* 1 to 64; 4. */
     uint32_t filter_bits_per_key;    /* 0 (no filter) to 20; 10. */
     uint64_t file_size_max;          /* The file never grows beyond this; 1 TiB, or with smaller

@@ -78,6 +78,23 @@ static int geometry_check(const struct tac_shape *shape, struct tac_error *error
     return TACTUS_OK;
 }
 
+/* A plan's quota runs from its third beat to lag_beats before its last. With runs of 1 a plan has
+ * half the beats of a bar. */
+static int lag_check(const struct tac_shape *shape, struct tac_error *error)
+{
+    uint32_t beats = shape->runs_per_level == 1 ? shape->beats_per_bar / 2 : shape->beats_per_bar;
+
+    tac_assert(beats > 3);
+    if (shape->lag_beats > beats - 3) {
+        return tac_error_set(error, TACTUS_EOPTION,
+                             "lag_beats is %u, must be at most %u with beats_per_bar %u and "
+                             "runs_per_level %u",
+                             shape->lag_beats, beats - 3, shape->beats_per_bar,
+                             shape->runs_per_level);
+    }
+    return TACTUS_OK;
+}
+
 uint64_t tac_shape_file_size_max(uint32_t block_size)
 {
     return TAC_FREE_SET_BLOCKS_MAX * tac_free_set_part_addresses(block_size) * block_size;
@@ -113,14 +130,8 @@ int tac_shape_check(const struct tac_shape *shape, struct tac_error *error)
     if (rv != TACTUS_OK) {
         return rv;
     }
-    /* The quota runs from the third beat to lag_beats before the last. */
-    if (shape->lag_beats + 2 >= shape->beats_per_bar) {
-        return tac_error_set(error, TACTUS_EOPTION,
-                             "lag_beats is %u, must be at most %u with beats_per_bar %u",
-                             shape->lag_beats, shape->beats_per_bar - 3, shape->beats_per_bar);
-    }
     tac_assert(shape->file_size_max / block <= UINT32_MAX);
-    return TACTUS_OK;
+    return lag_check(shape, error);
 }
 
 uint64_t tac_uuid_checksum_seed(const uint8_t uuid[TACTUS_UUID_BYTES])

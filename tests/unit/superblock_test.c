@@ -38,7 +38,7 @@ static const struct tac_shape shape_tiny = {
     .runs_per_level = 1,
     .last_ratio = 1,
     .beats_per_bar = 8,
-    .lag_beats = 5,
+    .lag_beats = 1,
     .checkpoint_interval_bars = 1,
     .filter_bits_per_key = 0,
 };
@@ -68,8 +68,13 @@ static bool shape_refused(struct tac_shape shape, const char *name, const char *
 static void test_shape(void)
 {
     struct tac_error error = {0};
+    struct tac_shape shape_runs_2 = shape_tiny;
     bool             all_refused = true;
 
+    shape_runs_2.runs_per_level = 2;
+    shape_runs_2.lag_beats = 5;
+    tap_ok(tac_shape_check(&shape_runs_2, &error) == TACTUS_OK,
+           "all beats of a bar but three may be lag, where a bar has one plan");
     tap_ok(tac_shape_check(&shape_default, &error) == TACTUS_OK, "the default shape is allowed");
     tap_ok(tac_shape_check(&shape_tiny, &error) == TACTUS_OK, "the smallest shape is allowed");
     SHAPE_REFUSED(shape_default, block_size, 131073);
@@ -94,7 +99,8 @@ static void test_shape(void)
     SHAPE_REFUSED(shape_default, beats_per_bar, 1025);
     SHAPE_REFUSED(shape_default, lag_beats, 0);
     SHAPE_REFUSED(shape_default, lag_beats, 9);
-    SHAPE_REFUSED(shape_tiny, lag_beats, 6);
+    SHAPE_REFUSED(shape_tiny, lag_beats, 2); /* A plan has half the beats of a bar */
+    SHAPE_REFUSED(shape_runs_2, lag_beats, 6);
     SHAPE_REFUSED(shape_default, checkpoint_interval_bars, 0);
     SHAPE_REFUSED(shape_default, checkpoint_interval_bars, 65);
     SHAPE_REFUSED(shape_default, filter_bits_per_key, 21);
