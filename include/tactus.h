@@ -118,8 +118,9 @@ struct tactus_options {
     uint32_t runs_per_level;         /* 1 (classic levelling) to 16; 8. */
     uint32_t last_ratio;             /* Last level : level above; 1 to 16; 2. */
     uint32_t beats_per_bar;          /* 8 to 1024; 64. */
-    uint32_t lag_beats;              /* A writer waits when work is more beats behind; 1 to 8, at
-                                        most beats_per_bar - 3, with runs of 1 half of them - 3; 2. */
+    uint32_t lag_beats;              /* A writer waits when work is more beats behind; 1 to 8; 2.
+                                        At most a plan's beats (beats_per_bar; with runs of 1 half
+                                        of them) less 3. */
     uint32_t checkpoint_interval_bars; /* 1 to 64; 4. */
     uint32_t filter_bits_per_key;    /* 0 (no filter) to 20; 10. */
     uint64_t file_size_max;          /* The file never grows beyond this; 1 TiB, or with smaller
@@ -265,8 +266,8 @@ TACTUS_API void tactus_iterator_record(const struct tactus_iterator *iterator, c
 /* ---- maintenance ---------------------------------------------------------------------------- */
 
 /* Until both memtables are empty, every level is within its size and depth, and a checkpoint is
- * durable. An op. TACTUS_EFULL, TACTUS_ECORRUPT: all is durable, but there is no room to compact, or
- * damaged tables stand in the way. */
+ * durable. An op. TACTUS_EFULL, TACTUS_ECORRUPT: all is durable, but there is no room to compact,
+ * or damaged tables stand in the way. */
 TACTUS_API int tactus_drain(struct tactus *store);
 
 /* Compacts every record of the tree into its last level, then drains. An op. */

@@ -26,6 +26,10 @@ void sim_fail(struct sim *sim, const char *format, ...)
         fprintf(sim->log, "# FAILED at %s\n", message);
         fflush(sim->log);
     }
+    if (sim->report->aborts) {
+        fprintf(stderr, "%s\n", message);
+        abort();
+    }
     _exit(1);
 }
 

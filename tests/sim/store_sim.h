@@ -103,6 +103,7 @@ struct sim_report {
     char            message[SIM_MESSAGE_BYTES]; /* Empty: nothing failed */
     struct tac_u128 file_sum;                   /* Of the whole file after the last close */
     uint64_t        ops_run, bars, recoveries;
+    bool            aborts; /* A failure ends the process with a signal, as fuzzers want it */
 };
 
 struct sim_iterator {

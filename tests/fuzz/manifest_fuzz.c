@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* manifest_fuzz -- a chain of manifest-log blocks, replayed.
+ *
+ * The input is a list of events, which are put into blocks with right headers, references and
+ * checksums; then the superblock gets the checksum of whatever manifest they give. What is accepted
+ * must be sound, must serve readers, and its log must go on: with changes, compaction, a checkpoint
+ * and a replay that finds the same. */
+#include <stdlib.h>
+
+#include "base/units.h"
+#include "lsm/manifest_log_internal.h"
+#include "tests/fuzz/fuzz.h"
+
+const uint32_t fuzz_cost = 1;
+
+#define BLOCK_SIZE 4096
+#define BLOCKS_MAX 16 /* Of a chain; a checkpoint's are among them */
+#define CHAIN_MAX 8
+#define TABLES_MAX 1024 /* The least that a store may have */
+#define SEQUENCE 10     /* Of the superblock */
+
+/* Of an event's first byte: what it is, and */
+enum {
+    EVENT_RAW,
+    EVENT_TREE,
+    EVENT_TABLE,
+    EVENT_REMOVE,
+    EVENT_NEW_BLOCK = 4, /* … goes into a new block, */
+    EVENT_PATCH = 8,     /* … is followed by a change of its block */
+};
+#define TABLE_FIELDS_BYTES 128
+#define TABLE_KEY_MIN_SIZE 76
+#define TABLE_KEY_MAX_SIZE 78
+
+static const struct tac_geometry geometry = {.block_size = BLOCK_SIZE, .page_size = 512};
+
+struct chain {
+    uint8_t               blocks[BLOCKS_MAX][BLOCK_SIZE]; /* Block i has address i + 1 */
+    uint32_t              used_bytes[BLOCKS_MAX], event_counts[BLOCKS_MAX];
+    struct fuzz_patch     patches[BLOCKS_MAX];
+    uint32_t              count; /* Of the input; at least 1 */
+    struct tac_superblock superblock;
+};
+
+static struct chain chain;
+
+/* ---- the chain ------------------------------------------------------------------------------ */
+
+/* Takes one event. Returns its size in the block. */
+static uint32_t event_take(struct fuzz_input *input, uint32_t kind, uint8_t *event)
+{
+    static const uint8_t kinds[] = {
+        [EVENT_TREE] = TAC_MANIFEST_EVENT_TREE,
+        [EVENT_TABLE] = TAC_MANIFEST_EVENT_TABLE,
+        [EVENT_REMOVE] = TAC_MANIFEST_EVENT_REMOVE,
+    };
+    uint32_t size = TAC_MANIFEST_EVENT_REMOVE_BYTES, keys;
+
+    memset(event, 0, TAC_MANIFEST_EVENT_BYTES_MAX);
+    switch (kind) {
+    case EVENT_RAW:
+        size = fuzz_take_u16(input) % TAC_MANIFEST_EVENT_BYTES_MAX / 8 * 8;
+        fuzz_take(input, event, size);
+        return size;
+    case EVENT_TREE:
+        size = TAC_MANIFEST_EVENT_TREE_BYTES;
+        fuzz_take(input, event, size);
+        break;
+    case EVENT_TABLE:
+        fuzz_take(input, event, TABLE_FIELDS_BYTES);
+        keys = (uint32_t)tac_load_u16(event + TABLE_KEY_MIN_SIZE) +
+               tac_load_u16(event + TABLE_KEY_MAX_SIZE);
+        keys = (uint32_t)tac_min_u64(keys, 2 * TACTUS_KEY_SIZE_MAX);
+        fuzz_take(input, event + TABLE_FIELDS_BYTES, keys);
+        size = (uint32_t)tac_round_up(TABLE_FIELDS_BYTES + keys, 8);
+        break;
+    default:
+        fuzz_take(input, event, size);
+    }
+    tac_store_u16(event, (uint16_t)size);
+    event[2] = kinds[kind];
+    return size;
+}
+
+static void blocks_fill(struct fuzz_input *input)
+{
+    uint8_t  event[TAC_MANIFEST_EVENT_BYTES_MAX + 8];
+    uint32_t i = 0;
+
+    memset(chain.blocks, 0, sizeof chain.blocks);
+    memset(chain.patches, 0, sizeof chain.patches);
+    memset(chain.event_counts, 0, sizeof chain.event_counts);
+    chain.used_bytes[0] = TAC_LOG_OFFSET_EVENTS;
+    while (input->size > 0) {
+        uint8_t  control = fuzz_take_u8(input);
+        uint32_t size = event_take(input, control % 4u, event);
+
+        if ((control & EVENT_NEW_BLOCK) != 0 || chain.used_bytes[i] + size > BLOCK_SIZE) {
+            if (i + 1 == CHAIN_MAX) {
+                break;
+            }
+            i++;
+            chain.used_bytes[i] = TAC_LOG_OFFSET_EVENTS;
+        }
+        memcpy(chain.blocks[i] + chain.used_bytes[i], event, size);
+        chain.used_bytes[i] += size;
+        chain.event_counts[i]++;
+        if ((control & EVENT_PATCH) != 0) {
+            chain.patches[i] = fuzz_take_patch(input);
+        }
+    }
+    chain.count = i + 1;
+}
+
+static void blocks_seal(void)
+{
+    struct tac_block_reference reference = {0};
+
+    for (uint32_t i = 0; i < chain.count; i++) {
+        uint8_t *block = chain.blocks[i];
+
+        tac_block_header_encode(block, &(struct tac_block_header){
+                                           .kind = TAC_BLOCK_MANIFEST,
+                                           .address = i + 1,
+                                           .sequence = SEQUENCE - (i == 0),
+                                           .used_bytes = chain.used_bytes[i],
+                                       });
+        tac_store_u64(block + TAC_LOG_OFFSET_SEQUENCE,
+                      chain.superblock.manifest_oldest_sequence + i);
+        tac_store_u64(block + TAC_LOG_OFFSET_PREVIOUS, reference.address);
+        tac_store_u64(block + TAC_LOG_OFFSET_PREVIOUS + 8, reference.checksum.low);
+        tac_store_u64(block + TAC_LOG_OFFSET_PREVIOUS + 16, reference.checksum.high);
+        tac_store_u32(block + TAC_LOG_OFFSET_EVENT_COUNT, chain.event_counts[i]);
+        if (chain.patches[i].size > 0) {
+            fuzz_patch_apply(&chain.patches[i], block, 256);
+        }
+        reference.address = i + 1;
+        reference.checksum = tac_block_checksum(block, &geometry);
+    }
+    chain.superblock.manifest_newest = reference;
+    chain.superblock.manifest_block_count = chain.count;
+}
+
+static int block_read(void *context, const struct tac_block_reference *reference,
+                      enum tac_block_kind kind, uint8_t *block, struct tac_error *error)
+{
+    (void)context;
+    if (reference->address == 0 || reference->address > BLOCKS_MAX) {
+        return tac_error_set(error, TACTUS_ECORRUPT, "no block %llu",
+                             (unsigned long long)reference->address);
+    }
+    memcpy(block, chain.blocks[reference->address - 1], BLOCK_SIZE);
+    return tac_block_verify(block, &geometry, kind, reference, error);
+}
+
+/* ---- replay --------------------------------------------------------------------------------- */
+
+struct replayed {
+    struct tac_manifest     *manifest;
+    struct tac_manifest_log *log;
+};
+
+static int replay(struct replayed *replayed)
+{
+    struct tac_error error;
+    int              rv;
+
+    tac_error_clear(&error);
+    replayed->manifest = tac_manifest_new(TABLES_MAX);
+    replayed->log = tac_manifest_log_new(&geometry, BLOCKS_MAX);
+    tac_assert(replayed->manifest != NULL && replayed->log != NULL);
+    rv = tac_manifest_log_replay(replayed->log, replayed->manifest, &chain.superblock, block_read,
+                                 NULL, &error);
+    tac_assert(rv == TACTUS_OK || (error.code == rv && error.message[0] != 0));
+    return rv;
+}
+
+static void replayed_free(struct replayed *replayed)
+{
+    tac_manifest_log_free(replayed->log);
+    tac_manifest_free(replayed->manifest);
+}
+
+/* Readers find every table by its keys, in the version of the manifest. */
+static void version_check(struct tac_manifest *manifest)
+{
+    struct tac_version *version = tac_version_new(TABLES_MAX);
+
+    tac_assert(version != NULL);
+    tac_version_fill(version, manifest, 1);
+    for (uint32_t i = 0; i < tac_manifest_tree_count(manifest); i++) {
+        const struct tac_manifest_tree *tree = tac_manifest_tree(manifest, i);
+
+        for (uint32_t level = 0; level < TACTUS_LEVELS_MAX; level++) {
+            const struct tac_manifest_level *tables = &tree->levels[level];
+            const struct tac_version_level  *runs = &version->trees[i].levels[level];
+
+            tac_assert(tables->table_count == 0 || level <= tree->planner.last_level);
+            tac_assert(runs->run_count == tac_manifest_level_depth(tables));
+            for (uint32_t j = 0; j < tables->table_count; j++) {
+                uint32_t found = 0;
+
+                for (uint32_t k = 0; k < runs->run_count; k++) {
+                    found += tac_version_run_find(&runs->runs[k], tables->tables[j]->key_max) ==
+                             tables->tables[j];
+                }
+                tac_assert(found == 1);
+            }
+        }
+    }
+    tac_version_free(version);
+}
+
+/* The log goes on, as after an open: a bar with changes, then a checkpoint. */
+static void log_go_on(struct replayed *replayed, struct tac_free_set *free_set)
+{
+    struct tac_manifest     *manifest = replayed->manifest;
+    struct tac_manifest_log *log = replayed->log;
+    uint32_t                 count;
+
+    for (uint32_t i = 0; i < tac_manifest_tree_count(manifest); i++) {
+        struct tac_manifest_tree *tree = tac_manifest_tree(manifest, i);
+
+        tac_manifest_log_tree(log, tree);
+        for (uint32_t level = 0; level < TACTUS_LEVELS_MAX; level++) {
+            if (tree->levels[level].table_count > 1) {
+                struct tac_table *table = tree->levels[level].tables[0];
+
+                tac_manifest_log_remove(log, table);
+                tac_manifest_remove(manifest, table);
+                tac_manifest_table_give_back(manifest, table);
+            }
+        }
+    }
+    tac_manifest_log_compact(log, manifest, 4);
+    count = tac_manifest_log_checkpoint_blocks(log);
+    for (uint32_t i = 0; i < count; i++) {
+        tac_manifest_log_seal(log, i, chain.count + 1 + i, SEQUENCE + 1,
+                              chain.blocks[chain.count + i]);
+    }
+    tac_manifest_log_checkpoint_done(log, free_set, &chain.superblock);
+    chain.superblock.sequence = SEQUENCE + 1;
+    chain.superblock.table_count = tac_manifest_table_count(manifest);
+    chain.superblock.manifest_checksum = tac_manifest_checksum(manifest);
+}
+
+static void accepted(struct replayed *replayed)
+{
+    struct tac_free_set *free_set = tac_free_set_new(TAC_GRID_BLOCKS_MIN);
+    struct replayed      again;
+    struct tac_error     error;
+    int                  rv = tac_manifest_check(replayed->manifest, &error);
+
+    tac_assert(free_set != NULL);
+    tac_assert(rv == TACTUS_OK);
+    version_check(replayed->manifest);
+    for (uint64_t i = 0, address; i < chain.count; i++) {
+        bool is_taken = tac_free_set_acquire(free_set, &address);
+
+        tac_assert(is_taken && address == i + 1);
+    }
+    log_go_on(replayed, free_set);
+    rv = replay(&again);
+    tac_assert(rv == TACTUS_OK);
+    replayed_free(&again);
+    tac_free_set_free(free_set);
+}
+
+/* The checksum that the chain's manifest has: as far as it goes, if it is refused. */
+static void superblock_fix(void)
+{
+    struct replayed replayed;
+
+    if (replay(&replayed) != TACTUS_OK) {
+        chain.superblock.manifest_checksum = tac_manifest_checksum(replayed.manifest);
+        chain.superblock.table_count = tac_manifest_table_count(replayed.manifest);
+    }
+    replayed_free(&replayed);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct fuzz_input input = {data, size};
+    struct replayed   replayed;
+
+    chain.superblock = (struct tac_superblock){.sequence = SEQUENCE};
+    chain.superblock.table_id_last = fuzz_take_u16(&input);
+    chain.superblock.stamp_last = fuzz_take_u16(&input);
+    chain.superblock.blocks_in_file = fuzz_take_u16(&input);
+    chain.superblock.manifest_oldest_sequence = fuzz_take_u8(&input);
+    blocks_fill(&input);
+    blocks_seal();
+    superblock_fix();
+    if (replay(&replayed) == TACTUS_OK) {
+        fuzz_accepted++;
+        accepted(&replayed);
+    }
+    replayed_free(&replayed);
+    return 0;
+}
+
+/* ---- seeds ---------------------------------------------------------------------------------- */
+
+static uint8_t *give_event(uint8_t *at, uint8_t control, const uint8_t *event, uint32_t size)
+{
+    *at++ = control;
+    return fuzz_give(at, event, size);
+}
+
+static uint8_t *give_tree(uint8_t *at, uint8_t control, uint32_t id, uint32_t last_level)
+{
+    uint8_t                  event[TAC_MANIFEST_EVENT_TREE_BYTES];
+    struct tac_manifest_tree tree = {
+        .id = id,
+        .name = {'t', (char)('a' + id)},
+        .layout = {id % 2 == 0 ? TACTUS_LAYOUT_VARIABLE : TACTUS_LAYOUT_FIXED, 4, 32},
+        .planner = {.last_level = last_level, .flush_mean = 1000, .work_mean = 2000},
+    };
+
+    return give_event(at, control | EVENT_TREE, event,
+                      tac_manifest_event_encode_tree(event, &tree));
+}
+
+static uint8_t *give_table(uint8_t *at, uint8_t control, uint32_t tree, uint32_t id, uint32_t level)
+{
+    uint8_t          event[TAC_MANIFEST_EVENT_BYTES_MAX];
+    uint8_t          key_min[4] = {'k', (uint8_t)(id * 4), 0, 0};
+    uint8_t          key_max[4] = {'k', (uint8_t)(id * 4 + 3 * (level == 0)), 9, 9};
+    struct tac_table table = {
+        .id = id,
+        .tree = tree,
+        .level = level,
+        .stamp = id,
+        .snapshot_min = id,
+        .snapshot_max = UINT64_MAX,
+        .index = {.address = 100 + id},
+        .value_block_count = 2,
+        .bytes = 1000,
+        .records = 40,
+        .tombstones = 4,
+        .key_min = {key_min, sizeof key_min},
+        .key_max = {key_max, sizeof key_max},
+    };
+
+    return give_event(at, control | EVENT_TABLE, event,
+                      tac_manifest_event_encode_table(event, &table, level == 2));
+}
+
+static uint8_t *give_remove(uint8_t *at, uint8_t control, uint32_t tree, uint32_t id)
+{
+    uint8_t          event[TAC_MANIFEST_EVENT_REMOVE_BYTES];
+    struct tac_table table = {.id = id, .tree = tree};
+
+    return give_event(at, control | EVENT_REMOVE, event,
+                      tac_manifest_event_encode_remove(event, &table));
+}
+
+/* Chains of one to four blocks: trees, tables of three levels, updates and removes of them. */
+size_t fuzz_seed(uint32_t number, uint8_t *buffer)
+{
+    uint8_t *at = fuzz_give(buffer, "\xff\x00\xff\x00\x00\x01\x01", 7);
+
+    if (number >= 12) {
+        return 0;
+    }
+    if (number == 0) {
+        return (size_t)(at - buffer);
+    }
+    at = give_tree(at, 0, 0, 2);
+    at = give_tree(at, 0, 1, 1);
+    for (uint32_t id = 1; id <= number * 3; id++) {
+        bool    is_new_block = id % 4 == 0 && number % 2 == 0;
+        uint8_t control = is_new_block ? EVENT_NEW_BLOCK : 0;
+
+        at = give_table(at, control, 0, id, id % 3);
+        if (id % 5 == 0) {
+            at = give_remove(at, control, 0, id - 1);
+        }
+        if (id % 7 == 0) {
+            at = give_table(at, 0, 0, id, id % 3); /* Anew */
+            at = give_tree(at, control, 0, 2);
+        }
+    }
+    if (number == 11) {
+        *at++ = EVENT_RAW | EVENT_PATCH;
+        at = fuzz_give(at, "\x10\x00\x10\x00\x03\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00",
+                       17);
+        at = fuzz_give_patch(at, 0, TAC_LOG_OFFSET_EVENT_COUNT, "\x01", 1);
+    }
+    return (size_t)(at - buffer);
+}
