@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* free_set_fuzz -- the parts of a free set, right headers around hostile ranges and bitmaps. What is
- * accepted must be what the bitmaps say, work like any other set, and come back from its own image
- * as it went. */
+/* free_set_fuzz -- the parts of a free set, right headers around hostile ranges and bitmaps. What
+ * is accepted must be what the bitmaps say, work like any other set, and come back from its own
+ * image as it went. */
 #include <stdlib.h>
 
 #include "base/units.h"
@@ -20,7 +20,8 @@ const uint32_t fuzz_cost = 4;
 static const struct tac_geometry geometry = {.block_size = 4096, .page_size = 512};
 static uint8_t                   parts[PARTS_MAX][4096];
 
-/* Each part: a word of flags (1: the range is right), the range, then bytes of bitmap that repeat. */
+/* A part of the input: flags, the range, bytes of both bitmaps, two patches. Flags: 2, the range
+ * is the input's; 4, it ends with the set's; 8, the bits that no set can be without are right. */
 static void part_make(struct fuzz_input *input, uint32_t part, uint32_t part_count,
                       uint64_t blocks_max)
 {
@@ -32,11 +33,11 @@ static void part_make(struct fuzz_input *input, uint32_t part, uint32_t part_cou
     uint32_t run = fuzz_take_u16(input) % 2048;
     uint64_t used;
 
-    if (flags & 2) {
+    if ((flags & 2) != 0) {
         first = fuzz_take_u64(input);
         count = fuzz_take_u64(input);
     }
-    if (flags & 4 && blocks_max > first) {
+    if ((flags & 4) != 0 && blocks_max > first) {
         count = tac_min_u64(addresses, blocks_max - first);
     }
     memset(block, 0, geometry.block_size);
@@ -48,7 +49,7 @@ static void part_make(struct fuzz_input *input, uint32_t part, uint32_t part_cou
     tac_store_u64(block + PART_FIRST, first);
     tac_store_u64(block + PART_COUNT, count);
     fuzz_take(input, block + PART_BITMAPS, run);
-    if (flags & 8) { /* What holds of any sound set */
+    if ((flags & 8) != 0) {
         uint64_t bitmap = tac_div_ceil(tac_min_u64(count, addresses), 64) * 8;
 
         for (uint32_t copy = 0; part == 0 && copy < TAC_SUPERBLOCK_COPIES; copy++) {

@@ -207,8 +207,6 @@ static bool visit(struct sealing *sealing, uint64_t address)
     return is_new;
 }
 
-static void u128_give(uint8_t *at, struct tac_u128 value) { tac_store_u128(at, value); }
-
 static void value_pages_seal(const struct sealing *sealing, uint8_t *block)
 {
     const struct tac_geometry *geometry = &sealing->image->geometry;
@@ -220,9 +218,9 @@ static void value_pages_seal(const struct sealing *sealing, uint8_t *block)
         struct tac_page_entry entry = tac_page_entry_load(place);
 
         if (entry.unit_first < units && entry.unit_count <= units - entry.unit_first) {
-            u128_give(place, tac_checksum(block + entry.unit_first * geometry->page_size,
-                                          entry.unit_count * geometry->page_size,
-                                          geometry->checksum_seed));
+            tac_store_u128(place, tac_checksum(block + entry.unit_first * geometry->page_size,
+                                               entry.unit_count * geometry->page_size,
+                                               geometry->checksum_seed));
         }
     }
 }
@@ -256,7 +254,7 @@ static void value_sum_seal(const struct sealing *sealing, uint8_t *block, uint64
                                                     record.value.size, record.is_tombstone));
         }
     }
-    u128_give(block + TAC_VALUE_OFFSET_SUM, sum);
+    tac_store_u128(block + TAC_VALUE_OFFSET_SUM, sum);
 }
 
 /* A value block and what its entry in the index block, and the entries of its pages, say of it. */
@@ -278,7 +276,7 @@ static void value_seal(struct sealing *sealing, uint8_t *index, uint8_t *entry,
         value_pages_seal(sealing, block);
         value_sum_seal(sealing, block, address, layout);
     }
-    u128_give(entry + 8, tac_checksum(block, geometry->page_size, geometry->checksum_seed));
+    tac_store_u128(entry + 8, tac_checksum(block, geometry->page_size, geometry->checksum_seed));
     if ((sealing->flags & FUZZ_SEAL_NO_SUMS) == 0) {
         memcpy(entry + TAC_INDEX_BLOCK_OFFSET_SUM, block + TAC_VALUE_OFFSET_SUM, 16);
     }
@@ -315,18 +313,19 @@ static void table_seal(struct sealing *sealing, uint8_t *event)
             sum = tac_u128_add(sum, tac_load_u128(entry + TAC_INDEX_BLOCK_OFFSET_SUM));
         }
         if ((sealing->flags & FUZZ_SEAL_NO_SUMS) == 0) {
-            u128_give(index + TAC_INDEX_OFFSET_SUM, sum);
+            tac_store_u128(index + TAC_INDEX_OFFSET_SUM, sum);
         }
         for (uint32_t i = 0; i < filter_count && i < TAC_FILTER_BLOCKS_MAX; i++) {
             uint8_t *reference = index + TAC_INDEX_OFFSET_FILTER_FIRST + i * TAC_REFERENCE_BYTES;
             uint8_t *filter = block_at(sealing, tac_load_u64(reference));
 
             if (filter != NULL) {
-                u128_give(reference + 8, tac_block_checksum(filter, &sealing->image->geometry));
+                tac_store_u128(reference + 8,
+                               tac_block_checksum(filter, &sealing->image->geometry));
             }
         }
     }
-    u128_give(event + TABLE_INDEX + 8, tac_block_checksum(index, &sealing->image->geometry));
+    tac_store_u128(event + TABLE_INDEX + 8, tac_block_checksum(index, &sealing->image->geometry));
     if ((sealing->flags & FUZZ_SEAL_NO_SUMS) == 0 && (event[3] & 2) == 0) { /* Not trimmed */
         memcpy(event + TABLE_SUM, index + TAC_INDEX_OFFSET_SUM, 16);
     }
@@ -407,14 +406,14 @@ static void log_seal(struct sealing *sealing, uint8_t *root)
         uint8_t *block = block_at(sealing, addresses[i - 1]);
 
         if (before != NULL) {
-            u128_give(block + TAC_LOG_OFFSET_PREVIOUS + 8,
-                      tac_block_checksum(before, &sealing->image->geometry));
+            tac_store_u128(block + TAC_LOG_OFFSET_PREVIOUS + 8,
+                           tac_block_checksum(before, &sealing->image->geometry));
         }
         before = block;
     }
     if (before != NULL) {
-        u128_give(root + ROOT_MANIFEST_NEWEST + 8,
-                  tac_block_checksum(before, &sealing->image->geometry));
+        tac_store_u128(root + ROOT_MANIFEST_NEWEST + 8,
+                       tac_block_checksum(before, &sealing->image->geometry));
     }
 }
 
@@ -427,7 +426,7 @@ static void free_set_seal(const struct sealing *sealing, uint8_t *root)
         uint8_t *block = block_at(sealing, tac_load_u64(reference));
 
         if (block != NULL) {
-            u128_give(reference + 8, tac_block_checksum(block, &sealing->image->geometry));
+            tac_store_u128(reference + 8, tac_block_checksum(block, &sealing->image->geometry));
         }
     }
 }
@@ -447,8 +446,8 @@ static int block_read(void *context, const struct tac_block_reference *reference
 
 static void root_checksum_seal(uint8_t *root)
 {
-    u128_give(root + ROOT_CHECKSUM,
-              tac_checksum(root + ROOT_COVERED, TAC_SUPERBLOCK_BYTES - ROOT_COVERED, 0));
+    tac_store_u128(root + ROOT_CHECKSUM,
+                   tac_checksum(root + ROOT_COVERED, TAC_SUPERBLOCK_BYTES - ROOT_COVERED, 0));
 }
 
 /* What the manifest that the log gives has for a checksum, as far as it can be replayed. */
@@ -469,7 +468,7 @@ static void manifest_seal(struct sealing *sealing, uint8_t *root)
     if (tac_manifest_log_replay(log, manifest, &choice.superblock, block_read, sealing, NULL) !=
         TACTUS_OK) {
         tac_store_u64(root + ROOT_TABLE_COUNT, tac_manifest_table_count(manifest));
-        u128_give(root + ROOT_MANIFEST_CHECKSUM, tac_manifest_checksum(manifest));
+        tac_store_u128(root + ROOT_MANIFEST_CHECKSUM, tac_manifest_checksum(manifest));
     }
     tac_manifest_log_free(log);
     tac_manifest_free(manifest);

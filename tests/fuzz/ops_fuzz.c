@@ -2,7 +2,7 @@
 /* ops_fuzz -- bytes to a list of ops on a store under the simulator, against its sorted map.
  *
  * The input's first bytes choose the simulator's world, smaller than its own; each seven bytes that
- * follow are an op. Everything that tests/sim/store_check.c knows of is checked, crashes included. */
+ * follow are an op. All that tests/sim/store_check.c knows of is checked, crashes included. */
 #include "base/units.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/sim/store_sim.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* options_fuzz -- names and values of options as text: lines of NAME=VALUE.
  *
- * What tactus_options_set takes must be in range; what all checks take together must open as a store
- * in memory and hold a record, as long as it asks for little memory. */
+ * A refusal must say why; what all checks take together must open as a store in memory and hold a
+ * record, as long as it asks for little memory. */
 #include <stdio.h>
 
 #include "base/units.h"
