@@ -353,3 +353,13 @@ struct tac_block_reference tac_manifest_log_block(const struct tac_manifest_log 
     tac_assert(log->references[index].address != 0);
     return log->references[index];
 }
+
+bool tac_manifest_log_has_block(const struct tac_manifest_log *log, uint64_t address)
+{
+    for (uint64_t i = log->reference_base; i <= log->sequence_newest; i++) {
+        if (log->references[i - log->reference_base].address == address) {
+            return true;
+        }
+    }
+    return false;
+}

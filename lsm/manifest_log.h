@@ -60,6 +60,8 @@ void tac_manifest_log_checkpoint_done(struct tac_manifest_log *log, struct tac_f
 uint64_t                   tac_manifest_log_block_count(const struct tac_manifest_log *log);
 struct tac_block_reference tac_manifest_log_block(const struct tac_manifest_log *log,
                                                   uint64_t                       index);
+/* Is the block one of the log, as of the last checkpoint or sealed since? */
+bool tac_manifest_log_has_block(const struct tac_manifest_log *log, uint64_t address);
 
 /* Rebuilds manifest and log, both new, from what the superblock names; the log then goes on as the
  * one that wrote it. read_block reads a block of the given kind by reference and checks its
@@ -73,4 +75,13 @@ TAC_MUST_CHECK int tac_manifest_log_replay(struct tac_manifest_log     *log,
                                            const struct tac_superblock *superblock,
                                            tac_block_read_fn *read_block, void *context,
                                            struct tac_error *error);
+
+/* After a replay: the free set has every block of itself, of the log, and every table's index block
+ * in use, and none of them is two things at once. (Blocks of records and filters are known to index
+ * blocks only; whoever gives them back looks first.) TACTUS_ECORRUPT names the block; ENOMEM. */
+TAC_MUST_CHECK int tac_manifest_log_check_blocks(const struct tac_manifest_log *log,
+                                                 struct tac_manifest           *manifest,
+                                                 const struct tac_superblock   *superblock,
+                                                 const struct tac_free_set     *free_set,
+                                                 struct tac_error              *error);
 #endif

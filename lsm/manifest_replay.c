@@ -474,3 +474,74 @@ int tac_manifest_log_replay(struct tac_manifest_log *log, struct tac_manifest *m
     free(replay);
     return rv;
 }
+
+/* ---- what the file reaches, against the free set -------------------------------------------- */
+
+struct reached {
+    const struct tac_free_set *free_set;
+    uint64_t                   blocks_used;
+    uint64_t                  *bits; /* By address */
+    struct tac_error          *error;
+};
+
+static int block_reach(struct reached *reached, uint64_t address, const char *what)
+{
+    uint64_t bit = 1ull << address % 64;
+
+    if (address >= reached->blocks_used || tac_free_set_address_is_superblock(address) ||
+        !tac_free_set_is_acquired(reached->free_set, address)) {
+        return tac_error_set(reached->error, TACTUS_ECORRUPT,
+                             "block %llu of %s is not in use as the free set has it; the file is "
+                             "damaged, restore it from a backup",
+                             (unsigned long long)address, what);
+    }
+    if ((reached->bits[address / 64] & bit) != 0) {
+        return tac_error_set(reached->error, TACTUS_ECORRUPT,
+                             "block %llu of %s is also a block of something else; the file is "
+                             "damaged, restore it from a backup",
+                             (unsigned long long)address, what);
+    }
+    reached->bits[address / 64] |= bit;
+    return TACTUS_OK;
+}
+
+static int tables_reach(struct reached *reached, const struct tac_manifest_tree *tree)
+{
+    int rv = TACTUS_OK;
+
+    for (uint32_t i = 0; i < TACTUS_LEVELS_MAX && rv == TACTUS_OK; i++) {
+        for (uint32_t j = 0; j < tree->levels[i].table_count && rv == TACTUS_OK; j++) {
+            rv = block_reach(reached, tree->levels[i].tables[j]->index.address,
+                             "the tables' index blocks");
+        }
+    }
+    return rv;
+}
+
+int tac_manifest_log_check_blocks(const struct tac_manifest_log *log, struct tac_manifest *manifest,
+                                  const struct tac_superblock *superblock,
+                                  const struct tac_free_set *free_set, struct tac_error *error)
+{
+    struct reached reached = {
+        .free_set = free_set,
+        .blocks_used = tac_free_set_blocks_used(free_set),
+        .error = error,
+    };
+    int rv = TACTUS_OK;
+
+    reached.bits = calloc(tac_div_ceil(reached.blocks_used, 64), sizeof *reached.bits);
+    if (reached.bits == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "no memory to check which blocks are in use");
+    }
+    for (uint32_t i = 0; i < superblock->free_set_block_count && rv == TACTUS_OK; i++) {
+        rv = block_reach(&reached, superblock->free_set[i].address, "the free set");
+    }
+    for (uint64_t i = 0; i < log->checkpoint_count && rv == TACTUS_OK; i++) {
+        rv = block_reach(&reached, log->references[i].address, "the manifest log");
+    }
+    for (uint32_t i = 0; i < tac_manifest_tree_count(manifest) && rv == TACTUS_OK; i++) {
+        rv = tables_reach(&reached, tac_manifest_tree(manifest, i));
+    }
+    free(reached.bits);
+    return rv;
+}

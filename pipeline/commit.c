@@ -78,6 +78,67 @@ static bool jobs_are_conserved(struct tactus *store, const struct tac_bar_compac
     return account_equal(in, out);
 }
 
+static bool superblock_has_block(const struct tac_superblock *superblock, uint64_t address)
+{
+    for (uint32_t i = 0; i < superblock->free_set_block_count; i++) {
+        if (superblock->free_set[i].address == address) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* May a table's index block name it as a block of its own? Not every block that it names has been
+ * read: filters and what lies below a trimmed table's edge are not. */
+static bool block_is_of_table(struct tactus *store, uint64_t address)
+{
+    return address < store->shape.file_size_max / store->shape.block_size &&
+           !tac_free_set_address_is_superblock(address) &&
+           tac_free_set_is_acquired(store->free_set, address) &&
+           !superblock_has_block(&store->checkpoint.durable, address) &&
+           !superblock_has_block(&store->checkpoint.next, address) &&
+           !tac_manifest_log_has_block(store->manifest_log, address);
+}
+
+/* Of a table that goes: what its index block names as its own must be in use, and by a table. */
+static int input_blocks_check(struct tactus *store, const struct tac_bar_input *input,
+                              struct tac_error *error)
+{
+    for (uint32_t i = 0; i < input->address_count; i++) {
+        uint64_t address = input->addresses[i];
+
+        if (!block_is_of_table(store, address)) {
+            return tac_error_set(error, TACTUS_ECORRUPT,
+                                 "table %llu of tree %u, level %u: its block %llu is free or of "
+                                 "something else",
+                                 (unsigned long long)input->table->id, input->table->tree,
+                                 input->table->level, (unsigned long long)address);
+        }
+    }
+    return TACTUS_OK;
+}
+
+static int inputs_check(struct tactus *store, const struct tac_bar_compaction *compaction,
+                        struct tac_error *error)
+{
+    for (uint32_t i = 0; i < compaction->input_count; i++) {
+        const struct tac_bar_input *input = &compaction->inputs[i];
+        const struct tac_table     *table = input->table;
+        struct tac_merge_account    consumed = input_consumed(store, compaction, table);
+
+        if (!input_is_conserved(compaction, table, consumed)) {
+            return tac_error_set(error, TACTUS_ECORRUPT,
+                                 "table %llu of tree %u, level %u: its records do not add up",
+                                 (unsigned long long)table->id, table->tree, table->level);
+        }
+        if (consumed.records == table->records &&
+            input_blocks_check(store, input, error) != TACTUS_OK) {
+            return TACTUS_ECORRUPT;
+        }
+    }
+    return TACTUS_OK;
+}
+
 static int compaction_check(struct tactus *store, const struct tac_bar_compaction *compaction,
                             struct tac_error *error)
 {
@@ -98,14 +159,8 @@ static int compaction_check(struct tactus *store, const struct tac_bar_compactio
                              "records were lost or invented in a compaction of tree %u, level %u",
                              compaction->tree, compaction->level_source);
     }
-    for (uint32_t i = 0; i < compaction->input_count; i++) {
-        const struct tac_table *table = compaction->inputs[i].table;
-
-        if (!input_is_conserved(compaction, table, input_consumed(store, compaction, table))) {
-            return tac_error_set(error, TACTUS_ECORRUPT,
-                                 "table %llu of tree %u, level %u: its records do not add up",
-                                 (unsigned long long)table->id, table->tree, table->level);
-        }
+    if (inputs_check(store, compaction, error) != TACTUS_OK) {
+        return TACTUS_ECORRUPT;
     }
     if (compaction->kind == TAC_PLAN_FLUSH) {
         struct tac_memtable_tree_stats stats;
@@ -147,6 +202,14 @@ static void job_settle_reservation(struct tactus *store, struct tac_job *job, bo
     }
 }
 
+/* A hostile file may give one block to two tables: it goes once. */
+static void block_release(struct tactus *store, uint64_t address)
+{
+    if (tac_free_set_is_acquired(store->free_set, address)) {
+        tac_free_set_release(store->free_set, address);
+    }
+}
+
 static void input_remove(struct tactus *store, const struct tac_bar_input *input)
 {
     struct tac_table *table = input->table;
@@ -155,9 +218,9 @@ static void input_remove(struct tactus *store, const struct tac_bar_input *input
     tac_manifest_remove(store->manifest, table);
     for (uint32_t i = 0; i < input->address_count; i++) {
         tac_assert(input->addresses[i] != 0); /* Noted by the job that read the low end */
-        tac_free_set_release(store->free_set, input->addresses[i]);
+        block_release(store, input->addresses[i]);
     }
-    tac_free_set_release(store->free_set, table->index.address);
+    block_release(store, table->index.address);
     tac_manifest_limbo_add(store->manifest, table, store->bar_count);
 }
 
@@ -299,9 +362,12 @@ static struct tac_table *damaged_input(struct tactus                   *store,
         }
     }
     for (uint32_t i = 0; i < compaction->input_count; i++) {
-        struct tac_table *table = compaction->inputs[i].table;
+        struct tac_table        *table = compaction->inputs[i].table;
+        struct tac_merge_account consumed = input_consumed(store, compaction, table);
 
-        if (!input_is_conserved(compaction, table, input_consumed(store, compaction, table))) {
+        if (!input_is_conserved(compaction, table, consumed) ||
+            (consumed.records == table->records &&
+             input_blocks_check(store, &compaction->inputs[i], NULL) != TACTUS_OK)) {
             return table;
         }
         suspect = suspect == NULL && !table->is_damaged ? table : suspect;

@@ -284,6 +284,10 @@ static int state_load(struct tactus *store, const struct tac_superblock *superbl
                                 tac_store_read_block, store, error) != TACTUS_OK) {
         return tac_error_wrap(error, "manifest log");
     }
+    if (tac_manifest_log_check_blocks(store->manifest_log, store->manifest, superblock,
+                                      store->free_set, error) != TACTUS_OK) {
+        return error->code;
+    }
     store->tree_count = tac_manifest_tree_count(store->manifest);
     store->bar_count = superblock->bar_count;
     store->table_id_last = superblock->table_id_last;

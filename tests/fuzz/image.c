@@ -37,17 +37,18 @@ enum {
 /* ---- real stores ---------------------------------------------------------------------------- */
 
 struct recipe {
-    uint32_t             runs_per_level, filter_bits;
+    uint32_t             runs_per_level, filter_bits, memtable_kib;
     struct tactus_layout layouts[2]; /* key_size 0: no second tree */
     uint32_t             puts;
+    bool                 is_compacted; /* At the end: tables as large as can be */
 };
 
 static const struct recipe recipes[FUZZ_IMAGES] = {
-    {2, 10, {{0}, {0}}, 0},
-    {4, 10, {{TACTUS_LAYOUT_FIXED, 8, 24}, {0}}, 60},
-    {2, 10, {{TACTUS_LAYOUT_VARIABLE, 16, 100}, {TACTUS_LAYOUT_FIXED, 8, 40}}, 2500},
-    {1, 0, {{TACTUS_LAYOUT_VARIABLE, 24, 900}, {0}}, 600},
-    {4, 20, {{TACTUS_LAYOUT_FIXED, 4, 0}, {0}}, 5000},
+    {2, 10, 32, {{0}, {0}}, 0, false},
+    {4, 10, 32, {{TACTUS_LAYOUT_FIXED, 8, 24}, {0}}, 60, false},
+    {2, 10, 32, {{TACTUS_LAYOUT_VARIABLE, 16, 100}, {TACTUS_LAYOUT_FIXED, 8, 40}}, 2500, false},
+    {1, 0, 32, {{TACTUS_LAYOUT_VARIABLE, 24, 900}, {0}}, 600, false},
+    {4, 20, 768, {{TACTUS_LAYOUT_FIXED, 3, 0}, {0}}, 20000, true},
 };
 
 static struct fuzz_image images[FUZZ_IMAGES];
@@ -68,7 +69,7 @@ static void options_of(const struct recipe *recipe, struct tactus_options *optio
     fuzz_image_options(options);
     options->block_size = FUZZ_IMAGE_BLOCK_SIZE;
     options->page_size = 512;
-    options->memtable_size = 32 * TAC_KIB;
+    options->memtable_size = recipe->memtable_kib * TAC_KIB;
     options->table_size = 16 * TAC_KIB;
     options->slice_size = 32 * TAC_KIB;
     options->runs_per_level = recipe->runs_per_level;
@@ -81,17 +82,16 @@ static void options_of(const struct recipe *recipe, struct tactus_options *optio
 
 /* A put that overwrites now and then; every seventh op deletes. */
 static void store_write(struct tactus *store, uint32_t tree, const struct tactus_layout *layout,
-                        uint32_t number, struct tac_prng *prng)
+                        uint32_t number, uint64_t draw)
 {
     uint8_t  key[64], value[1024];
     uint32_t value_size = layout->value_size, key_size = layout->key_size;
-    uint64_t draw = tac_prng_next(prng);
     int      rv;
 
     memset(key, 'k', sizeof key);
     memset(value, (int)(number & 0xff), sizeof value);
     for (uint32_t i = 0; i < 4 && i < key_size; i++) {
-        key[key_size - 1 - i] = (uint8_t)((draw % (4 * 2500)) >> 8 * i);
+        key[key_size - 1 - i] = (uint8_t)((draw & 0xffffffff) >> 8 * i);
     }
     if (layout->kind == TACTUS_LAYOUT_VARIABLE) {
         value_size = (uint32_t)(draw >> 32) % (value_size + 1);
@@ -114,7 +114,8 @@ static void store_fill(struct tactus *store, const struct recipe *recipe)
         tree_count++;
     }
     for (uint32_t i = 0; i < recipe->puts; i++) {
-        store_write(store, trees[i % tree_count], &recipe->layouts[i % tree_count], i, &prng);
+        store_write(store, trees[i % tree_count], &recipe->layouts[i % tree_count], i,
+                    tac_prng_below(&prng, recipe->puts) | tac_prng_next(&prng) << 32);
     }
 }
 
@@ -154,7 +155,7 @@ static void image_make(struct fuzz_image *image, const struct recipe *recipe)
     rv = tac_store_open(storage, &options, NULL, &store, &error);
     tac_assert(rv == TACTUS_OK);
     store_fill(store, recipe);
-    rv = tactus_drain(store);
+    rv = recipe->is_compacted ? tactus_compact(store, 0) : tactus_drain(store);
     tac_assert(rv == TACTUS_OK);
     data = tac_memory_disk_data(disk, &size);
     image->block_count = size / FUZZ_IMAGE_BLOCK_SIZE;

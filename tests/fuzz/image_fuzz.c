@@ -204,7 +204,7 @@ static void tree_create(struct run *run)
     uint32_t             tree;
     int                  rv = tactus_tree_create(run->store, "another", &layout, &tree);
 
-    if (rv != TACTUS_EEXISTS) {
+    if (rv != TACTUS_EEXISTS && rv != TACTUS_EOPTION) { /* The file may be small for it */
         (void)is_fine(run, rv);
     }
 }
@@ -431,6 +431,15 @@ static const struct {
     {WHERE_BLOCK, 280 + 80, 8, 0xff}, {WHERE_BLOCK, 280 + 16, 8, 0x7f},
 };
 
+/* Short lists: a fuzzer gets further with many short runs. */
+static const uint8_t lists[][4] = {
+    {ACTION_COMPACT, ACTION_CHECKPOINT, ACTION_REOPEN, ACTION_VERIFY},
+    {ACTION_SCAN, ACTION_GET, ACTION_PUT, ACTION_DRAIN},
+    {ACTION_PUT, ACTION_CHECKPOINT, ACTION_COMPACT, ACTION_SCAN_BACK},
+    {ACTION_SEEK, ACTION_DELETE, ACTION_CHECKPOINT, ACTION_PUT},
+    {ACTION_DIGEST, ACTION_TREE_CREATE, ACTION_COMPACT, ACTION_ABANDON},
+};
+
 size_t fuzz_seed(uint32_t number, uint8_t *buffer)
 {
     uint8_t *at = buffer;
@@ -448,5 +457,6 @@ size_t fuzz_seed(uint32_t number, uint8_t *buffer)
     memset(bytes, fields[number].byte, sizeof bytes);
     at = fuzz_give_patch(at, fields[number].where, fields[number].offset, bytes,
                          fields[number].size);
+    at = fuzz_give(at, lists[number % TAC_ARRAY_COUNT(lists)], sizeof lists[0]);
     return (size_t)(at - buffer);
 }
