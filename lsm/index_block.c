@@ -61,6 +61,9 @@ static int header_decode(struct tac_index_block *index, uint32_t used_bytes,
     return TACTUS_OK;
 }
 
+/* No file has more blocks than 32 bits can count, and the first one is a superblock's. */
+static bool address_is_possible(uint64_t address) { return address > 0 && address <= UINT32_MAX; }
+
 static int filter_check(const struct tac_index_block *index, struct tac_error *error)
 {
     uint64_t block_bytes =
@@ -76,8 +79,9 @@ static int filter_check(const struct tac_index_block *index, struct tac_error *e
                              index->filter_bytes, index->filter_block_count);
     }
     for (uint32_t i = 0; i < index->filter_block_count; i++) {
-        if (tac_index_filter_block(index, i).address == 0) {
-            return tac_error_set(error, TACTUS_ECORRUPT, "filter block %u has no address", i);
+        if (!address_is_possible(tac_index_filter_block(index, i).address)) {
+            return tac_error_set(error, TACTUS_ECORRUPT, "filter block %u cannot be where it says",
+                                 i);
         }
     }
     return TACTUS_OK;
@@ -120,7 +124,7 @@ static int blocks_check(const struct tac_index_block *index, uint32_t units,
         struct tac_index_value_block entry = tac_index_value_block(index, i);
         int                          rv;
 
-        if (entry.reference.address == 0 || entry.page_first != page_next ||
+        if (!address_is_possible(entry.reference.address) || entry.page_first != page_next ||
             entry.page_count == 0 || entry.page_count > index->page_count - page_next ||
             entry.payload_bytes > index->block_size) {
             return tac_error_set(error, TACTUS_ECORRUPT, "value block %u: bad entry", i);

@@ -247,6 +247,32 @@ static void test_damage(struct tac_prng *prng)
            "index blocks with changed bytes are refused or safe to read");
 }
 
+/* A reference that no file can hold would be read, and given back, somewhere else. */
+static void test_addresses(struct tac_prng *prng)
+{
+    static const uint64_t addresses[] = {0, UINT32_MAX + 1ull, UINT64_MAX};
+    struct scene          scene;
+    bool                  all_refused = true;
+    uint8_t              *copy;
+
+    scene_make(&scene, prng);
+    copy = malloc(scene.geometry->block_size);
+    for (size_t i = 0; i < TAC_ARRAY_COUNT(addresses); i++) {
+        const struct tac_table *table = &scene.store->tables[0];
+        struct tac_index_block  index;
+
+        memcpy(copy, scene.store->blocks[table->index.address - 1].buffer.data,
+               scene.geometry->block_size);
+        tac_store_u64(copy + 320, addresses[i]); /* Of the first value block */
+        all_refused =
+            all_refused && tac_index_block_decode(&index, copy, scene.geometry,
+                                                  table->index.address, &error) == TACTUS_ECORRUPT;
+    }
+    tap_ok(all_refused, "value blocks where no file has blocks are refused");
+    free(copy);
+    scene_free(&scene);
+}
+
 int main(void)
 {
     struct tac_prng prng;
@@ -255,5 +281,6 @@ int main(void)
     prng.state = tap_seed();
     test_lookups(&prng);
     test_damage(&prng);
+    test_addresses(&prng);
     return tap_done();
 }
