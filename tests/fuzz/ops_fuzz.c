@@ -7,16 +7,21 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/sim/store_sim.h"
 
-const uint32_t fuzz_cost = 40;
+const uint32_t fuzz_cost = 20;
 
-#define OPS_MAX 96
-#define KEYS_MAX 400
-#define COUNT_MAX 128 /* Of what one op does */
+#define OPS_MAX 40
+#define KEYS_MAX 200
+#define COUNT_MAX 64 /* Of what one op does */
 
 static void world_make(struct fuzz_input *input, struct sim_world *world)
 {
     sim_world_draw(world, fuzz_take_u16(input), 64);
     world->grow_count = 0;
+    /* What costs time at every open and does not change what is done. */
+    world->options.tables_max = 1024;
+    world->options.index_cache_size = tac_min_u64(world->options.index_cache_size, 65536);
+    world->options.page_cache_size = tac_min_u64(world->options.page_cache_size, 65536);
+    world->tree_count = (uint32_t)tac_min_u64(world->tree_count, 2);
     for (uint32_t i = 0; i < world->tree_count; i++) {
         world->specs[i].key_count = (uint32_t)tac_min_u64(world->specs[i].key_count, KEYS_MAX);
     }
@@ -80,7 +85,7 @@ size_t fuzz_seed(uint32_t number, uint8_t *buffer)
         return 0;
     }
     at = fuzz_give(at, (uint8_t[]){(uint8_t)(number + 1), 0}, 2);
-    for (uint32_t i = 0; i < 40; i++) {
+    for (uint32_t i = 0; i < 24; i++) {
         uint8_t kind = kinds[(i * (2 * number + 1)) % sizeof kinds];
         uint8_t op[7] = {kind,
                          (uint8_t)(i * 5),
