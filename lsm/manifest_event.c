@@ -128,6 +128,10 @@ uint32_t tac_manifest_event_encode_remove(uint8_t *event, const struct tac_table
     return TAC_MANIFEST_EVENT_REMOVE_BYTES;
 }
 
+/* What the planner computes with must not overflow: bytes * 16 of the largest file are 2^56. */
+#define PLANNER_MEAN_MAX (1ull << 58)
+#define PLANNER_BARS_MAX (UINT64_MAX / 2)
+
 /* ---- decoding ------------------------------------------------------------------------------- */
 
 static bool name_is_valid(const uint8_t name[TACTUS_TREE_NAME_MAX + 1])
@@ -189,6 +193,17 @@ static int tree_decode(const uint8_t *event, uint32_t block_size,
         return tac_error_set(error, TACTUS_ECORRUPT,
                              "tree \"%s\" has last level %u, must be 1 to %u", decoded->name,
                              decoded->planner.last_level, TACTUS_LEVELS_MAX - 1);
+    }
+    if (decoded->planner.flush_mean > PLANNER_MEAN_MAX ||
+        decoded->planner.work_mean > PLANNER_MEAN_MAX ||
+        decoded->planner.bar_count > PLANNER_BARS_MAX) {
+        return tac_error_set(
+            error, TACTUS_ECORRUPT,
+            "tree \"%s\" has flushes of %llu and bars of %llu bytes, %llu of them: "
+            "no store is so large",
+            decoded->name, (unsigned long long)decoded->planner.flush_mean,
+            (unsigned long long)decoded->planner.work_mean,
+            (unsigned long long)decoded->planner.bar_count);
     }
     return TACTUS_OK;
 }

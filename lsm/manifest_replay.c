@@ -372,15 +372,25 @@ static int tables_read(struct replay *replay)
 static int blocks_check(struct replay *replay, const struct tac_manifest_level *level)
 {
     uint64_t blocks_max = replay->superblock->blocks_in_file;
+    uint64_t block_size = replay->log->geometry->block_size;
 
     for (uint32_t i = 0; i < level->table_count; i++) {
         const struct tac_table *table = level->tables[i];
 
-        if (!reference_is_possible(replay, table->index.address) ||
+        if (!reference_is_possible(replay, table->index.address) || table->value_block_count == 0 ||
             table->value_block_count > blocks_max || table->filter_block_count > blocks_max) {
             return tac_error_set(replay->error, TACTUS_ECORRUPT,
                                  "table %llu of tree %u: its blocks cannot be in the file",
                                  (unsigned long long)table->id, table->tree);
+        }
+        /* A record has at least one byte. */
+        if (table->bytes > table->value_block_count * block_size || table->records > table->bytes) {
+            return tac_error_set(replay->error, TACTUS_ECORRUPT,
+                                 "table %llu of tree %u: %llu records of %llu bytes are not in %u "
+                                 "blocks",
+                                 (unsigned long long)table->id, table->tree,
+                                 (unsigned long long)table->records,
+                                 (unsigned long long)table->bytes, table->value_block_count);
         }
     }
     return TACTUS_OK;

@@ -198,6 +198,56 @@ static void test_counters(void)
     tap_ok(all_refused, "ops, bars, ids and stamps that the next one would overflow are refused");
 }
 
+/* A field of the first table event of the newest block of the log. */
+static int open_with_table_field(uint32_t offset, uint64_t value)
+{
+    struct hostile hostile;
+    uint8_t       *event;
+    int            rv;
+
+    hostile_begin(&hostile, 1);
+    event = block_find(&hostile, TAC_BLOCK_MANIFEST, 0) + TAC_LOG_OFFSET_EVENTS;
+    while (event[2] != TAC_MANIFEST_EVENT_TABLE) {
+        event += tac_load_u16(event);
+    }
+    tac_store_u64(event + offset, value);
+    rv = hostile_open(&hostile, 0);
+    hostile_end(&hostile);
+    return rv;
+}
+
+static void test_table_sizes(void)
+{
+    tap_ok(open_with_table_field(80, 1ull << 60) == TACTUS_ECORRUPT &&
+               open_with_table_field(80, 0) == TACTUS_ECORRUPT &&
+               open_with_table_field(88, 1ull << 60) == TACTUS_ECORRUPT,
+           "tables of more bytes than their blocks, or more records than bytes, are refused");
+}
+
+static void test_tree_means(void)
+{
+    static const uint32_t offsets[] = {32, 40, 48}; /* Flush mean, work mean, bar count */
+    bool                  all_refused = true;
+
+    for (uint32_t i = 0; i < sizeof offsets / sizeof offsets[0]; i++) {
+        struct hostile hostile;
+        uint8_t       *event, *block, *end;
+
+        hostile_begin(&hostile, 1);
+        block = block_find(&hostile, TAC_BLOCK_MANIFEST, 0);
+        event = block + TAC_LOG_OFFSET_EVENTS;
+        end = block + tac_load_u32(block + TAC_BLOCK_OFFSET_USED);
+        for (; event < end; event += tac_load_u16(event)) {
+            if (event[2] == TAC_MANIFEST_EVENT_TREE) {
+                tac_store_u64(event + offsets[i], UINT64_MAX);
+            }
+        }
+        all_refused = hostile_open(&hostile, 0) == TACTUS_ECORRUPT && all_refused;
+        hostile_end(&hostile);
+    }
+    tap_ok(all_refused, "so are trees whose means and bars would overflow");
+}
+
 /* ---- damage that a compaction meets --------------------------------------------------------- */
 
 static void test_damaged_index(void)
@@ -272,6 +322,8 @@ int main(void)
     test_free_set_lacks_index();
     test_free_set_lacks_log();
     test_counters();
+    test_table_sizes();
+    test_tree_means();
     test_damaged_index();
     test_wrong_sums();
     test_foreign_filter_blocks();

@@ -135,11 +135,12 @@ static void table_fill(struct store *store, struct tac_table *table, uint64_t id
     table->index.address = 1 + tac_prng_below(&store->prng, 63);
     table->index.checksum.low = tac_prng_next(&store->prng);
     table->index.checksum.high = tac_prng_next(&store->prng);
-    table->value_block_count = (uint32_t)tac_prng_below(&store->prng, 100);
+    table->value_block_count = 1 + (uint32_t)tac_prng_below(&store->prng, 99);
     table->filter_block_count = (uint32_t)tac_prng_below(&store->prng, 3);
     table->records = 1 + tac_prng_below(&store->prng, 1000);
     table->tombstones = tac_prng_below(&store->prng, table->records);
-    table->bytes = tac_prng_below(&store->prng, 100000);
+    /* Each record has a byte; all lie in the blocks. */
+    table->bytes = table->records + tac_prng_below(&store->prng, 3000);
     table->sum.low = tac_prng_next(&store->prng);
     table->sum.high = tac_prng_next(&store->prng);
     table->is_damaged = tac_prng_below(&store->prng, 20) == 0;
@@ -227,7 +228,7 @@ static void store_bar(struct store *store, uint32_t changes, uint64_t target)
         if (tac_prng_below(&store->prng, 100) == 0 && tree->planner.last_level < 6) {
             tree_sink(store, tree);
         }
-        tree->planner.work_mean = tac_prng_next(&store->prng);
+        tree->planner.work_mean = tac_prng_next(&store->prng) >> 8;
         tac_manifest_log_tree(store->log, tree);
     }
 }
