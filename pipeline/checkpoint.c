@@ -271,7 +271,7 @@ static bool mail_read(struct tactus *store)
 
         tac_assert(checkpoint->outstanding > 0);
         checkpoint->outstanding--;
-        if (request->result != TACTUS_OK) {
+        if (request->result != TACTUS_OK && request->result != TACTUS_EPOISONED) {
             char text[128];
 
             snprintf(text, sizeof text, "%s of a checkpoint failed: %s",
@@ -302,7 +302,7 @@ bool tac_checkpoint_step(struct tactus *store)
     struct tac_checkpoint *checkpoint = &store->checkpoint;
     bool                   progressed = mail_read(store);
 
-    if (tac_store_is_poisoned(store)) {
+    if (tac_stages_are_stopped(&store->stages)) {
         return progressed; /* Nothing further is written: rule R8. */
     }
     if (checkpoint->state == TAC_CHECKPOINT_FREE_SET) {

@@ -23,6 +23,7 @@ void tac_store_poison(struct tactus *store, int code, const char *message)
     if (tac_atomic_exchange_u32(&store->is_poisoning, 1) == 0) {
         tac_error_set(&store->poison_error, code, "%s", message);
         tac_atomic_exchange_u32(&store->is_poisoned, 1);
+        tac_stages_stop(&store->stages);
         tac_event_count_notify_all(store->stages.progress);
     }
 }
@@ -82,7 +83,9 @@ static bool seats_take_back(struct tactus *store)
         struct tac_block *blocks;
         uint32_t          count;
 
-        if (job->result != TACTUS_OK && job->result != TACTUS_ECORRUPT) {
+        /* EPOISONED: refused because of what another job, or a checkpoint, will tell of. */
+        if (job->result != TACTUS_OK && job->result != TACTUS_ECORRUPT &&
+            job->result != TACTUS_EPOISONED) {
             tac_store_poison(store, job->result, job->message);
         }
         blocks = tac_seat_finish(seat, &count);

@@ -28,10 +28,9 @@ static int block_fill(struct tac_read_side *side, enum tac_block_kind kind,
     for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS; attempt++) {
         rv = side->storage->ops->read(side->storage, frame->data, geometry->block_size,
                                       reference->address * geometry->block_size, error);
-        if (rv != TACTUS_OK) {
-            return rv;
+        if (rv == TACTUS_OK) {
+            rv = tac_block_verify(frame->data, geometry, kind, reference, error);
         }
-        rv = tac_block_verify(frame->data, geometry, kind, reference, error);
         if (rv == TACTUS_OK) {
             break;
         }
@@ -173,7 +172,7 @@ static int page_fill(struct tac_read_side *side, uint64_t address,
             return tac_error_set(error, TACTUS_ENOMEM, "no memory to read a page");
         }
     }
-    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && rv == TACTUS_ECORRUPT; attempt++) {
+    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && rv != TACTUS_OK; attempt++) {
         rv = tac_units_read(side, address, entry->unit_first, entry->unit_count,
                             bounce != NULL ? bounce : frame->data, &page->data, error);
         if (rv == TACTUS_OK) {

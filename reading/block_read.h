@@ -2,17 +2,14 @@
 /* block_read -- blocks and pages of tables for readers: from the cache, or from the storage and
  * checked. Private to reading/.
  *
- * Every function reads a second time where the checksum does not match. TACTUS_ECORRUPT then means
- * damage, or that the reader's view is so old that the block has been overwritten: the caller knows
- * its view (tac_read_side_is_stale). */
+ * Every function reads a second time what cannot be read or does not match its checksum
+ * (TAC_READ_ATTEMPTS). TACTUS_ECORRUPT then means damage, or that the reader's view is so old that
+ * the block has been overwritten: the caller knows its view (tac_read_side_is_stale). */
 #ifndef TACTUS_READING_BLOCK_READ_H
 #define TACTUS_READING_BLOCK_READ_H
 
 #include "lsm/index_block.h"
 #include "reading/read_side.h"
-
-/* A mismatch is looked at once more: what the device or the bus got wrong is not damage. */
-#define TAC_READ_ATTEMPTS 2
 
 /* Of one call into the read side; added to the side's counters when it ends. */
 struct tac_read_counts {

@@ -346,7 +346,7 @@ static int chunk_read_direct(struct tac_source *source, struct tac_source_shared
     uint32_t page_size = shared->side->geometry.page_size;
     int      rv = TACTUS_ECORRUPT;
 
-    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && rv == TACTUS_ECORRUPT; attempt++) {
+    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && rv != TACTUS_OK; attempt++) {
         rv = tac_units_read(shared->side, chunk->address, chunk->unit_first, chunk->unit_count,
                             source->far, &source->chunk, error);
         for (uint32_t i = 0; i < chunk->page_count && rv == TACTUS_OK; i++) {

@@ -76,6 +76,7 @@ struct tac_request *tac_seat_request_take(struct tac_seat *seat)
     request->block_count = 0;
     request->result = TACTUS_OK;
     request->os_error = 0;
+    request->failed_block = 0;
     return request;
 }
 
@@ -124,13 +125,14 @@ void tac_seat_block_give_back(struct tac_seat *seat, struct tac_block *block)
     tac_assert(seat->blocks_idle <= seat->allotment);
 }
 
-/* First error of the job wins; later ones are its consequences. */
+/* First error of the job wins; later ones are its consequences. A refusal is a consequence too,
+ * whichever came first. */
 void tac_seat_fail(struct tac_seat *seat, int code, const char *message, struct tac_table *damaged)
 {
     struct tac_job *job = seat->job;
 
     tac_assert(code != TACTUS_OK);
-    if (job->result == TACTUS_OK) {
+    if (job->result == TACTUS_OK || job->result == TACTUS_EPOISONED) {
         job->result = code;
         job->damaged_table = damaged;
         strncpy(job->message, message, sizeof job->message - 1);

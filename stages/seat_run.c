@@ -120,7 +120,9 @@ static void write_arrived(struct tac_seat *seat, struct tac_request *request)
 
         snprintf(text, sizeof text, "write of block %llu failed: %s",
                  (unsigned long long)request->references[0].address,
-                 request->os_error != 0 ? strerror(request->os_error) : "no space");
+                 request->result == TACTUS_EPOISONED ? "writing has stopped"
+                 : request->os_error != 0            ? strerror(request->os_error)
+                                                     : "no space");
         tac_seat_fail(seat, request->result, text, NULL);
     }
     for (uint32_t i = 0; i < request->block_count; i++) {

@@ -311,10 +311,13 @@ void tac_seat_source_mail(struct tac_seat *seat, struct tac_request *request)
         struct tac_table *table = request_input(source, request)->table;
         char              text[160];
 
-        snprintf(text, sizeof text, "%s, block %llu of table %llu, tree %u, level %u",
+        snprintf(text, sizeof text, "%s, block %llu of table %llu, tree %u, level %u: %s",
                  request->result == TACTUS_ECORRUPT ? "checksum mismatch" : "read failed",
                  (unsigned long long)request->references[request->failed_block].address,
-                 (unsigned long long)table->id, table->tree, table->level);
+                 (unsigned long long)table->id, table->tree, table->level,
+                 request->result == TACTUS_ECORRUPT ? "twice"
+                 : request->os_error != 0           ? strerror(request->os_error)
+                                                    : "the file ends before");
         tac_seat_fail(seat, request->result, text, table);
         source->is_index_pending = false;
         return; /* The blocks are still in the source; tac_seat_source_drop finds them there. */

@@ -183,6 +183,13 @@ void tac_stages_grant(struct tac_stages *stages, uint64_t credit_bytes)
     stalled_release(stages); /* note stalled-credit */
 }
 
+void tac_stages_stop(struct tac_stages *stages) { tac_atomic_exchange_u32(&stages->is_stopped, 1); }
+
+bool tac_stages_are_stopped(struct tac_stages *stages)
+{
+    return tac_atomic_load_acquire_u32(&stages->is_stopped) != 0;
+}
+
 static bool has_credit(struct tac_stages *stages)
 {
     return tac_atomic_fetch_add_u64(&stages->consumed_bytes, 0) <
@@ -296,6 +303,12 @@ bool tac_write_step(struct tac_worker *worker)
     if (request == NULL) {
         return false;
     }
+    if (tac_stages_are_stopped(stages)) {
+        request->result = TACTUS_EPOISONED;
+        request->os_error = 0;
+        tac_actor_deliver(stages, request);
+        return true;
+    }
     if (request->kind == TAC_REQUEST_SYNC) {
         request_submit(worker, request, TAC_IO_SYNC);
         return true;
@@ -312,28 +325,34 @@ bool tac_write_step(struct tac_worker *worker)
     return true;
 }
 
-/* Checks what was read against the references; a block that does not match is read once more. */
+/* Checks what was read against the references; a block that does not match, or could not be read,
+ * is read once more (rule R8). */
 static void read_check(struct tac_stages *stages, struct tac_request *request)
 {
     uint32_t block_size = stages->geometry.block_size;
+    bool     was_read = request->result == TACTUS_OK;
 
     for (uint32_t i = 0; i < request->block_count; i++) {
         const struct tac_block_reference *reference = &request->references[i];
         enum tac_block_kind               kind = request->block_kinds[i];
         uint8_t                          *data = request->blocks[i]->data;
+        bool                              is_read;
 
-        if (tac_block_verify(data, &stages->geometry, kind, reference, NULL) == TACTUS_OK) {
-            continue;
-        }
-        if (stages->storage->ops->read(stages->storage, data, block_size,
-                                       reference->address * block_size, NULL) == TACTUS_OK &&
+        if (was_read &&
             tac_block_verify(data, &stages->geometry, kind, reference, NULL) == TACTUS_OK) {
             continue;
         }
-        request->result = TACTUS_ECORRUPT;
+        is_read = stages->storage->ops->read(stages->storage, data, block_size,
+                                             reference->address * block_size, NULL) == TACTUS_OK;
+        if (is_read &&
+            tac_block_verify(data, &stages->geometry, kind, reference, NULL) == TACTUS_OK) {
+            continue;
+        }
+        request->result = was_read || is_read ? TACTUS_ECORRUPT : request->result;
         request->failed_block = i;
         return;
     }
+    request->result = TACTUS_OK;
 }
 
 bool tac_reap_step(struct tac_worker *worker)
@@ -350,13 +369,17 @@ bool tac_reap_step(struct tac_worker *worker)
     while (list != NULL) {
         struct tac_io      *next = list->next;
         struct tac_request *request = list->owner;
+        bool                stops = list->kind != TAC_IO_READ && list->result != TACTUS_OK;
 
         request->result = list->result;
         request->os_error = list->os_error;
-        if (request->kind == TAC_REQUEST_READ && request->result == 0) {
+        if (request->kind == TAC_REQUEST_READ) {
             read_check(stages, request);
         }
         tac_actor_deliver(stages, request);
+        if (stops) {
+            tac_stages_stop(stages);
+        }
         list = next;
     }
     return true;

@@ -102,6 +102,7 @@ struct tac_stages {
     uint64_t credit_bytes TAC_CACHE_ALIGNED;   /* Set by the coordinator */
     uint64_t consumed_bytes TAC_CACHE_ALIGNED; /* Added to by merges */
     uint64_t credit_waits;
+    uint32_t is_stopped; /* Atomic: nothing more is written (rule R8) */
     /* The one application thread that waits for the work of earlier beats (it has the commit
      * lock). */
     uint64_t                consumed_target; /* 0: nobody waits; else wake it at that much */
@@ -138,6 +139,12 @@ void tac_coordinator_wake(struct tac_stages *stages);
 
 /* Sets the credit and puts stalled seats back to work. Coordinator. */
 void tac_stages_grant(struct tac_stages *stages, uint64_t credit_bytes);
+
+/* From now on the write stage gives back what it finds, with TACTUS_EPOISONED, and submits nothing.
+ * It does so itself when a write or a sync has failed: once that is in its owner's mailbox, so that
+ * whoever is refused comes after the cause. For good; any thread. */
+void tac_stages_stop(struct tac_stages *stages);
+bool tac_stages_are_stopped(struct tac_stages *stages);
 
 /* One unit of work; false: nothing to do for this stage now. */
 bool tac_read_step(struct tac_worker *worker);

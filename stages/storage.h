@@ -47,6 +47,10 @@ struct tac_io {
     uint64_t         done_bytes; /* The backend's */
 };
 
+/* What cannot be read, or does not match its checksum, is read once more (rule R8): what the device
+ * or the bus got wrong once is not damage. By the callers: only they know the checksum. */
+#define TAC_READ_ATTEMPTS 2
+
 struct tac_storage;
 struct tac_io_queue;
 

@@ -53,7 +53,8 @@ static int storage_read(struct tac_storage *base, void *data, uint64_t size, uin
     if (storage->wait_every > 0 && number % storage->wait_every == 0) {
         storage_wait(storage);
     }
-    if (storage->fail_every > 0 && number % storage->fail_every == 0) {
+    if (storage->fail_every > 0 && (number % storage->fail_every == 0 ||
+                                    (storage->fails_again && number % storage->fail_every == 1))) {
         return tac_error_set(error, TACTUS_EIO, "the test fails this read");
     }
     rv = storage->inner->ops->read(storage->inner, data, size, offset, error);

@@ -316,7 +316,12 @@ static void test_spoiled_reads(uint32_t configuration, uint64_t seed)
                walk_wrong(world, iterator, world->model, true, TACTUS_OK) == 0,
            "store %u: in walks as well", configuration);
     world->storage.flip_every = 0;
+    world->storage.fail_every = 2;
+    tap_ok(gets_wrong(world) == 0 &&
+               walk_wrong(world, iterator, world->model, false, TACTUS_OK) == 0,
+           "store %u: a read that fails once is made again", configuration);
     world->storage.fail_every = 7;
+    world->storage.fails_again = true;
     for (uint32_t i = 0; i < world->key_count; i++) {
         int rv = get(world, i, false, &is_right, &error);
 
