@@ -136,21 +136,50 @@ int tac_store_create(struct tac_storage *storage, const struct tactus_options *o
 
 /* ---- open: what is on disk ------------------------------------------------------------------ */
 
+/* What was found where the superblock copies are. */
+struct copies {
+    uint8_t         *bytes;           /* All four, one behind the other */
+    uint32_t         unreadable_mask; /* Within the file, and yet the device does not give them */
+    struct tac_error read_error;      /* Why the first of those cannot be read */
+};
+
+static int copy_read(struct tac_storage *storage, uint64_t offset, uint8_t *copy,
+                     struct tac_error *error)
+{
+    int result = TACTUS_EIO;
+
+    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && result != TACTUS_OK; attempt++) {
+        result = storage->ops->read(storage, copy, TAC_SUPERBLOCK_BYTES, offset, error);
+    }
+    return result;
+}
+
 /* The block size is in the superblock, and where the other copies are depends on it: the first copy
  * tells, or else the places that other sizes would give are tried. */
-static int superblock_copies_read(struct tac_storage *storage, uint32_t block_size, uint8_t *copies,
-                                  struct tac_superblock_choice *choice, struct tac_error *error)
+static int superblock_copies_read(struct tac_storage *storage, uint32_t block_size,
+                                  struct copies *copies, struct tac_superblock_choice *choice,
+                                  struct tac_error *error)
 {
-    const uint8_t *readable[TAC_SUPERBLOCK_COPIES];
+    const uint8_t   *readable[TAC_SUPERBLOCK_COPIES];
+    uint64_t         file_size = storage->ops->size(storage);
+    struct tac_error read_error;
 
+    copies->unreadable_mask = 0;
     for (uint32_t i = 0; i < TAC_SUPERBLOCK_COPIES; i++) {
-        uint8_t *copy = copies + (size_t)i * TAC_SUPERBLOCK_BYTES;
+        uint8_t *copy = copies->bytes + (size_t)i * TAC_SUPERBLOCK_BYTES;
         uint64_t offset = (uint64_t)i * TAC_SUPERBLOCK_STRIDE_BLOCKS * block_size;
 
-        readable[i] =
-            storage->ops->read(storage, copy, TAC_SUPERBLOCK_BYTES, offset, NULL) == TACTUS_OK
-                ? copy
-                : NULL;
+        readable[i] = copy_read(storage, offset, copy, &read_error) == TACTUS_OK ? copy : NULL;
+        if (readable[i] == NULL && offset + TAC_SUPERBLOCK_BYTES <= file_size) {
+            if (copies->unreadable_mask == 0) {
+                copies->read_error = read_error;
+            }
+            copies->unreadable_mask |= 1u << i;
+        }
+    }
+    if (copies->unreadable_mask == 0xf) {
+        *error = copies->read_error;
+        return tac_error_wrap(error, "no superblock can be read");
     }
     return tac_superblock_choose(readable, choice, error);
 }
@@ -172,26 +201,38 @@ static int file_size_check(struct tac_storage *storage, const struct tac_superbl
                          (unsigned long long)(needed - size), (unsigned long long)needed);
 }
 
-static int superblock_open(struct tac_storage *storage, struct tac_superblock *ret_superblock,
-                           struct tac_error *error)
+/* A pair of which nothing could be read may be that of the newest checkpoint, which the repair would
+ * overwrite: better no store than an older one. (One copy alone, the other being torn, cannot be of
+ * a checkpoint that was acknowledged.) */
+static int superblock_pair_check(const struct copies                *copies,
+                                 const struct tac_superblock_choice *choice,
+                                 struct tac_error                   *error)
 {
-    uint8_t *copies = aligned_alloc(4096, (size_t)TAC_SUPERBLOCK_COPIES * TAC_SUPERBLOCK_BYTES);
-    struct tac_superblock_choice choice;
-    struct tac_error             first;
-    int                          result = TACTUS_EFORMAT;
+    uint32_t other = tac_superblock_copy_first(choice->superblock.sequence + 1);
+    uint32_t pair_mask = 3u << other;
 
-    if (copies == NULL) {
-        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for superblocks");
+    if ((copies->unreadable_mask & pair_mask) != pair_mask) {
+        return TACTUS_OK;
     }
+    *error = copies->read_error;
+    return tac_error_wrap(error, "superblock copies %u and %u may be of a later checkpoint", other,
+                          other + 1);
+}
+
+static int superblock_choose(struct tac_storage *storage, struct copies *copies,
+                             struct tac_superblock_choice *choice, struct tac_error *error)
+{
+    struct tac_error first;
+    int              result = TACTUS_EFORMAT;
+
     if (storage->ops->size(storage) < TAC_SUPERBLOCK_BYTES) {
-        free(copies);
         return tac_error_set(error, TACTUS_EFORMAT, "not a Tactus store: the file has %llu bytes",
                              (unsigned long long)storage->ops->size(storage));
     }
     tac_error_clear(&first);
     for (uint32_t size = 4 * TAC_KIB; size <= TAC_MIB && result != TACTUS_OK; size *= 2) {
-        result = superblock_copies_read(storage, size, copies, &choice, error);
-        if (result == TACTUS_OK && choice.superblock.shape.block_size != size) {
+        result = superblock_copies_read(storage, size, copies, choice, error);
+        if (result == TACTUS_OK && choice->superblock.shape.block_size != size) {
             result = TACTUS_EFORMAT; /* Only the first copy was met; its own size comes later. */
         } else if (result != TACTUS_OK &&
                    (first.code == TACTUS_OK || first.code == TACTUS_EFORMAT)) {
@@ -201,14 +242,30 @@ static int superblock_open(struct tac_storage *storage, struct tac_superblock *r
             break;
         }
     }
-    free(copies);
     if (result != TACTUS_OK) {
         *error = first.code != TACTUS_OK ? first : *error;
         return error->code != TACTUS_OK
                    ? error->code
                    : tac_error_set(error, TACTUS_EFORMAT, "no superblock of a Tactus store");
     }
-    if (file_size_check(storage, &choice.superblock, error) != TACTUS_OK ||
+    return superblock_pair_check(copies, choice, error);
+}
+
+static int superblock_open(struct tac_storage *storage, struct tac_superblock *ret_superblock,
+                           struct tac_error *error)
+{
+    struct tac_superblock_choice choice;
+    struct copies                copies;
+    int                          result;
+
+    copies.bytes = aligned_alloc(4096, (size_t)TAC_SUPERBLOCK_COPIES * TAC_SUPERBLOCK_BYTES);
+    if (copies.bytes == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for superblocks");
+    }
+    tac_error_clear(error);
+    result = superblock_choose(storage, &copies, &choice, error);
+    free(copies.bytes);
+    if (result != TACTUS_OK || file_size_check(storage, &choice.superblock, error) != TACTUS_OK ||
         superblocks_write(storage, &choice.superblock, choice.repair_first_mask, error) !=
             TACTUS_OK ||
         superblocks_write(storage, &choice.superblock, choice.repair_second_mask, error) !=
@@ -229,16 +286,20 @@ int tac_store_read_block(void *context, const struct tac_block_reference *refere
 {
     struct tactus *store = context;
     uint64_t       block_size = store->geometry.block_size;
+    int            result = TACTUS_EIO;
 
     if (reference->address == 0 || reference->address >= store->shape.file_size_max / block_size) {
         return tac_error_set(error, TACTUS_ECORRUPT, "reference to block %llu, outside the store",
                              (unsigned long long)reference->address);
     }
-    if (store->storage->ops->read(store->storage, block, block_size,
-                                  reference->address * block_size, error) != TACTUS_OK) {
-        return error->code;
+    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && result != TACTUS_OK; attempt++) {
+        result = store->storage->ops->read(store->storage, block, block_size,
+                                           reference->address * block_size, error);
+        if (result == TACTUS_OK) {
+            result = tac_block_verify(block, &store->geometry, kind, reference, error);
+        }
     }
-    return tac_block_verify(block, &store->geometry, kind, reference, error);
+    return result;
 }
 
 static int free_set_load(struct tactus *store, const struct tac_superblock *superblock,
