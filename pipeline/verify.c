@@ -331,7 +331,9 @@ static int state_walk(struct tac_walk *walk, struct tac_error *error)
     if (tac_manifest_log_replay(walk->log, walk->manifest, superblock, tac_store_read_block,
                                 walk->store, error) != TACTUS_OK ||
         tac_manifest_check(walk->manifest, error) != TACTUS_OK) {
-        damage(walk, "manifest: %s", error->message);
+        if (error->code != TACTUS_ENOMEM) {
+            damage(walk, "manifest: %s", error->message);
+        }
         return error->code;
     }
     for (uint64_t i = 0; i < tac_manifest_log_block_count(walk->log); i++) {
@@ -406,7 +408,8 @@ int tac_walk_all(struct tac_walk *walk, struct tac_error *error)
     if (result == TACTUS_OK) {
         walk->superblock = walk->store->checkpoint.durable;
         walk->digest = tac_superblock_checksum(&walk->superblock);
-        if (state_walk(walk, error) == TACTUS_OK) {
+        result = state_walk(walk, error);
+        if (result == TACTUS_OK) {
             superblocks_walk(walk);
             tables_walk(walk);
             accounting_check(walk);
