@@ -149,5 +149,8 @@ const uint8_t *tac_memory_disk_data(const struct tac_memory_disk *disk, uint64_t
  * fails (EIO), those in flight included, so that what ran before can be taken down as usual. Needs
  * a disk with a seed other than 0. */
 void tac_memory_disk_crash(struct tac_memory_disk *disk, uint64_t seed);
+/* What a sync that fails may leave: of the writes done that no sync covers, a random subset stays,
+ * some torn; no later sync brings the others back. The size stays. Needs a seed other than 0. */
+void tac_memory_disk_lose_unsynced(struct tac_memory_disk *disk, uint64_t seed);
 
 #endif

@@ -603,30 +603,48 @@ static struct journal_entry *journal_reverse(struct journal_entry *first)
     return reversed;
 }
 
-void tac_memory_disk_crash(struct tac_memory_disk *disk, uint64_t seed)
+/* Takes the whole journal back, and does again what chance lets survive. */
+static void journal_lose(struct tac_memory_disk *disk, struct tac_prng *prng)
 {
-    struct tac_prng       prng = {.state = seed};
     struct journal_entry *entry;
-    uint64_t              durable_size;
-    int                   rv = pthread_mutex_lock(&disk->mutex);
 
-    tac_assert(rv == 0);
-    tac_assert(disk->seed != 0 && disk->has_power);
-    crash_take_in_flight(disk);
-    durable_size = disk->journal_first == NULL ? disk->size : disk->journal_first->disk_size_before;
     disk->journal_first = journal_reverse(disk->journal_first);
     for (entry = disk->journal_first; entry != NULL; entry = entry->next) {
         journal_entry_swap(disk, entry);
     }
     disk->journal_first = journal_reverse(disk->journal_first);
     for (entry = disk->journal_first; entry != NULL; entry = entry->next) {
-        journal_entry_redo(disk, entry, &prng);
+        journal_entry_redo(disk, entry, prng);
     }
+    journal_forget(disk, UINT64_MAX);
+}
+
+void tac_memory_disk_crash(struct tac_memory_disk *disk, uint64_t seed)
+{
+    struct tac_prng prng = {.state = seed};
+    uint64_t        durable_size;
+    int             rv = pthread_mutex_lock(&disk->mutex);
+
+    tac_assert(rv == 0);
+    tac_assert(disk->seed != 0 && disk->has_power);
+    crash_take_in_flight(disk);
+    durable_size = disk->journal_first == NULL ? disk->size : disk->journal_first->disk_size_before;
+    journal_lose(disk, &prng);
     if (tac_prng_below(&prng, 2) == 0) {
         disk_shrink(disk, durable_size);
     }
-    journal_forget(disk, UINT64_MAX);
     disk->has_power = false;
+    disk_unlock(disk);
+}
+
+void tac_memory_disk_lose_unsynced(struct tac_memory_disk *disk, uint64_t seed)
+{
+    struct tac_prng prng = {.state = seed};
+    int             rv = pthread_mutex_lock(&disk->mutex);
+
+    tac_assert(rv == 0);
+    tac_assert(disk->seed != 0 && disk->has_power);
+    journal_lose(disk, &prng);
     disk_unlock(disk);
 }
 
