@@ -519,16 +519,16 @@ int tac_superblock_choose(const uint8_t *const          copies[TAC_SUPERBLOCK_CO
     }
     /* Phase 1 makes the chosen pair whole. Phase 2 overwrites in the other pair what a later open
      * might take for a superblock newer than, or beside, the chosen one; its good older copies
-     * stay. A good copy is never rewritten: a torn rewrite could lose the only one. */
+     * stay. A good copy is never rewritten: a torn rewrite could lose the only one. That may be one
+     * that was misdirected to the other's place in the pair: it waits for phase 2. */
     first = tac_superblock_copy_first(choice.superblock.sequence);
     for (uint32_t i = 0; i < TAC_SUPERBLOCK_COPIES; i++) {
-        bool is_own = views[i].bytes != NULL && views[i].is_in_place;
+        bool is_whole = views[i].bytes != NULL;
+        bool is_in_pair = i == first || i == first + 1;
 
-        if (i == first || i == first + 1) {
-            if (!is_own || views[i].sequence != choice.superblock.sequence) {
-                choice.repair_first_mask |= 1u << i;
-            }
-        } else if (!is_own) {
+        if (is_in_pair && (!is_whole || views[i].sequence != choice.superblock.sequence)) {
+            choice.repair_first_mask |= 1u << i;
+        } else if (!is_whole || !views[i].is_in_place) {
             choice.repair_second_mask |= 1u << i;
         }
     }

@@ -77,8 +77,8 @@ struct tac_u128 tac_superblock_checksum(const struct tac_superblock *superblock)
 
 struct tac_superblock_choice {
     struct tac_superblock superblock;
-    uint32_t              repair_first_mask;  /* Phase 1: copies of the chosen pair to rewrite */
-    uint32_t              repair_second_mask; /* Phase 2: copies of the other pair to overwrite */
+    uint32_t              repair_first_mask;  /* Phase 1: bad copies of the chosen pair */
+    uint32_t              repair_second_mask; /* Phase 2: of the other pair, and misplaced ones */
 };
 /* Chooses among the four copies (each TAC_SUPERBLOCK_BYTES; NULL: unreadable) as R1 says. Before
  * anything else is written the caller encodes the chosen superblock into phase 1's copies, syncs,

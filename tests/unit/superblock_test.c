@@ -342,8 +342,8 @@ static void test_copies(void)
     copies.pointers[0] = NULL;
     copies.bytes[2][2000] ^= 8;
     tac_store_u64(copies.bytes[3] + 8, 1);
-    tap_ok(choose(&copies, &choice) == TACTUS_OK && choice.repair_first_mask == 0xc &&
-               choice.repair_second_mask == 1,
+    tap_ok(choose(&copies, &choice) == TACTUS_OK && choice.repair_first_mask == 4 &&
+               choice.repair_second_mask == 9,
            "rot, a wrong copy number and an unreadable copy are repaired, each in its phase");
 
     copies_encode(&copies, &superblock);
@@ -520,20 +520,23 @@ static void push_crash(struct search *search, const struct node *node)
     }
 }
 
-/* One write of the pair goes to another slot. */
+/* One write of the pair goes to another slot, before the other write of the pair or after it. */
 static void push_misdirected(struct search *search, const struct node *node)
 {
     for (uint8_t i = 0; i < COPIES && node->faults > 0; i++) {
         if ((node->pending >> i & 1) == 0) {
             continue;
         }
-        for (uint32_t j = 0; j < COPIES; j++) {
+        for (uint32_t j = 0; j < 2 * COPIES; j++) {
             struct node next = *node;
 
-            if (j != i) {
-                next.slots[j] = SLOT(node->current, i);
+            if (j % COPIES != i) {
+                next.slots[j % COPIES] = SLOT(node->current, i);
                 next.pending &= (uint8_t) ~(1u << i);
                 pending_apply(&next);
+                if (j >= COPIES) {
+                    next.slots[j % COPIES] = SLOT(node->current, i);
+                }
                 next.acknowledged = node->current;
                 next.mode = RUN;
                 next.faults--;
