@@ -201,9 +201,9 @@ static int file_size_check(struct tac_storage *storage, const struct tac_superbl
                          (unsigned long long)(needed - size), (unsigned long long)needed);
 }
 
-/* A pair of which nothing could be read may be that of the newest checkpoint, which the repair would
- * overwrite: better no store than an older one. (One copy alone, the other being torn, cannot be of
- * a checkpoint that was acknowledged.) */
+/* A pair of which nothing could be read may be that of the newest checkpoint, which the repair
+ * would overwrite: better no store than an older one. (One copy alone, the other being torn, cannot
+ * be of a checkpoint that was acknowledged.) */
 static int superblock_pair_check(const struct copies                *copies,
                                  const struct tac_superblock_choice *choice,
                                  struct tac_error                   *error)

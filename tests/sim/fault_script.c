@@ -239,10 +239,11 @@ static void version_draw(struct run *run, uint32_t tree, bool is_delete,
                          struct store_model_version *ret_version)
 {
     const struct tactus_layout *layout = &run->model->trees[tree].spec.layout;
-    uint32_t                    size = layout->kind == TACTUS_LAYOUT_FIXED
-                                           ? layout->value_size
-                                           : (uint32_t)tac_prng_below(&run->prng, layout->value_size + 1);
+    uint32_t                    size = layout->value_size;
 
+    if (layout->kind == TACTUS_LAYOUT_VARIABLE) {
+        size = (uint32_t)tac_prng_below(&run->prng, size + 1);
+    }
     *ret_version = (struct store_model_version){
         .value_seed = (uint32_t)tac_prng_next(&run->prng),
         .value_size = is_delete ? 0 : size,

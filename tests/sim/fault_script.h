@@ -32,8 +32,8 @@ struct fault_outcome {
     uint64_t reads_failed;
 };
 
-/* The newest two superblock copies cannot be read: the store does not open, rather than at the older
- * checkpoint, and opens as it was when they can. */
+/* The newest two superblock copies cannot be read: the store does not open, rather than at the
+ * older checkpoint, and opens as it was when they can. */
 void fault_script_pair_unreadable(uint64_t seed, struct fault_outcome *ret_outcome);
 
 void fault_script_run(const struct fault_script *script, struct fault_outcome *ret_outcome);
