@@ -334,6 +334,46 @@ static void owned_check(void)
     free(buffer);
 }
 
+/* One synced write, one that is not, a sync that fails for it, one that does not, a power cut. */
+static uint32_t failed_sync_survivals(uint64_t seed, bool *ret_is_right)
+{
+    struct tac_memory_disk *disk = tac_memory_disk_new(1);
+    struct tac_storage     *storage = NULL;
+    const uint64_t          half_bytes = 8 * SECTOR_BYTES;
+    uint8_t                *buffer = aligned_new(half_bytes);
+    uint32_t                survived;
+
+    memset(buffer, 1, half_bytes);
+    if (disk == NULL || tac_storage_open_memory(disk, &storage, NULL) != 0 ||
+        storage->ops->write(storage, buffer, half_bytes, 0, NULL) != 0 ||
+        storage->ops->sync(storage, NULL) != 0 ||
+        storage->ops->write(storage, buffer, half_bytes, half_bytes, NULL) != 0) {
+        tap_bail("cannot write");
+    }
+    tac_memory_disk_lose_unsynced(disk, seed);
+    survived = sectors_survived(disk, 8, 8);
+    *ret_is_right &=
+        storage->ops->size(storage) == 2 * half_bytes && storage->ops->sync(storage, NULL) == 0;
+    tac_memory_disk_crash(disk, seed);
+    storage->ops->close(storage);
+    *ret_is_right &= sectors_survived(disk, 0, 8) == 8 && sectors_survived(disk, 8, 8) == survived;
+    tac_memory_disk_free(disk);
+    free(buffer);
+    return survived;
+}
+
+static void failed_sync_check(void)
+{
+    uint32_t survivals[9] = {0};
+    bool     is_right = true;
+
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        survivals[failed_sync_survivals(seed, &is_right)]++;
+    }
+    tap_ok(is_right && survivals[0] > 0 && survivals[4] > 0 && survivals[8] > 0,
+           "a sync that fails loses what it likes, and a later sync does not bring it back");
+}
+
 int main(void)
 {
     tap_plan(0);
@@ -344,5 +384,6 @@ int main(void)
     owned_check();
     crash_rounds_check();
     crash_fates_check();
+    failed_sync_check();
     return tap_done();
 }
