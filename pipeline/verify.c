@@ -285,27 +285,53 @@ static void tables_walk(struct tac_walk *walk)
 
 /* ---- state ---------------------------------------------------------------------------------- */
 
+/* The newest pair is what was written. Of the other pair each copy is a whole superblock of this
+ * history in its place, maybe an older one: what an open would leave alone. */
+static void superblocks_check(struct tac_walk *walk, const uint8_t *read[TAC_SUPERBLOCK_COPIES])
+{
+    struct tac_superblock_choice choice = {.repair_second_mask = 0};
+    uint32_t                     first = tac_superblock_copy_first(walk->superblock.sequence);
+    uint8_t                     *expected = walk->index_data;
+    const uint8_t               *copies[TAC_SUPERBLOCK_COPIES];
+    struct tac_error             error;
+
+    memcpy(copies, read, sizeof copies);
+    for (uint32_t i = first; i <= first + 1; i++) {
+        tac_superblock_encode(expected, &walk->superblock, i);
+        if (read[i] != NULL && memcmp(expected, read[i], TAC_SUPERBLOCK_BYTES) != 0) {
+            damage(walk, "superblock copy %u is not what was written", i);
+        }
+        copies[i] = i == first + 1 ? expected : NULL;
+    }
+    if (tac_superblock_choose(copies, &choice, &error) != TACTUS_OK) {
+        damage(walk, "superblock: %s", error.message);
+    }
+    for (uint32_t i = 0; i < TAC_SUPERBLOCK_COPIES; i++) {
+        if ((choice.repair_second_mask >> i & 1) != 0 && read[i] != NULL) {
+            damage(walk, "superblock copy %u is not whole, or not in its place", i);
+        }
+    }
+}
+
 static void superblocks_walk(struct tac_walk *walk)
 {
     struct tac_storage *storage = walk->store->storage;
-    uint32_t            first = tac_superblock_copy_first(walk->superblock.sequence);
+    const uint8_t      *copies[TAC_SUPERBLOCK_COPIES];
 
+    tac_static_assert(TAC_SUPERBLOCK_COPIES <= TAC_FILTER_BLOCKS_MAX, "filter_data has the room");
     for (uint32_t i = 0; i < TAC_SUPERBLOCK_COPIES; i++) {
         uint64_t address = (uint64_t)i * TAC_SUPERBLOCK_STRIDE_BLOCKS;
-        uint8_t *expected = walk->index_data;
+        uint8_t *copy = walk->filter_data + (size_t)i * TAC_SUPERBLOCK_BYTES;
 
         reach(walk, address, "superblock");
-        if (storage->ops->read(storage, walk->block_data, TAC_SUPERBLOCK_BYTES,
+        copies[i] = copy;
+        if (storage->ops->read(storage, copy, TAC_SUPERBLOCK_BYTES,
                                address * walk->store->geometry.block_size, NULL) != TACTUS_OK) {
             damage(walk, "superblock copy %u cannot be read", i);
-            continue;
-        }
-        tac_superblock_encode(expected, &walk->superblock, i);
-        if ((i == first || i == first + 1) &&
-            memcmp(expected, walk->block_data, TAC_SUPERBLOCK_BYTES) != 0) {
-            damage(walk, "superblock copy %u is not what was written", i);
+            copies[i] = NULL;
         }
     }
+    superblocks_check(walk, copies);
 }
 
 static int state_walk(struct tac_walk *walk, struct tac_error *error)

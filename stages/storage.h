@@ -143,6 +143,10 @@ TAC_MUST_CHECK int tac_storage_open_memory_owned(struct tac_memory_disk *disk,
 /* Everything in it, for comparisons: size bytes, valid until the disk is freed. Nothing may be
  * under way meanwhile. */
 const uint8_t *tac_memory_disk_data(const struct tac_memory_disk *disk, uint64_t *ret_size);
+/* Changes bytes behind the back of whoever has it open, as damage would: no request, and not kept
+ * for a crash. They lie within its size. */
+void tac_memory_disk_damage(struct tac_memory_disk *disk, uint64_t offset, const uint8_t *bytes,
+                            uint64_t size);
 
 /* Cuts the power. Of the writes that no sync covers, in flight or done, a random subset stays, some
  * torn at 512 bytes; growth may be undone with them. Until the disk is opened again every request

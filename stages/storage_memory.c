@@ -233,6 +233,17 @@ const uint8_t *tac_memory_disk_data(const struct tac_memory_disk *disk, uint64_t
     return disk->data;
 }
 
+void tac_memory_disk_damage(struct tac_memory_disk *disk, uint64_t offset, const uint8_t *bytes,
+                            uint64_t size)
+{
+    int rv = pthread_mutex_lock(&disk->mutex);
+
+    tac_assert(rv == 0);
+    tac_assert(offset <= disk->size && size <= disk->size - offset);
+    memcpy(disk->data + offset, bytes, size);
+    disk_unlock(disk);
+}
+
 /* ---- requests ------------------------------------------------------------------------------- */
 
 /* Makes room for a write that may lie beyond the end, as a file would. Returns an errno. */
