@@ -12,6 +12,7 @@
 #endif
 #include <xxhash.h>
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,6 +22,10 @@ struct tac_u128 {
     uint64_t low;
     uint64_t high;
 };
+
+/* As 32 hexadecimal digits, for printf. */
+#define TAC_U128_FORMAT "%016" PRIx64 "%016" PRIx64
+#define TAC_U128_ARGUMENTS(number) (number).high, (number).low
 
 static inline struct tac_u128 tac_checksum(const void *data, size_t size_bytes, uint64_t seed)
 {

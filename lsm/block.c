@@ -84,8 +84,11 @@ static int value_pages_verify(const uint8_t *block, const struct tac_geometry *g
             tac_checksum(block + (size_t)unit_next * geometry->page_size,
                          (size_t)entry.unit_count * geometry->page_size, geometry->checksum_seed);
         if (!tac_u128_equal(checksum, entry.checksum)) {
-            return tac_error_set(error, TACTUS_ECORRUPT, "block %llu: wrong checksum of page %u",
-                                 (unsigned long long)address, i);
+            return tac_error_set(error, TACTUS_ECORRUPT,
+                                 "block %llu: wrong checksum of page %u: found " TAC_U128_FORMAT
+                                 ", expected " TAC_U128_FORMAT,
+                                 (unsigned long long)address, i, TAC_U128_ARGUMENTS(checksum),
+                                 TAC_U128_ARGUMENTS(entry.checksum));
         }
         unit_next += entry.unit_count;
     }
@@ -109,8 +112,11 @@ int tac_block_verify(const uint8_t *block, const struct tac_geometry *geometry,
                    ? tac_checksum(block, geometry->page_size, geometry->checksum_seed)
                    : tac_block_checksum(block, geometry);
     if (!tac_u128_equal(checksum, reference->checksum)) {
-        return tac_error_set(error, TACTUS_ECORRUPT, "block %llu: wrong checksum",
-                             (unsigned long long)reference->address);
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "block %llu: wrong checksum: found " TAC_U128_FORMAT
+                             ", expected " TAC_U128_FORMAT,
+                             (unsigned long long)reference->address, TAC_U128_ARGUMENTS(checksum),
+                             TAC_U128_ARGUMENTS(reference->checksum));
     }
     rv = tac_block_header_decode(block, geometry, kind, reference->address, &header, error);
     if (rv != TACTUS_OK || kind != TAC_BLOCK_VALUE) {

@@ -154,13 +154,9 @@ static int copy_read(struct tac_storage *storage, uint64_t offset, uint8_t *copy
     return result;
 }
 
-/* The block size is in the superblock, and where the other copies are depends on it: the first copy
- * tells, or else the places that other sizes would give are tried. */
-static int superblock_copies_read(struct tac_storage *storage, uint32_t block_size,
-                                  struct copies *copies, struct tac_superblock_choice *choice,
-                                  struct tac_error *error)
+static void copies_load(struct tac_storage *storage, uint32_t block_size, struct copies *copies,
+                        const uint8_t *readable[TAC_SUPERBLOCK_COPIES])
 {
-    const uint8_t   *readable[TAC_SUPERBLOCK_COPIES];
     uint64_t         file_size = storage->ops->size(storage);
     struct tac_error read_error;
 
@@ -177,11 +173,30 @@ static int superblock_copies_read(struct tac_storage *storage, uint32_t block_si
             copies->unreadable_mask |= 1u << i;
         }
     }
-    if (copies->unreadable_mask == 0xf) {
-        *error = copies->read_error;
-        return tac_error_wrap(error, "no superblock can be read");
+}
+
+/* The block size is in the superblock, and where the other copies are depends on it: the first copy
+ * tells, or else the places that other sizes would give are tried. What looks bad is read once more:
+ * a copy is not to be given up for what the bus got wrong. */
+static int superblock_copies_read(struct tac_storage *storage, uint32_t block_size,
+                                  struct copies *copies, struct tac_superblock_choice *choice,
+                                  struct tac_error *error)
+{
+    const uint8_t *readable[TAC_SUPERBLOCK_COPIES];
+    int            result = TACTUS_EIO;
+
+    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS; attempt++) {
+        copies_load(storage, block_size, copies, readable);
+        if (copies->unreadable_mask == 0xf) {
+            *error = copies->read_error;
+            return tac_error_wrap(error, "no superblock can be read");
+        }
+        result = tac_superblock_choose(readable, choice, error);
+        if (result == TACTUS_OK && (choice->repair_first_mask | choice->repair_second_mask) == 0) {
+            break;
+        }
     }
-    return tac_superblock_choose(readable, choice, error);
+    return result;
 }
 
 /* A file that is shorter than what is in use of it was cut: said before anything is written to it,
@@ -297,6 +312,8 @@ int tac_store_read_block(void *context, const struct tac_block_reference *refere
                                            reference->address * block_size, error);
         if (result == TACTUS_OK) {
             result = tac_block_verify(block, &store->geometry, kind, reference, error);
+        } else {
+            (void)tac_error_wrap(error, "block %llu", (unsigned long long)reference->address);
         }
     }
     return result;

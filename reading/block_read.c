@@ -25,14 +25,14 @@ static int block_fill(struct tac_read_side *side, enum tac_block_kind kind,
     if (rv != TACTUS_OK) {
         return rv;
     }
-    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS; attempt++) {
+    rv = TACTUS_ECORRUPT;
+    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && rv != TACTUS_OK; attempt++) {
         rv = side->storage->ops->read(side->storage, frame->data, geometry->block_size,
                                       reference->address * geometry->block_size, error);
         if (rv == TACTUS_OK) {
             rv = tac_block_verify(frame->data, geometry, kind, reference, error);
-        }
-        if (rv == TACTUS_OK) {
-            break;
+        } else {
+            (void)tac_error_wrap(error, "block %" PRIu64, reference->address);
         }
     }
     if (rv == TACTUS_OK && kind == TAC_BLOCK_INDEX) {
@@ -115,10 +115,11 @@ int tac_units_read(struct tac_read_side *side, uint64_t address, uint32_t unit_f
         return rv;
     }
     rv = side->storage->ops->read(side->storage, buffer, end - begin, begin, error);
-    if (rv == TACTUS_OK) {
-        *ret_data = buffer + (offset - begin);
+    if (rv != TACTUS_OK) {
+        return tac_error_wrap(error, "block %" PRIu64, address);
     }
-    return rv;
+    *ret_data = buffer + (offset - begin);
+    return TACTUS_OK;
 }
 
 struct tac_page tac_page_of_entry(const struct tac_read_side  *side,
@@ -144,8 +145,10 @@ int tac_page_verify(const struct tac_read_side *side, uint64_t address,
     tac_assert(page->size_bytes == (uint32_t)entry->unit_count * side->geometry.page_size);
     if (!tac_u128_equal(checksum, entry->checksum)) {
         return tac_error_set(error, TACTUS_ECORRUPT,
-                             "block %" PRIu64 ": wrong checksum of the page at unit %u", address,
-                             entry->unit_first);
+                             "block %" PRIu64 ": wrong checksum of the page at unit %u: "
+                             "found " TAC_U128_FORMAT ", expected " TAC_U128_FORMAT,
+                             address, entry->unit_first, TAC_U128_ARGUMENTS(checksum),
+                             TAC_U128_ARGUMENTS(entry->checksum));
     }
     if (tac_page_check(page, error) != TACTUS_OK) {
         (void)tac_error_wrap(error, "block %" PRIu64 ": page at unit %u", address,

@@ -260,7 +260,7 @@ static int get_from_group(struct get *get, uint32_t first, struct tac_error *err
     for (uint32_t i = 0; i < count; i++) {
         if (rv == GET_ABSENT) {
             rv = get_from_table(get, &probes[i], error);
-            if (rv == TACTUS_ECORRUPT) {
+            if (rv == TACTUS_ECORRUPT || rv == TACTUS_EIO) {
                 (void)tac_read_side_name_place(get->side, probes[i].place, rv, error);
             }
         }

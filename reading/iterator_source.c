@@ -244,10 +244,10 @@ static int run_failure(const struct tac_source *source, const struct tac_source_
                        int code, struct tac_error *error)
 {
     tac_assert(code != TACTUS_OK);
-    if (code != TACTUS_ECORRUPT) {
+    if (code != TACTUS_ECORRUPT && code != TACTUS_EIO) {
         return code;
     }
-    if (tac_read_side_is_stale(shared->side, shared->view_bar)) {
+    if (code == TACTUS_ECORRUPT && tac_read_side_is_stale(shared->side, shared->view_bar)) {
         return source_expired(error);
     }
     return tac_read_side_name_place(shared->side, &source->place, code, error);

@@ -3,6 +3,7 @@
  * seat_source.c. */
 #include "stages/seat.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,8 +136,12 @@ void tac_seat_fail(struct tac_seat *seat, int code, const char *message, struct 
     if (job->result == TACTUS_OK || job->result == TACTUS_EPOISONED) {
         job->result = code;
         job->damaged_table = damaged;
-        strncpy(job->message, message, sizeof job->message - 1);
-        job->message[sizeof job->message - 1] = 0;
+        if (damaged == NULL) {
+            snprintf(job->message, sizeof job->message, "%s", message);
+        } else {
+            snprintf(job->message, sizeof job->message, "tree %u, level %u, table %llu: %s",
+                     damaged->tree, damaged->level, (unsigned long long)damaged->id, message);
+        }
     }
     seat->state = TAC_SEAT_FAILING;
 }

@@ -6,8 +6,8 @@
  * source; whenever every source has a block it merges into output blocks; these go to the write
  * stage in requests of neighbouring addresses; when all sources have ended and all writes are done
  * the seat goes to the coordinator's done list.
- * Possible failures: a read finds damage or an I/O error, a write fails. The first error stays in
- * the job; the seat issues nothing more, waits for what is under way, and goes to the done list.
+ * Possible failures: a read finds damage or an I/O error, twice (either is TACTUS_ECORRUPT, with
+ * the table); a write fails. The first error stays in the job; the seat issues nothing more, waits for what is under way, and goes to the done list.
  * Nothing of it enters the manifest.
  *
  * A seat is an actor: one worker runs it at a time, and everything of it is touched by that worker
@@ -67,8 +67,8 @@ struct tac_job {
     uint64_t              sequence;      /* For block headers */
     /* Result */
     int                      result;     /* First error; 0 */
-    char                     message[256];
-    struct tac_table        *damaged_table; /* With ECORRUPT */
+    char                     message[320];
+    struct tac_table        *damaged_table; /* With ECORRUPT; NULL: the memtable's block */
     uint32_t                 address_used;
     struct tac_table        *outputs;    /* In key order */
     struct tac_table        *outputs_last;

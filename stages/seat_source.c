@@ -4,6 +4,7 @@
  *
  * A source holds at most read_ahead value blocks (those under way included) and one index block, so
  * whatever the sources do, the blocks meant for outputs are there for outputs. */
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -180,8 +181,8 @@ static void memtable_feed(struct tac_seat *seat, struct tac_source *source)
         return;
     }
     entry = &source->window[(source->window_head + source->window_count) % TAC_READ_AHEAD_MAX];
-    *entry = (struct tac_window_entry){.block = tac_seat_block_take(seat),
-                                       .address = GATHERED_ADDRESS};
+    *entry =
+        (struct tac_window_entry){.block = tac_seat_block_take(seat), .address = GATHERED_ADDRESS};
     source->window_count++;
     source->blocks_held++;
     source->is_gather_pending = true;
@@ -212,8 +213,7 @@ static bool gather_next(struct tac_source *source, const struct tac_job *job,
         return true;
     }
     return tac_memtable_cursor_next(&source->cursor, ret_view) &&
-           (job->key_end.size == 0 ||
-            tac_bytes_compare(ret_view->record.key, job->key_end) < 0);
+           (job->key_end.size == 0 || tac_bytes_compare(ret_view->record.key, job->key_end) < 0);
 }
 
 /* Read stage. Nobody else touches the memtable part of the source meanwhile. */
@@ -290,7 +290,7 @@ void tac_seat_feed(struct tac_seat *seat)
 }
 
 /* The table that a finished read belongs to: the source may have opened a later one meanwhile. */
-static struct tac_job_input *request_input(struct tac_source *source,
+static struct tac_job_input *request_input(struct tac_source        *source,
                                            const struct tac_request *request)
 {
     for (uint32_t i = 0; i < source->window_count; i++) {
@@ -303,24 +303,37 @@ static struct tac_job_input *request_input(struct tac_source *source,
     return source->input;
 }
 
+/* A table that cannot be read is damage to a job, whatever the cause. The blocks are still in the
+ * source; tac_seat_source_drop finds them there. */
+static void read_failed(struct tac_seat *seat, struct tac_source *source,
+                        const struct tac_request *request)
+{
+    uint32_t                          failed = request->failed_block;
+    const struct tac_block_reference *reference = &request->references[failed];
+    struct tac_error                  error;
+
+    if (request->result == TACTUS_ECORRUPT) {
+        /* The buffer is as the second read left it: this tells what is wrong with it. */
+        int rv = tac_block_verify(request->blocks[failed]->data, &seat->stages->geometry,
+                                  request->block_kinds[failed], reference, &error);
+
+        tac_assert(rv == TACTUS_ECORRUPT);
+    } else {
+        tac_error_set(&error, TACTUS_ECORRUPT, "block %llu cannot be read: %s",
+                      (unsigned long long)reference->address,
+                      strerror(request->os_error != 0 ? request->os_error : EIO));
+    }
+    tac_seat_fail(seat, TACTUS_ECORRUPT, error.message, request_input(source, request)->table);
+    source->is_index_pending = false;
+}
+
 void tac_seat_source_mail(struct tac_seat *seat, struct tac_request *request)
 {
     struct tac_source *source = request->source;
 
     if (request->result != TACTUS_OK) {
-        struct tac_table *table = request_input(source, request)->table;
-        char              text[160];
-
-        snprintf(text, sizeof text, "%s, block %llu of table %llu, tree %u, level %u: %s",
-                 request->result == TACTUS_ECORRUPT ? "checksum mismatch" : "read failed",
-                 (unsigned long long)request->references[request->failed_block].address,
-                 (unsigned long long)table->id, table->tree, table->level,
-                 request->result == TACTUS_ECORRUPT ? "twice"
-                 : request->os_error != 0           ? strerror(request->os_error)
-                                                    : "the file ends before");
-        tac_seat_fail(seat, request->result, text, table);
-        source->is_index_pending = false;
-        return; /* The blocks are still in the source; tac_seat_source_drop finds them there. */
+        read_failed(seat, source, request);
+        return;
     }
     if (request->kind == TAC_REQUEST_GATHER) {
         gather_arrived(seat, source, request);
@@ -352,8 +365,8 @@ static void source_account(struct tac_seat *seat, struct tac_source *source, uin
         return; /* It never gave a block. */
     }
     taken = tac_merge_take_source_account(seat->merge, source_index);
-    account = source->is_memtable ? &seat->job->memtable_consumed
-                                  : &source->accounted_input->consumed;
+    account =
+        source->is_memtable ? &seat->job->memtable_consumed : &source->accounted_input->consumed;
     *account = tac_merge_account_add(*account, taken);
 }
 
@@ -399,8 +412,8 @@ bool tac_seat_source_advance(struct tac_seat *seat, uint32_t source_index)
     source->window_head = (source->window_head + 1) % TAC_READ_AHEAD_MAX;
     source->window_count--;
     if (tac_value_block_decode(&source->value_block, source->current.block->data,
-                               &seat->stages->geometry, &seat->job->layout,
-                               source->current.address, &error) != TACTUS_OK) {
+                               &seat->stages->geometry, &seat->job->layout, source->current.address,
+                               &error) != TACTUS_OK) {
         tac_seat_fail(seat, error.code, error.message,
                       source->is_memtable ? NULL : entry->input->table);
         return false;

@@ -325,34 +325,35 @@ bool tac_write_step(struct tac_worker *worker)
     return true;
 }
 
-/* Checks what was read against the references; a block that does not match, or could not be read,
- * is read once more (rule R8). */
+/* Checks what was read against the references; a block that does not match is read once more, and
+ * so is each one of a request that failed (rule R8). */
 static void read_check(struct tac_stages *stages, struct tac_request *request)
 {
     uint32_t block_size = stages->geometry.block_size;
-    bool     was_read = request->result == TACTUS_OK;
+    bool     is_read = request->result == TACTUS_OK;
 
+    tac_static_assert(TAC_READ_ATTEMPTS == 2, "once in the queue, once here");
+    request->result = TACTUS_OK;
     for (uint32_t i = 0; i < request->block_count; i++) {
         const struct tac_block_reference *reference = &request->references[i];
         enum tac_block_kind               kind = request->block_kinds[i];
         uint8_t                          *data = request->blocks[i]->data;
-        bool                              is_read;
 
-        if (was_read &&
-            tac_block_verify(data, &stages->geometry, kind, reference, NULL) == TACTUS_OK) {
-            continue;
-        }
-        is_read = stages->storage->ops->read(stages->storage, data, block_size,
-                                             reference->address * block_size, NULL) == TACTUS_OK;
         if (is_read &&
             tac_block_verify(data, &stages->geometry, kind, reference, NULL) == TACTUS_OK) {
             continue;
         }
-        request->result = was_read || is_read ? TACTUS_ECORRUPT : request->result;
-        request->failed_block = i;
-        return;
+        if (stages->storage->ops->read(stages->storage, data, block_size,
+                                       reference->address * block_size, NULL) != TACTUS_OK) {
+            request->result = TACTUS_EIO;
+        } else if (tac_block_verify(data, &stages->geometry, kind, reference, NULL) != TACTUS_OK) {
+            request->result = TACTUS_ECORRUPT;
+        }
+        if (request->result != TACTUS_OK) {
+            request->failed_block = i;
+            return;
+        }
     }
-    request->result = TACTUS_OK;
 }
 
 bool tac_reap_step(struct tac_worker *worker)
@@ -394,7 +395,7 @@ bool tac_worker_step(struct tac_worker *worker)
     };
     /* Whom to help first: writes free blocks, merges use what was read, reads come last. */
     static const enum tac_stage_id order[] = {TAC_STAGE_WRITE, TAC_STAGE_MERGE, TAC_STAGE_READ};
-    bool progressed = tac_reap_step(worker);
+    bool                           progressed = tac_reap_step(worker);
 
     if (worker->home == TAC_STAGE_COORDINATOR) {
         return worker->coordinator_step(worker->coordinator_context) || progressed;

@@ -86,7 +86,7 @@ struct tac_request {
     /* Outcome */
     int      result;      /* 0 or a code of tactus.h */
     int      os_error;
-    uint32_t failed_block; /* With ECORRUPT: which of the blocks */
+    uint32_t failed_block; /* Of a read that failed: which of the blocks */
 };
 
 struct tac_stages {
