@@ -231,7 +231,8 @@ static void variant_check(const struct variant *variant, uint32_t kills, struct 
     tap_diag("%llu kills in the open, %llu ops kept, %llu lost",
              (unsigned long long)course->kills_in_open, (unsigned long long)course->ops_kept,
              (unsigned long long)course->ops_lost);
-    tap_ok(course->ops_kept > 0 || kills < 4, "%s: some of what was written survived", variant->name);
+    tap_ok(course->ops_kept > 0 || kills < 4, "%s: some of what was written survived",
+           variant->name);
     tap_ok(file_goes_on(course), "%s: then the file goes on as any other", variant->name);
     (void)unlink(course->path);
     free(course);

@@ -22,7 +22,7 @@
 #include "tests/lib/sequence.h"
 #include "tests/lib/tap.h"
 
-#define OPS 20000
+#define OPS (20000 / SEQUENCE_SLOWNESS)
 
 struct mode {
     const char         *name;
@@ -109,7 +109,7 @@ static int child_descriptors(const void *context)
         refused++;
     }
     CHECK(code == TACTUS_OK && refused >= 4);
-    CHECK(sequence_run(store, 3000) == TACTUS_OK && sequence_is_held(store));
+    CHECK(sequence_run(store, OPS / 8) == TACTUS_OK && sequence_is_held(store));
     CHECK(sequence_close(store) == TACTUS_OK);
     CHECK(descriptors_count() == before);
     return 0;
@@ -165,7 +165,7 @@ static int child_address_space(const void *context)
         refused++;
     }
     CHECK(code == TACTUS_OK && refused > 20);
-    CHECK(sequence_run(store, 3000) == TACTUS_OK && sequence_is_held(store));
+    CHECK(sequence_run(store, OPS / 8) == TACTUS_OK && sequence_is_held(store));
     CHECK(sequence_close(store) == TACTUS_OK);
     return 0;
 }
@@ -189,7 +189,7 @@ static int child_locked_memory(const void *context)
         return 0;
     }
     CHECK(code == TACTUS_OK && tactus_open(path, &options, &store) == TACTUS_OK);
-    CHECK(sequence_run(store, 3000) == TACTUS_OK && sequence_is_held(store));
+    CHECK(sequence_run(store, OPS / 8) == TACTUS_OK && sequence_is_held(store));
     CHECK(sequence_close(store) == TACTUS_OK);
     return 0;
 }
@@ -235,7 +235,7 @@ static int child_growth_beyond_limit(const void *context)
     CHECK(tactus_close(store) == TACTUS_EPOISONED);
     CHECK(limit_set(RLIMIT_FSIZE, RLIM_INFINITY));
     CHECK(tactus_open(path, &options, &store) == TACTUS_OK);
-    CHECK(tactus_last_op(store) == durable);
+    CHECK(tactus_last_op(store) >= durable && sequence_is_held(store));
     CHECK(sequence_run(store, OPS) == TACTUS_OK && sequence_is_held(store));
     CHECK(sequence_close(store) == TACTUS_OK);
     return 0;
@@ -264,7 +264,9 @@ static int child_writes_beyond_limit(const void *context)
     CHECK(durable <= op && tactus_close(store) == TACTUS_EPOISONED);
     CHECK(limit_set(RLIMIT_FSIZE, RLIM_INFINITY));
     CHECK(tactus_open(path, &options, &store) == TACTUS_OK);
-    CHECK(tactus_last_op(store) == durable && sequence_is_held(store));
+    /* The checkpoint that failed may be found by the one copy of its superblock that was written. */
+    CHECK(tactus_last_op(store) >= durable && tactus_last_op(store) <= op);
+    CHECK(sequence_is_held(store));
     CHECK(sequence_is_sound(store) && sequence_close(store) == TACTUS_OK);
     return 0;
 }

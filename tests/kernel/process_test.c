@@ -20,7 +20,7 @@
 #include "tests/lib/sequence.h"
 #include "tests/lib/tap.h"
 
-#define OPS 8000
+#define OPS (8000 / SEQUENCE_SLOWNESS)
 #define CLOSES 6
 #define ABANDONS 12
 #define STOPS 5
@@ -92,7 +92,8 @@ static int child_abandon(const void *context)
 
     CHECK(store_begin(mode, &options, &store) == TACTUS_OK);
     for (uint32_t round = 0; round < ABANDONS; round++) {
-        uint64_t durable, last = tactus_last_op(store) + tac_prng_below(&prng, 6000);
+        uint64_t durable,
+            last = tactus_last_op(store) + tac_prng_below(&prng, 6000 / SEQUENCE_SLOWNESS);
 
         CHECK(sequence_run(store, last) == TACTUS_OK);
         durable = tactus_durable_op(store);
@@ -152,6 +153,9 @@ static int child_leaves(const void *context)
 
     CHECK(store_begin(farewell->mode, &options, &store) == TACTUS_OK);
     CHECK(sequence_run(store, OPS) == TACTUS_OK);
+    while (tactus_durable_op(store) == 0) {
+        CHECK(sequence_step(store) == TACTUS_OK);
+    }
     *farewell->durable = tactus_durable_op(store);
     if (!farewell->is_exec) {
         exit(0); /* With all that the C library does then */

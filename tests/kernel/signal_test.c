@@ -18,7 +18,7 @@
 #include "tests/lib/sequence.h"
 #include "tests/lib/tap.h"
 
-#define OPS 10000
+#define OPS (10000 / SEQUENCE_SLOWNESS)
 #define STORM_NS 300000
 
 struct mode {

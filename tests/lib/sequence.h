@@ -15,6 +15,13 @@
 #define SEQUENCE_TREES 2
 #define SEQUENCE_KEYS 3000 /* Per tree: each is written over and deleted again and again */
 
+/* What a test divides its counts of ops by: all else is too slow under TSan. */
+#ifdef __SANITIZE_THREAD__
+#define SEQUENCE_SLOWNESS 8
+#else
+#define SEQUENCE_SLOWNESS 1
+#endif
+
 /* Small memtables and blocks: a bar is some 1,500 records, and all is in a file of 64 MiB. */
 void sequence_options(struct tactus_options *options, enum tactus_backend backend,
                       uint32_t threads);
