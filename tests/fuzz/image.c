@@ -152,7 +152,7 @@ static void image_make(struct fuzz_image *image, const struct recipe *recipe)
     tac_assert(rv == TACTUS_OK);
     rv = tac_store_create(storage, &options, &error);
     tac_assert(rv == TACTUS_OK);
-    rv = tac_store_open(storage, &options, NULL, &store, &error);
+    rv = tac_store_open(storage, &options, NULL, NULL, &store, &error);
     tac_assert(rv == TACTUS_OK);
     store_fill(store, recipe);
     rv = recipe->is_compacted ? tactus_compact(store, 0) : tactus_drain(store);

@@ -222,7 +222,7 @@ static void store_open(struct run *run)
     tac_error_clear(&error);
     rv = tac_storage_open_memory(run->disk, &storage, &error);
     tac_assert(rv == TACTUS_OK);
-    rv = tac_store_open(storage, &options, NULL, &run->store, &error);
+    rv = tac_store_open(storage, &options, NULL, NULL, &run->store, &error);
     if (!result_check(run, rv, error.message)) {
         tac_assert(error.code == rv);
         run->store = NULL;

@@ -100,7 +100,7 @@ int small_open(struct small_world *world, struct tactus **ret_store, struct tac_
     int                 result = tac_storage_open_memory(world->disk, &storage, error);
 
     if (result == TACTUS_OK) {
-        result = tac_store_open(storage, &world->options, NULL, ret_store, error);
+        result = tac_store_open(storage, &world->options, NULL, NULL, ret_store, error);
         if (result != TACTUS_OK) {
             storage->ops->close(storage);
         }

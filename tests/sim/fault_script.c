@@ -432,7 +432,7 @@ static void open(struct run *run)
     }
     code = fault_disk_open(&run->disk, &storage, &error);
     tac_assert(code == TACTUS_OK);
-    code = tac_store_open(storage, &run->options, &stepping, &run->store, &error);
+    code = tac_store_open(storage, &run->options, &stepping, NULL, &run->store, &error);
     if (!open_result(run, &error, code, "open")) {
         storage->ops->close(storage);
         run->store = NULL;

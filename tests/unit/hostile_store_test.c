@@ -65,7 +65,7 @@ static int hostile_open(struct hostile *hostile, uint32_t seal_flags)
         storage->ops->write(storage, hostile->data, size, 0, &hostile->error) != TACTUS_OK) {
         tap_bail("%s", hostile->error.message);
     }
-    rv = tac_store_open(storage, &options, NULL, &hostile->store, &hostile->error);
+    rv = tac_store_open(storage, &options, NULL, NULL, &hostile->store, &hostile->error);
     if (rv != TACTUS_OK) {
         hostile->store = NULL;
         storage->ops->close(storage);
@@ -128,7 +128,7 @@ static bool goes_on(struct hostile *hostile)
     if (tac_storage_open_memory(hostile->disk, &storage, &hostile->error) != TACTUS_OK) {
         return false;
     }
-    if (tac_store_open(storage, &options, NULL, &hostile->store, &hostile->error) != TACTUS_OK) {
+    if (tac_store_open(storage, &options, NULL, NULL, &hostile->store, &hostile->error) != TACTUS_OK) {
         tap_diag("%s", hostile->error.message);
         storage->ops->close(storage);
         return false;
