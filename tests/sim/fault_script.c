@@ -422,7 +422,7 @@ static void reached_check(struct run *run)
 
 static void open(struct run *run)
 {
-    struct tac_stepping stepping = {2, 2, 2, run->script->seed, true};
+    struct tac_stepping stepping = {2, 2, 2, run->script->seed, true, 0};
     struct tac_storage *storage;
     struct tac_error    error = {0};
     int                 code;
