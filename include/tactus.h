@@ -212,7 +212,8 @@ TACTUS_API int tactus_tree_list(struct tactus *store, struct tactus_tree_info *t
 
 /* Key and value are copied. A write may wait while compaction catches up, never longer than one
  * beat's work (struct tactus_stats tells the bound); with no stage threads it does that work
- * itself. TACTUS_EFULL leaves everything as it was; deletes then still work. */
+ * itself. TACTUS_EFULL leaves everything as it was; deletes then still work, as far as compaction can
+ * make room for them: one that is refused has tried that, and takes an op. */
 TACTUS_API int tactus_put(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
                           const void *value, size_t value_size);
 /* Deleting a key that is not there is no error. */
@@ -291,8 +292,8 @@ TACTUS_API uint64_t tactus_last_op(struct tactus *store);
 /* The op that the next write will be. With TACTUS_LOG_HOST, right after tactus_open: the first op
  * that the application has to do again from its log, every op in its order, control ops included.
  * The store is then byte for byte as if it had never stopped. Ops before it may be forgotten.
- * An op is any call that this header calls one; a call that failed took no number, but for a drain
- * or a compaction that ends with TACTUS_EFULL. The application notes an op before it makes the call:
+ * An op is any call that this header calls one; a call that failed took no number, but for deletes
+ * (batches of deletes too), drains and compactions that end with TACTUS_EFULL or TACTUS_ECORRUPT. The application notes an op before it makes the call:
  * a crash may find it half-way. */
 TACTUS_API uint64_t tactus_replay_op(struct tactus *store);
 /* After the last op of the application's log, and before anything new. */

@@ -435,6 +435,14 @@ static void record_insert(struct tactus *store, uint32_t tree, struct tac_bytes 
     store->records_deleted += is_tombstone;
 }
 
+/* A delete that a full store has refused has ended bars all the same: it takes a number, so that a
+ * replay comes by here too. */
+static void refusal_end(struct tactus *store)
+{
+    store->last_op++;
+    tac_writer_end(store);
+}
+
 static int record_write(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
                         const void *value, size_t value_size, bool is_tombstone)
 {
@@ -456,6 +464,10 @@ static int record_write(struct tactus *store, uint32_t tree, const void *key, si
         return last_error.code;
     }
     result = tac_writer_begin(store, accounted, !is_tombstone, &last_error);
+    if (result == TACTUS_EFULL && store->has_made_room &&
+        tac_wal_append(&store->wal, &entry, &last_error) == TACTUS_OK) {
+        refusal_end(store);
+    }
     if (result == TACTUS_OK) {
         result = tac_wal_append(&store->wal, &entry, &last_error);
     }
@@ -630,6 +642,9 @@ int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
         return last_error.code;
     }
     result = tac_writer_begin(store, batch->accounted_bytes, batch->has_puts, &last_error);
+    if (result == TACTUS_EFULL && store->has_made_room && batch_log(store, batch) == TACTUS_OK) {
+        refusal_end(store);
+    }
     if (result == TACTUS_OK && store->wal.storage != NULL) {
         result = batch_log(store, batch);
     }
@@ -889,7 +904,7 @@ void tactus_replay_end(struct tactus *store)
     if (tac_recovery_is_refilling(store)) {
         tac_recovery_refill_end(store);
     }
-    store->resumed_op = 0;
+    store->resumed_op = store->crossing_op = 0;
     pthread_mutex_unlock(&store->commit_lock);
 }
 

@@ -392,12 +392,23 @@ static bool plan_end(struct tactus *store)
     return true;
 }
 
+/* A write that failed has stopped the stages, but its job does not say so: another failure of the
+ * job came first, and that one stops nothing. */
+static void stop_check(struct tactus *store)
+{
+    if (tac_stages_are_stopped(&store->stages) && store->seats_busy == 0 &&
+        store->checkpoint.outstanding == 0) {
+        tac_store_poison(store, TACTUS_EIO, "a write of a compaction failed");
+    }
+}
+
 bool tac_coordinator_step(void *context)
 {
     struct tactus *store = context;
     bool           progressed = seats_take_back(store);
 
     progressed |= tac_checkpoint_step(store);
+    stop_check(store);
     if (tac_store_is_poisoned(store)) {
         return progressed;
     }

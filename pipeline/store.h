@@ -70,6 +70,7 @@ struct tactus {
     uint64_t        user_bytes, records_put, records_deleted;
     uint64_t        waits, wait_ns_total, wait_ns_max;
     uint64_t        waited_ns; /* In the op that is under way */
+    bool            has_made_room; /* It has ended bars, in a full store */
 
     struct tac_clock clock;
     uint32_t         is_poisoning;      /* Atomic; set by whoever writes poison_error */
@@ -93,6 +94,8 @@ struct tactus {
     /* Writer; see recovery.h */
     uint64_t refill_until; /* Ops up to this one only refill the memtable */
     uint64_t resumed_op;   /* A control op that the checkpoint found under way; 0: none */
+    uint64_t crossing_op;  /* In a replay the first one after C: it may have ended the bar itself, and
+                              is not asked again whether the store is full; 0: none */
     uint32_t is_refilling; /* Atomic: the coordinator plans nothing */
 
     /* Coordinator */

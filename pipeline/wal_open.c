@@ -387,10 +387,9 @@ static int frame_replay(struct reader *reader)
         }
         if (reader->op > store->last_op) {
             result = entry_replay(reader, &entry);
-            /* A drain that finds no room, or damage, has its number all the same. */
-            if (result != TACTUS_OK && !((entry.kind == TAC_WAL_DRAIN ||
-                                          entry.kind == TAC_WAL_COMPACT) &&
-                                         store->last_op == reader->op)) {
+            /* A drain or a delete that finds no room has its number all the same. */
+            if (result != TACTUS_OK &&
+                (entry.kind == TAC_WAL_TREE_CREATE || store->last_op != reader->op)) {
                 return reader->error->code != TACTUS_OK
                            ? reader->error->code
                            : tac_error_set(reader->error, result,

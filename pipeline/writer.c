@@ -198,7 +198,7 @@ static int op_check(struct tactus *store, uint64_t accounted_bytes, bool has_put
                              (unsigned long long)accounted_bytes,
                              (unsigned long long)store->shape.memtable_size / 4);
     }
-    if (!tac_recovery_is_refilling(store) &&
+    if (!tac_recovery_is_refilling(store) && store->last_op + 1 != store->crossing_op &&
         tac_atomic_load_acquire_u32(&store->fullness) >
             (uint32_t)(has_puts ? TAC_NOT_FULL : TAC_FULL_FOR_PUTS)) {
         return tac_atomic_load_acquire_u32(&store->is_full_of_tables) != 0
@@ -220,10 +220,12 @@ int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_pu
     int result = op_check(store, accounted_bytes, has_puts, error);
 
     store->waited_ns = 0;
+    store->has_made_room = false;
     /* Deletes go on in a full store: bars are ended until compactions have made room, or cannot. */
     for (uint32_t i = 0;
          result == TACTUS_EFULL && !has_puts && i < store->shape.checkpoint_interval_bars + 8;
          i++) {
+        store->has_made_room = true;
         result = bar_end(store, error);
         if (result == TACTUS_OK) {
             result = op_check(store, accounted_bytes, has_puts, error);

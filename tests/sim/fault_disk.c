@@ -123,9 +123,13 @@ static int fault_sync(struct tac_storage *storage, struct tac_error *error)
 
 static int fault_resize(struct tac_storage *storage, uint64_t size, struct tac_error *error)
 {
-    change_count(disk_of(storage));
-    if (call_fails(disk_of(storage), FAULT_SPACE)) {
-        return fault_error(disk_of(storage), "grow", error);
+    struct fault_disk *disk = disk_of(storage);
+
+    change_count(disk);
+    if (call_fails(disk, FAULT_SPACE)) {
+        /* Nothing was written wrong: the store may go on in what the file has. */
+        disk->faults++;
+        return tac_file_error_set(error, ENOSPC, "grow", "a faulty disk");
     }
     return inner_of(storage)->ops->resize(inner_of(storage), size, error);
 }

@@ -117,19 +117,19 @@ static int record_run(struct sim *sim, const struct sim_record *record)
     tac_unreachable();
 }
 
-/* A drain that finds no room has its number all the same. */
-static bool is_taken(const struct sim *sim, const struct sim_record *record, int result)
+/* A drain that finds no room has its number all the same, and a delete too that has tried to make
+ * some. */
+static bool is_taken(const struct sim *sim, int result, uint64_t op)
 {
     return result == TACTUS_OK ||
-           (result == TACTUS_EFULL && sim->world->is_small &&
-            (record->kind == SIM_RECORD_DRAIN || record->kind == SIM_RECORD_COMPACT));
+           (result == TACTUS_EFULL && sim->world->is_small && tactus_last_op(sim->store) == op);
 }
 
-static void record_model(struct sim *sim, const struct sim_record *record)
+static void record_model(struct sim *sim, const struct sim_record *record, int result)
 {
     uint64_t op = ++sim->model->op;
 
-    for (uint32_t i = 0; i < record->entry_count; i++) {
+    for (uint32_t i = 0; result == TACTUS_OK && i < record->entry_count; i++) {
         const struct sim_entry *entry = &sim->log_ops.entries[record->entry_first + i];
 
         store_model_write(sim->model, entry->tree, entry->key, op, &entry->version);
@@ -149,10 +149,10 @@ int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool i
             .kind = kind, .tree = tree, .is_held = is_held, .entry_count = entry_count},
         entries);
     int  result = record_run(sim, record);
-    bool was_taken = is_taken(sim, record, result);
+    bool was_taken = is_taken(sim, result, sim->model->op + 1);
 
     if (was_taken) {
-        record_model(sim, record);
+        record_model(sim, record, result);
     }
     if (!sim_is_logged(sim) || (!was_taken && !sim->disk.has_crashed)) {
         record_drop(log);
@@ -171,18 +171,19 @@ void sim_log_redo(struct sim *sim, uint64_t op)
 
     /* An op that the power cut has met may be in the checkpoint. */
     while (sim->model->op < op - 1 && sim->model->op < log->record_count) {
-        record_model(sim, &log->records[sim->model->op]);
+        record_model(sim, &log->records[sim->model->op], TACTUS_OK);
     }
     for (; op <= log->record_count; op++) {
         const struct sim_record *record = &log->records[op - 1];
         int                      result = record_run(sim, record);
 
         log->redone_result = result;
-        if (result == TACTUS_EFULL && op == log->record_count && op > sim->model->op) {
+        if (result == TACTUS_EFULL && op == log->record_count && op > sim->model->op &&
+            !is_taken(sim, result, op)) {
             record_drop(log); /* It had not been taken; nor is it now. */
             return;
         }
-        if (!is_taken(sim, record, result)) {
+        if (!is_taken(sim, result, op)) {
             sim_fail(sim, "op %llu of kind %d, done again: %d %s", (unsigned long long)op,
                      (int)record->kind, result, tactus_message());
         }
@@ -191,7 +192,7 @@ void sim_log_redo(struct sim *sim, uint64_t op)
                      (unsigned long long)tactus_last_op(sim->store));
         }
         if (op > sim->model->op) {
-            record_model(sim, record);
+            record_model(sim, record, result);
         }
     }
 }

@@ -243,7 +243,7 @@ static bool write_result(struct sim *sim, int result, const char *what)
     if (result == TACTUS_EFULL && sim->world->is_small) {
         sim->report->marks.count[MARK_FULL]++;
         if (tactus_last_op(sim->store) != sim->model->op) {
-            sim_fail(sim, "%s: refused as full, but it took an op", what);
+            sim_fail(sim, "%s: refused as full, but it took more than an op", what);
         }
         return false;
     }

@@ -159,7 +159,8 @@ static void bar_jobs(struct world *world, struct tac_prng *prng)
         }
     }
     for (uint32_t i = 0; i < jobs; i++) {
-        uint32_t used = 1 + (uint32_t)tac_prng_below(prng, TABLE_BLOCKS_MAX);
+        uint32_t used =
+            2 + (uint32_t)tac_prng_below(prng, TABLE_BLOCKS_MAX); /* At least a value block */
         uint32_t tree = (uint32_t)tac_prng_below(prng, tac_manifest_tree_count(world->manifest));
         struct tac_table *table = tac_manifest_table_take(world->manifest, tree);
 
@@ -250,7 +251,7 @@ static void bar_run(struct world *world)
     for (uint32_t i = 0; i < tac_manifest_tree_count(world->manifest); i++) {
         bar_tables(world, &prng, i, 0);
         bar_tables(world, &prng, i, 1);
-        tac_manifest_tree(world->manifest, i)->planner.work_mean = tac_prng_next(&prng);
+        tac_manifest_tree(world->manifest, i)->planner.work_mean = tac_prng_next(&prng) >> 8;
     }
     tac_manifest_limbo_sweep(world->manifest, world->bar);
     tac_manifest_log_compact(world->log, world->manifest, 4);
