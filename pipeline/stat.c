@@ -58,6 +58,7 @@ static void writer_report(struct tactus *store, struct tactus_stats *stats)
     stats->waits = store->waits;
     stats->wait_ns_total = store->wait_ns_total;
     stats->wait_ns_max = store->wait_ns_max;
+    stats->log_waits = store->wal.waits;
     pthread_mutex_unlock(&store->commit_lock);
 }
 
@@ -77,7 +78,12 @@ void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
     tac_storage_counters(store->storage, &io);
     ret_stats->read_bytes = io.read_bytes;
     ret_stats->written_bytes = io.written_bytes;
-    ret_stats->durable_op = tac_atomic_load_acquire_u64(&store->durable_op);
+    ret_stats->durable_op = tactus_durable_op(store);
+    if (store->wal.storage != NULL) {
+        tac_storage_counters(store->wal.storage, &io);
+        ret_stats->log_bytes = io.written_bytes;
+        ret_stats->log_syncs = io.syncs;
+    }
     ret_stats->beats = tac_atomic_load_acquire_u64(&store->clock.beat);
     ret_stats->bar_work_done_bytes = tac_atomic_fetch_add_u64(&store->stages.consumed_bytes, 0);
     ret_stats->wait_bound_bytes =

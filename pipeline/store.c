@@ -486,6 +486,9 @@ static int parts_create(struct tactus *store, const struct tac_superblock *super
     /* Code, stacks, and the small structs. */
     store->memory_budget_bytes = 16 * TAC_MIB + page_cache + index_cache +
                                  3 * tac_ring_memory_bytes(store->options.ring_size);
+    if (store->wal.storage != NULL) {
+        store->memory_budget_bytes += tac_wal_memory_bytes(&store->wal.geometry);
+    }
     store->stages.geometry = store->geometry;
     store->stages.storage = store->storage;
     store->stages.assist = store->options.assist;

@@ -488,6 +488,7 @@ static int log_make(struct tactus *store, const struct tac_log_place *place,
         return error->code;
     }
     wal->op_appended = wal->op_written = wal->op_durable = store->last_op;
+    store->memory_budget_bytes += tac_wal_memory_bytes(&geometry);
     return TACTUS_OK;
 }
 
@@ -503,6 +504,7 @@ static int log_remove(struct tactus *store, const struct tac_log_place *place,
         return tac_error_set(error, result, "the write-ahead log cannot be taken away: %s",
                              tactus_message());
     }
+    store->memory_budget_bytes -= tac_wal_memory_bytes(&store->wal.geometry);
     tac_wal_destroy(&store->wal);
     memset(&store->wal, 0, sizeof store->wal);
     return place->remove(place, error);
