@@ -435,12 +435,29 @@ static void record_insert(struct tactus *store, uint32_t tree, struct tac_bytes 
     store->records_deleted += is_tombstone;
 }
 
-/* A delete that a full store has refused has ended bars all the same: it takes a number, so that a
- * replay comes by here too. */
-static void refusal_end(struct tactus *store)
+/* A delete that a full store has refused has ended bars all the same, and takes a number. A replay
+ * does what it came to: a checkpoint. False: it takes none. */
+static bool refusal_end(struct tactus *store, int result)
 {
-    store->last_op++;
-    tac_writer_end(store);
+    const struct tac_wal_entry entry = {.kind = TAC_WAL_CHECKPOINT, .is_last = true};
+
+    if (result != TACTUS_EFULL || !store->has_made_room ||
+        tac_wal_append(&store->wal, &entry, NULL) != TACTUS_OK) {
+        return false;
+    }
+    tac_writer_control_op(store);
+    return true;
+}
+
+/* After the lock: the op is durable if the log is to make it so. The text of a refusal stays. */
+static int committed(struct tactus *store, uint64_t op, int result, bool is_refused)
+{
+    struct tac_error later;
+
+    if (is_refused) {
+        tac_maybe(tac_wal_committed(&store->wal, op, &later) == TACTUS_OK);
+    }
+    return result == TACTUS_OK ? tac_wal_committed(&store->wal, op, &last_error) : result;
 }
 
 static int record_write(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
@@ -454,6 +471,7 @@ static int record_write(struct tactus *store, uint32_t tree, const void *key, si
         .value = {value, (uint32_t)value_size},
     };
     uint64_t accounted, op;
+    bool     is_refused;
     int      result = record_check(store, tree, key, key_size, value, value_size, is_tombstone);
 
     if (result != TACTUS_OK) {
@@ -464,10 +482,7 @@ static int record_write(struct tactus *store, uint32_t tree, const void *key, si
         return last_error.code;
     }
     result = tac_writer_begin(store, accounted, !is_tombstone, &last_error);
-    if (result == TACTUS_EFULL && store->has_made_room &&
-        tac_wal_append(&store->wal, &entry, &last_error) == TACTUS_OK) {
-        refusal_end(store);
-    }
+    is_refused = refusal_end(store, result);
     if (result == TACTUS_OK) {
         result = tac_wal_append(&store->wal, &entry, &last_error);
     }
@@ -478,7 +493,7 @@ static int record_write(struct tactus *store, uint32_t tree, const void *key, si
     }
     op = store->last_op;
     pthread_mutex_unlock(&store->commit_lock);
-    return result == TACTUS_OK ? tac_wal_committed(&store->wal, op, &last_error) : result;
+    return committed(store, op, result, is_refused);
 }
 
 int tactus_put(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
@@ -633,6 +648,7 @@ int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
 {
     struct tactus *store = batch->store;
     uint64_t       op;
+    bool           is_refused;
     int            result;
 
     if (batch->count == 0) {
@@ -642,9 +658,7 @@ int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
         return last_error.code;
     }
     result = tac_writer_begin(store, batch->accounted_bytes, batch->has_puts, &last_error);
-    if (result == TACTUS_EFULL && store->has_made_room && batch_log(store, batch) == TACTUS_OK) {
-        refusal_end(store);
-    }
+    is_refused = refusal_end(store, result);
     if (result == TACTUS_OK && store->wal.storage != NULL) {
         result = batch_log(store, batch);
     }
@@ -660,9 +674,8 @@ int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
         if (ret_op != NULL) {
             *ret_op = op;
         }
-        result = tac_wal_committed(&store->wal, op, &last_error);
     }
-    return result;
+    return committed(store, op, result, is_refused);
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */

@@ -346,7 +346,7 @@ static int segment_begin(struct tac_wal *wal, uint64_t op, struct tac_error *err
     memset(wal->images[segment.sequence % 2], 0, wal->geometry.segment_bytes);
     segment.chain = wal->chain;
     tac_wal_segment_encode(wal->images[segment.sequence % 2], &wal->geometry, &segment);
-    if (wal->write_sequence == 0) {
+    if (wal->write_sequence == 0) { /* The first one there is */
         wal->write_sequence = segment.sequence;
         wal->write_offset = 0;
     }
@@ -378,6 +378,7 @@ int tac_wal_append(struct tac_wal *wal, const struct tac_wal_entry *entry, struc
     uint64_t op;
     uint64_t waiting;
     bool     fits;
+    int      result;
 
     if (wal->storage == NULL || wal->is_replaying) {
         return TACTUS_OK;
@@ -386,8 +387,9 @@ int tac_wal_append(struct tac_wal *wal, const struct tac_wal_entry *entry, struc
     pthread_mutex_lock(&wal->lock);
     fits = entry_fits(wal, bytes);
     pthread_mutex_unlock(&wal->lock);
-    if (!fits && segment_begin(wal, op, error) != TACTUS_OK) {
-        return error->code;
+    result = fits ? TACTUS_OK : segment_begin(wal, op, error);
+    if (result != TACTUS_OK) {
+        return result;
     }
     pthread_mutex_lock(&wal->lock);
     if (wal->frame_offset == 0) {

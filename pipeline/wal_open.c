@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* wal_open -- see wal_open.h.
  *
- * Where to begin: in the newest segment that begins at or before op P + 1, going back from the
- * newest one there is without a gap. From there on frames follow each other as their chain says,
+ * Where to begin: in the newest segment that begins before op P + 1, or else with it. From there on frames follow each other as their chain says,
  * into the next segment where the next frame's place is that segment's beginning.
  * Where it ends: at the first place where no such frame is. That is how a crash leaves a log, unless
  * something behind it was written when the missing op was durable already: then the log is damaged,
  * and the open fails.
- * How it goes on: right there. What a lost write may have left behind that place is wiped first. */
+ * How it goes on: right there. What lost writes may have left behind that place is wiped first. */
 #include "pipeline/wal_open.h"
 
 #include <stdlib.h>
@@ -79,28 +78,24 @@ static int header_write(struct tac_storage *storage, const struct tac_wal_geomet
     return result == TACTUS_OK ? storage->ops->sync(storage, error) : result;
 }
 
-/* Of the segments that follow each other down from the newest one: the newest that begins before the
- * op, so that it has all of it; else the oldest that begins with it. 0: none does. */
-static uint64_t segment_choose(const struct tac_wal *wal, const uint64_t *sequences,
-                               uint64_t sequence_max, uint64_t op)
+/* The newest segment that begins before the op, so that it has all of it; else the oldest that
+ * begins with it. 0: none does. What a crash has left beyond a gap is of the same history: the open
+ * before has wiped all other (log_continue). */
+static uint64_t segment_choose(const struct tac_wal *wal, const uint64_t *sequences, uint64_t op)
 {
-    uint64_t count = wal->geometry.segment_count;
-    uint64_t begin = 0;
+    uint64_t before = 0, with = 0;
 
-    for (uint64_t s = sequence_max; s > 0 && sequences[s % count] == s; s--) {
-        uint64_t op_first = wal->op_first[s % count];
-
-        if (op_first > op && begin != 0) {
-            break; /* Of ops that were lost: the log was begun anew behind them. */
+    for (uint64_t i = 0; i < wal->geometry.segment_count; i++) {
+        if (sequences[i] == 0) {
+            continue;
         }
-        if (op_first <= op) {
-            begin = s;
-        }
-        if (op_first < op) {
-            break;
+        if (wal->op_first[i] < op) {
+            before = tac_max_u64(before, sequences[i]);
+        } else if (wal->op_first[i] == op && (with == 0 || sequences[i] < with)) {
+            with = sequences[i];
         }
     }
-    return begin;
+    return before != 0 ? before : with;
 }
 
 /* Which segment is at which place: wal->op_first, and where to begin. */
@@ -129,7 +124,7 @@ static int segments_probe(struct tac_wal *wal, uint64_t op, uint64_t *ret_begin,
             op_durable_max = tac_max_u64(op_durable_max, segment.op_durable);
         }
     }
-    *ret_begin = segment_choose(wal, sequences, sequence_max, op);
+    *ret_begin = segment_choose(wal, sequences, op);
     *ret_sequence_max = sequence_max;
     free(sequences);
     if (result == TACTUS_OK && *ret_begin == 0 && op_durable_max >= op &&
@@ -387,9 +382,10 @@ static int frame_replay(struct reader *reader)
         }
         if (reader->op > store->last_op) {
             result = entry_replay(reader, &entry);
-            /* A drain or a delete that finds no room has its number all the same. */
+            /* A drain that finds no room, or damage, has its number all the same. */
             if (result != TACTUS_OK &&
-                (entry.kind == TAC_WAL_TREE_CREATE || store->last_op != reader->op)) {
+                !((entry.kind == TAC_WAL_DRAIN || entry.kind == TAC_WAL_COMPACT) &&
+                  store->last_op == reader->op)) {
                 return reader->error->code != TACTUS_OK
                            ? reader->error->code
                            : tac_error_set(reader->error, result,
@@ -440,7 +436,36 @@ static int tail_wipe(struct reader *reader)
                                  reader->error) != TACTUS_OK) {
         return reader->error->code;
     }
-    return wal->storage->ops->sync(wal->storage, reader->error);
+    return TACTUS_OK;
+}
+
+/* Segments behind the one that the log goes on in are of ops that are lost: from here on there is
+ * another history, and they may not be taken for a part of it. */
+static int segments_wipe(struct reader *reader)
+{
+    struct tac_wal *wal = reader->wal;
+    uint8_t        *probe = wal->images[(reader->sequence + 1) % 2];
+
+    for (uint64_t i = 0; i < wal->geometry.segment_count; i++) {
+        struct tac_wal_segment segment;
+        uint64_t               offset = tac_wal_segment_offset(&wal->geometry, i);
+
+        if (wal->storage->ops->read(wal->storage, probe, PROBE_BYTES, offset, reader->error) !=
+            TACTUS_OK) {
+            return reader->error->code;
+        }
+        if (!tac_wal_segment_decode(probe, &wal->geometry, &segment) ||
+            segment.sequence <= reader->sequence) {
+            continue;
+        }
+        memset(probe, 0, PROBE_BYTES);
+        wal->op_first[i] = 0;
+        if (wal->storage->ops->write(wal->storage, probe, PROBE_BYTES, offset, reader->error) !=
+            TACTUS_OK) {
+            return reader->error->code;
+        }
+    }
+    return TACTUS_OK;
 }
 
 /* The log goes on behind its last frame; or, when it ends before P, in a new segment. */
@@ -448,21 +473,17 @@ static int log_continue(struct reader *reader)
 {
     struct tac_wal *wal = reader->wal;
     uint64_t        op = reader->store->last_op;
+    bool            goes_on = reader->sequence != 0 && reader->op == op + 1;
 
     wal->chain = reader->chain;
     wal->op_appended = wal->op_written = op;
     wal->op_durable = op;
-    wal->sequence = wal->write_sequence = reader->sequence_max;
-    wal->offset = wal->write_offset = wal->geometry.segment_bytes;
-    if (reader->sequence == 0 || reader->op != op + 1) {
-        return TACTUS_OK;
-    }
-    if (tail_wipe(reader) != TACTUS_OK) {
+    wal->sequence = wal->write_sequence = reader->sequence;
+    wal->offset = wal->write_offset = goes_on ? reader->offset : wal->geometry.segment_bytes;
+    if (segments_wipe(reader) != TACTUS_OK || (goes_on && tail_wipe(reader) != TACTUS_OK)) {
         return reader->error->code;
     }
-    wal->sequence = wal->write_sequence = reader->sequence;
-    wal->offset = wal->write_offset = reader->offset;
-    return TACTUS_OK;
+    return wal->storage->ops->sync(wal->storage, reader->error);
 }
 
 static int log_make(struct tactus *store, const struct tac_log_place *place,

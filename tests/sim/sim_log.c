@@ -26,8 +26,8 @@ void sim_log_destroy(struct sim_log *log)
     memset(log, 0, sizeof *log);
 }
 
-static const struct sim_record *record_append(struct sim_log *log, struct sim_record record,
-                                              const struct sim_entry *entries)
+static struct sim_record *record_append(struct sim_log *log, struct sim_record record,
+                                        const struct sim_entry *entries)
 {
     record.entry_first = log->entry_count;
     log->entries = grown(log->entries, log->entry_count + record.entry_count, &log->entry_capacity,
@@ -125,11 +125,11 @@ static bool is_taken(const struct sim *sim, int result, uint64_t op)
            (result == TACTUS_EFULL && sim->world->is_small && tactus_last_op(sim->store) == op);
 }
 
-static void record_model(struct sim *sim, const struct sim_record *record, int result)
+static void record_model(struct sim *sim, const struct sim_record *record)
 {
     uint64_t op = ++sim->model->op;
 
-    for (uint32_t i = 0; result == TACTUS_OK && i < record->entry_count; i++) {
+    for (uint32_t i = 0; i < record->entry_count; i++) {
         const struct sim_entry *entry = &sim->log_ops.entries[record->entry_first + i];
 
         store_model_write(sim->model, entry->tree, entry->key, op, &entry->version);
@@ -142,8 +142,8 @@ static void record_model(struct sim *sim, const struct sim_record *record, int r
 int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool is_held,
                const struct sim_entry *entries, uint32_t entry_count)
 {
-    struct sim_log          *log = &sim->log_ops;
-    const struct sim_record *record = record_append(
+    struct sim_log    *log = &sim->log_ops;
+    struct sim_record *record = record_append(
         log,
         (struct sim_record){
             .kind = kind, .tree = tree, .is_held = is_held, .entry_count = entry_count},
@@ -151,8 +151,12 @@ int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool i
     int  result = record_run(sim, record);
     bool was_taken = is_taken(sim, result, sim->model->op + 1);
 
+    if (was_taken && result == TACTUS_EFULL && record->entry_count > 0) {
+        record->kind = SIM_RECORD_CHECKPOINT; /* What a refused delete came to */
+        record->entry_count = 0;
+    }
     if (was_taken) {
-        record_model(sim, record, result);
+        record_model(sim, record);
     }
     if (!sim_is_logged(sim) || (!was_taken && !sim->disk.has_crashed)) {
         record_drop(log);
@@ -171,7 +175,7 @@ void sim_log_redo(struct sim *sim, uint64_t op)
 
     /* An op that the power cut has met may be in the checkpoint. */
     while (sim->model->op < op - 1 && sim->model->op < log->record_count) {
-        record_model(sim, &log->records[sim->model->op], TACTUS_OK);
+        record_model(sim, &log->records[sim->model->op]);
     }
     for (; op <= log->record_count; op++) {
         const struct sim_record *record = &log->records[op - 1];
@@ -192,7 +196,7 @@ void sim_log_redo(struct sim *sim, uint64_t op)
                      (unsigned long long)tactus_last_op(sim->store));
         }
         if (op > sim->model->op) {
-            record_model(sim, record, result);
+            record_model(sim, record);
         }
     }
 }

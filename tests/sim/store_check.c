@@ -328,7 +328,7 @@ static void bare_delete(struct sim *sim, uint32_t tree, uint32_t key)
         result = tactus_delete(sim->store, at->id, bytes->bytes, bytes->size);
         if (result == TACTUS_EFULL && sim->world->is_small) {
             (void)sim_result(sim, tactus_checkpoint(sim->store), "checkpoint");
-            sim->model->op++;
+            sim->model->op = tactus_last_op(sim->store); /* The refusal may have taken one too. */
         }
     }
     if (sim_result(sim, result, "delete")) {
