@@ -212,8 +212,10 @@ TACTUS_API int tactus_tree_list(struct tactus *store, struct tactus_tree_info *t
 
 /* Key and value are copied. A write may wait while compaction catches up, never longer than one
  * beat's work (struct tactus_stats tells the bound); with no stage threads it does that work
- * itself. TACTUS_EFULL leaves everything as it was; deletes then still work, as far as compaction can
- * make room for them: one that is refused has tried that, and takes an op. */
+ * itself. TACTUS_EFULL leaves everything as it was; deletes then still work, as far as compaction
+ * can make room for them: one that is refused has tried that, and takes an op. TACTUS_ECORRUPT
+ * names a damaged table over which nothing more can be piled up: this tree takes no writes, others
+ * do. */
 TACTUS_API int tactus_put(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
                           const void *value, size_t value_size);
 /* Deleting a key that is not there is no error. */
@@ -267,11 +269,12 @@ TACTUS_API void tactus_iterator_record(const struct tactus_iterator *iterator, c
 /* ---- maintenance ---------------------------------------------------------------------------- */
 
 /* Until both memtables are empty, every level is within its size and depth, and a checkpoint is
- * durable. An op. TACTUS_EFULL, TACTUS_ECORRUPT: all is durable, but there is no room to compact,
- * or damaged tables stand in the way. */
+ * durable. An op. TACTUS_EFULL: there is no room to compact. TACTUS_ECORRUPT names a damaged table
+ * that was in the way. With both, all is durable, and what could be compacted is. */
 TACTUS_API int tactus_drain(struct tactus *store);
 
-/* Compacts every record of the tree into its last level, then drains. An op. */
+/* Compacts every record of the tree into its last level, then drains, with the same errors. An
+ * op. */
 TACTUS_API int tactus_compact(struct tactus *store, uint32_t tree);
 
 /* Holds back (true) or allows again (false) every compaction but the flush. An op; not kept over a
@@ -337,6 +340,8 @@ struct tactus_stats {
     uint64_t bar_work_done_bytes;
     uint64_t block_size, blocks_acquired, blocks_released, blocks_in_file;
     uint64_t live_bytes;            /* Keys and values in tables, tombstones included */
+    uint64_t tables_damaged;        /* Found so by a compaction: left where they are, with what
+                                       lies over them */
     uint64_t memory_budget_bytes;
     uint64_t manifest_log_blocks;
     uint32_t depth_max;             /* Deepest level ever seen since open */

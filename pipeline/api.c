@@ -18,6 +18,7 @@ struct tactus_batch {
     uint8_t       *data; /* Entries one behind the other: struct batch_entry, key, value */
     size_t         size, capacity;
     uint64_t       accounted_bytes;
+    uint64_t       trees; /* Bit per tree that it writes to */
     bool           has_puts;
     uint32_t       count;
 };
@@ -420,7 +421,19 @@ static uint64_t record_accounted(struct tactus *store, uint32_t tree, size_t key
            (is_tombstone ? tombstone_extra(store, tree) : 0);
 }
 
-/* With commit_lock held, after tac_writer_begin. */
+/* What a log has had been taken before: it is taken again whatever damage has been found since. */
+static int write_begin(struct tactus *store, uint64_t trees, uint64_t accounted, bool has_puts)
+{
+    bool is_new = !store->wal.is_replaying && !tac_recovery_is_refilling(store);
+
+    if (is_new &&
+        tac_damage_check(&store->damage, store->manifest, trees, &last_error) != TACTUS_OK) {
+        return last_error.code;
+    }
+    return tac_writer_begin(store, accounted, has_puts, &last_error);
+}
+
+/* With commit_lock held, after write_begin. */
 static void record_insert(struct tactus *store, uint32_t tree, struct tac_bytes key,
                           struct tac_bytes value, bool is_tombstone)
 {
@@ -481,7 +494,7 @@ static int record_write(struct tactus *store, uint32_t tree, const void *key, si
     if (commit_lock_take(store) != TACTUS_OK) {
         return last_error.code;
     }
-    result = tac_writer_begin(store, accounted, !is_tombstone, &last_error);
+    result = write_begin(store, (uint64_t)1 << tree, accounted, !is_tombstone);
     is_refused = refusal_end(store, result);
     if (result == TACTUS_OK) {
         result = tac_wal_append(&store->wal, &entry, &last_error);
@@ -531,6 +544,7 @@ void tactus_batch_clear(struct tactus_batch *batch)
 {
     batch->size = 0;
     batch->accounted_bytes = 0;
+    batch->trees = 0;
     batch->has_puts = false;
     batch->count = 0;
 }
@@ -583,6 +597,7 @@ static int batch_add(struct tactus_batch *batch, uint32_t tree, const void *key,
     }
     batch->size += sizeof entry + key_size + value_size;
     batch->accounted_bytes += accounted;
+    batch->trees |= (uint64_t)1 << tree;
     batch->has_puts |= !is_tombstone;
     batch->count++;
     return TACTUS_OK;
@@ -657,7 +672,7 @@ int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
     if (commit_lock_take(store) != TACTUS_OK) {
         return last_error.code;
     }
-    result = tac_writer_begin(store, batch->accounted_bytes, batch->has_puts, &last_error);
+    result = write_begin(store, batch->trees, batch->accounted_bytes, batch->has_puts);
     is_refused = refusal_end(store, result);
     if (result == TACTUS_OK && store->wal.storage != NULL) {
         result = batch_log(store, batch);

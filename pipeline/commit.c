@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* commit -- the end of a plan: what its jobs made enters the manifest, in job order, whatever order
  * they finished in. First every compaction is proven to have kept every record (contract 2); one
- * that failed changes nothing.
+ * that failed changes nothing, and the table that it failed on is marked. A flush that failed on a
+ * table (with runs of 1 it takes some) is planned again without that table, before the bar ends:
+ * is_flush_due.
  *
  * Order for each compaction: (1) sums; (2) addresses used become acquired, the others free again;
  * (3) inputs leave the manifest or lose their low end, their blocks are released; (4) outputs enter
@@ -119,37 +121,56 @@ static int input_blocks_check(struct tactus *store, const struct tac_bar_input *
 }
 
 static int inputs_check(struct tactus *store, const struct tac_bar_compaction *compaction,
-                        struct tac_error *error)
+                        struct tac_table **ret_damaged, struct tac_error *error)
 {
     for (uint32_t i = 0; i < compaction->input_count; i++) {
         const struct tac_bar_input *input = &compaction->inputs[i];
-        const struct tac_table     *table = input->table;
+        struct tac_table           *table = input->table;
         struct tac_merge_account    consumed = input_consumed(store, compaction, table);
 
         if (!input_is_conserved(compaction, table, consumed)) {
+            *ret_damaged = table;
             return tac_error_set(error, TACTUS_ECORRUPT,
                                  "table %llu of tree %u, level %u: its records do not add up",
                                  (unsigned long long)table->id, table->tree, table->level);
         }
         if (consumed.records == table->records &&
             input_blocks_check(store, input, error) != TACTUS_OK) {
+            *ret_damaged = table;
             return TACTUS_ECORRUPT;
         }
     }
     return TACTUS_OK;
 }
 
-static int compaction_check(struct tactus *store, const struct tac_bar_compaction *compaction,
-                            struct tac_error *error)
+/* Of several jobs that met damage, one that knows the table tells. */
+static int jobs_check(struct tactus *store, const struct tac_bar_compaction *compaction,
+                      struct tac_table **ret_damaged, struct tac_error *error)
 {
-    struct tac_merge_account memtable = {0};
+    const struct tac_job *failed = NULL;
 
     for (uint32_t i = 0; i < compaction->job_count; i++) {
         const struct tac_job *job = store->bar.jobs[compaction->job_first + i];
 
-        if (job->result != TACTUS_OK) {
-            return tac_error_set(error, job->result, "%s", job->message);
+        if (job->result != TACTUS_OK && (failed == NULL || (failed->result == TACTUS_ECORRUPT &&
+                                                            failed->damaged_table == NULL))) {
+            failed = job;
         }
+    }
+    if (failed == NULL) {
+        return TACTUS_OK;
+    }
+    *ret_damaged = failed->damaged_table;
+    return tac_error_set(error, failed->result, "%s", failed->message);
+}
+
+static int compaction_check(struct tactus *store, const struct tac_bar_compaction *compaction,
+                            struct tac_table **ret_damaged, struct tac_error *error)
+{
+    struct tac_merge_account memtable = {0};
+
+    if (jobs_check(store, compaction, ret_damaged, error) != TACTUS_OK) {
+        return error->code;
     }
     if (compaction->kind == TAC_PLAN_MOVE) {
         return TACTUS_OK;
@@ -159,7 +180,7 @@ static int compaction_check(struct tactus *store, const struct tac_bar_compactio
                              "records were lost or invented in a compaction of tree %u, level %u",
                              compaction->tree, compaction->level_source);
     }
-    if (inputs_check(store, compaction, error) != TACTUS_OK) {
+    if (inputs_check(store, compaction, ret_damaged, error) != TACTUS_OK) {
         return TACTUS_ECORRUPT;
     }
     if (compaction->kind == TAC_PLAN_FLUSH) {
@@ -346,40 +367,10 @@ static void compaction_apply(struct tactus *store, const struct tac_bar_compacti
     }
 }
 
-/* The input that plans are to leave alone: one in which a job met damage, or else one whose records
- * do not add up. Where neither tells, the first one that is not marked yet: what cannot be done may
- * not be planned for ever. */
-static struct tac_table *damaged_input(struct tactus                   *store,
-                                       const struct tac_bar_compaction *compaction)
-{
-    struct tac_table *suspect = NULL;
-
-    for (uint32_t i = 0; i < compaction->job_count; i++) {
-        const struct tac_job *job = store->bar.jobs[compaction->job_first + i];
-
-        if (job->result == TACTUS_ECORRUPT && job->damaged_table != NULL) {
-            return job->damaged_table;
-        }
-    }
-    for (uint32_t i = 0; i < compaction->input_count; i++) {
-        struct tac_table        *table = compaction->inputs[i].table;
-        struct tac_merge_account consumed = input_consumed(store, compaction, table);
-
-        if (!input_is_conserved(compaction, table, consumed) ||
-            (consumed.records == table->records &&
-             input_blocks_check(store, &compaction->inputs[i], NULL) != TACTUS_OK)) {
-            return table;
-        }
-        suspect = suspect == NULL && !table->is_damaged ? table : suspect;
-    }
-    return suspect;
-}
-
 /* The compaction changed nothing; a damaged table is marked, so that plans leave it alone. */
-static void compaction_drop(struct tactus *store, const struct tac_bar_compaction *compaction)
+static void compaction_drop(struct tactus *store, const struct tac_bar_compaction *compaction,
+                            struct tac_table *damaged)
 {
-    struct tac_table *damaged = damaged_input(store, compaction);
-
     for (uint32_t i = 0; i < compaction->job_count; i++) {
         job_settle_reservation(store, store->bar.jobs[compaction->job_first + i], false);
     }
@@ -391,6 +382,25 @@ static void compaction_drop(struct tactus *store, const struct tac_bar_compactio
         tac_manifest_log_insert(store->manifest_log,
                                 tac_manifest_tree(store->manifest, marked->tree), marked);
     }
+}
+
+/* Sums that do not agree, although each block and each table is what it should be: none of the
+ * inputs is known to be damaged, but the plan must not be made again. The newest one that is not
+ * marked yet stays where it is, which holds back least. NULL: there is no such table. */
+static struct tac_table *input_newest(const struct tac_bar_compaction *compaction)
+{
+    struct tac_table *newest = NULL;
+
+    for (uint32_t i = 0; i < compaction->input_count; i++) {
+        struct tac_table *table = compaction->inputs[i].table;
+
+        if (!table->is_damaged &&
+            (newest == NULL || table->level < newest->level ||
+             (table->level == newest->level && table->stamp > newest->stamp))) {
+            newest = table;
+        }
+    }
+    return newest;
 }
 
 /* The log needs no word of it: in it a table of the last level is just that. */
@@ -419,17 +429,25 @@ int tac_store_commit_plan(struct tactus *store, struct tac_error *error)
     struct tac_bar *bar = &store->bar;
 
     tac_assert(bar->jobs_done == bar->job_count);
+    store->is_flush_due = false;
     for (uint32_t i = 0; i < bar->compaction_count; i++) {
         const struct tac_bar_compaction *compaction = &bar->compactions[i];
+        bool                             is_flush = compaction->kind == TAC_PLAN_FLUSH;
+        struct tac_table                *damaged = NULL;
 
-        if (compaction_check(store, compaction, error) == TACTUS_OK) {
+        if (compaction_check(store, compaction, &damaged, error) == TACTUS_OK) {
             compaction_apply(store, compaction);
             continue;
         }
-        if (compaction->kind == TAC_PLAN_FLUSH || error->code != TACTUS_ECORRUPT) {
-            return error->code; /* Records are in no table, or the device refuses writes. */
+        if (damaged == NULL && !is_flush) {
+            damaged = input_newest(compaction);
         }
-        compaction_drop(store, compaction);
+        if (error->code != TACTUS_ECORRUPT ||
+            (is_flush && (damaged == NULL || damaged->is_damaged))) {
+            return error->code; /* The memtable's records are wrong, or the device fails. */
+        }
+        compaction_drop(store, compaction, damaged);
+        store->is_flush_due |= is_flush;
     }
     tac_error_clear(error);
     last_levels_sink(store);

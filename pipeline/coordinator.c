@@ -8,7 +8,7 @@
  *              one; (5) grant credit for the beat; (6) seat jobs in plan order.
  * Failures     an error of a flush, of a write or of a sync poisons the store: the first cause
  *              stays, nothing is written any more, reads go on. A merge that meets damage is
- *              dropped. */
+ *              dropped (damage.h). */
 #include <sched.h>
 
 #include "base/units.h"
@@ -217,6 +217,7 @@ static void bar_plan(struct tactus *store)
         before[i] = tac_manifest_tree(store->manifest, i)->planner;
     }
     tac_store_bar_order(store, &order);
+    order.is_held |= store->is_flush_due; /* The other compactions of this plan are in. */
     tac_bar_plan(&store->bar, &order);
     if (store->bar.flush_found_no_room ||
         (store->tight_plan_every > 0 && store->bar_count % store->tight_plan_every == 0)) {
@@ -248,7 +249,9 @@ static void plan_make(struct tactus *store)
     tac_stages_grant(&store->stages, 0);
     store->totals.bar_work_bytes = store->bar.bytes;
     tac_atomic_store_release_u64(&store->clock.plan_bytes, store->bar.bytes);
-    tac_atomic_fetch_add_u64(&store->clock.plans_made, 1);
+    if (!store->is_flush_due) {
+        tac_atomic_fetch_add_u64(&store->clock.plans_made, 1);
+    }
     tac_event_count_notify(store->stages.progress, 1);
 }
 
@@ -372,8 +375,14 @@ static bool plan_end(struct tactus *store)
     store->has_skipped |= store->bar.skipped > 0;
     tac_error_clear(&error);
     if (tac_store_commit_plan(store, &error) != TACTUS_OK ||
-        (is_bar_end && bar_end(store, &error) != TACTUS_OK)) {
+        (is_bar_end && !store->is_flush_due && bar_end(store, &error) != TACTUS_OK)) {
         tac_store_poison(store, error.code, error.message);
+        return true;
+    }
+    if (store->is_flush_due) {
+        /* The same bar is planned again; its end is still wanted, and old readers have left. */
+        store->is_planned = false;
+        store->is_expiring = is_bar_end;
         return true;
     }
 #ifdef TACTUS_VERIFY
@@ -382,6 +391,7 @@ static bool plan_end(struct tactus *store)
     tac_store_publish_view(store);
     tac_manifest_limbo_sweep(store->manifest, store->bar_count);
     levels_watch(store);
+    tac_damage_update(&store->damage, store->manifest, store->shape.runs_per_level);
     tac_store_report(store);
     store->half = is_bar_end ? 0 : store->half + 1;
     store->is_planned = false;

@@ -38,6 +38,7 @@ void tac_store_report(struct tactus *store)
     struct tactus_stats *report = &store->totals;
 
     levels_report(store, report);
+    report->tables_damaged = store->damage.table_count;
     report->checkpoint_sequence = store->checkpoint.durable.sequence;
     report->blocks_acquired = tac_free_set_acquired_count(store->free_set);
     report->blocks_released = tac_free_set_released_count(store->free_set);

@@ -630,6 +630,7 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
         tac_space_fullness_update(store);
         tac_space_fullness_publish(store, true);
     }
+    tac_damage_update(&store->damage, store->manifest, store->shape.runs_per_level);
     tac_store_publish_view(store);
     tac_store_report(store);
     counts = (struct tac_worker_counts){
@@ -680,7 +681,10 @@ int tac_store_close(struct tactus *store, struct tac_error *error)
     }
     pthread_mutex_lock(&store->commit_lock);
     result = tac_writer_drain(store, 0, error);
-    if (result == TACTUS_OK || result == TACTUS_EFULL || result == TACTUS_ECORRUPT) {
+    if (result == TACTUS_ECORRUPT) {
+        result = TACTUS_OK; /* Damage is in the way of compactions; all that was written is safe. */
+    }
+    if (result == TACTUS_OK || result == TACTUS_EFULL) {
         struct tac_error later;
 
         /* The op may be durable while a later checkpoint is being written: its blocks are part of

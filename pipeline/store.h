@@ -21,6 +21,7 @@
 #include "lsm/superblock.h"
 #include "pipeline/bar.h"
 #include "pipeline/checkpoint.h"
+#include "pipeline/damage.h"
 #include "pipeline/wal.h"
 #include "queues/event_count.h"
 #include "reading/read_side.h"
@@ -104,9 +105,11 @@ struct tactus {
     struct tac_free_set     *free_set;
     struct tac_bar           bar;
     struct tac_checkpoint    checkpoint;
-    uint64_t                 bar_count;  /* Bars ended since creation */
-    uint32_t                 half;       /* Plan within the bar */
-    bool                     is_planned; /* The bar has a plan that has not been ended */
+    uint64_t                 bar_count;    /* Bars ended since creation */
+    uint32_t                 half;         /* Plan within the bar */
+    bool                     is_planned;   /* The bar has a plan that has not been ended */
+    bool                     is_flush_due; /* Of the plan that ended: it met damage (commit.c) */
+    struct tac_damage        damage; /* As of the last plan's end; see there who may read it */
     uint64_t                 immutable_last_op, persisted_op;
     uint64_t                 checkpoint_op; /* persisted_op of the newest checkpoint begun */
     uint64_t                 table_id_last, stamp_last;

@@ -78,15 +78,15 @@ static bool block_walk(struct tac_walk *walk, const struct tac_block_reference *
 /* ---- tables --------------------------------------------------------------------------------- */
 
 struct table_walk {
-    struct tac_walk              *walk;
-    const struct tac_table       *table;
-    const struct tac_layout      *layout;
-    struct tac_index_block        index;
-    char                          name[96];
-    uint8_t                       key_last[TACTUS_KEY_SIZE_MAX];
-    uint32_t                      key_last_size; /* 0: no record yet */
-    struct tac_merge_account      all, left;     /* Of the table as written; of what is left of it */
-    uint32_t                      page;          /* In the table's numbering */
+    struct tac_walk         *walk;
+    const struct tac_table  *table;
+    const struct tac_layout *layout;
+    struct tac_index_block   index;
+    char                     name[96];
+    uint8_t                  key_last[TACTUS_KEY_SIZE_MAX];
+    uint32_t                 key_last_size; /* 0: no record yet */
+    struct tac_merge_account all, left;     /* Of the table as written; of what is left of it */
+    uint32_t                 page;          /* In the table's numbering */
 };
 
 static void filter_check(struct table_walk *table, struct tac_bytes key)
@@ -110,11 +110,11 @@ static void filter_check(struct table_walk *table, struct tac_bytes key)
 
 static void record_walk(struct table_walk *table, const struct tac_record *record)
 {
-    struct tac_bytes         last = {table->key_last, table->key_last_size};
-    struct tac_u128          hash = tac_record_hash(record->key.data, record->key.size,
-                                                    record->value.size, record->is_tombstone);
-    struct tac_merge_account one = {1, record->is_tombstone,
-                                    record->key.size + record->value.size, hash};
+    struct tac_bytes last = {table->key_last, table->key_last_size};
+    struct tac_u128  hash = tac_record_hash(record->key.data, record->key.size, record->value.size,
+                                            record->is_tombstone);
+    struct tac_merge_account one = {1, record->is_tombstone, record->key.size + record->value.size,
+                                    hash};
 
     if (last.size > 0 && tac_bytes_compare(last, record->key) >= 0) {
         damage(table->walk, "%s: keys out of order", table->name);
@@ -249,6 +249,7 @@ static void table_walk(struct tac_walk *walk, const struct tac_table *table,
     walk->report->tables++;
     walk->report->records += table->records;
     if (!block_walk(walk, &table->index, TAC_BLOCK_INDEX, walk->index_data, walked.name)) {
+        walk->unseen += (uint64_t)table->value_block_count + table->filter_block_count;
         return;
     }
     if (tac_index_block_decode(&walked.index, walk->index_data, &walk->store->geometry,
@@ -371,15 +372,23 @@ static int state_walk(struct tac_walk *walk, struct tac_error *error)
     return TACTUS_OK;
 }
 
-/* What is acquired and not reached was lost. */
+static bool block_is_lost(const struct tac_walk *walk, uint64_t address)
+{
+    return (walk->reached[address / 64] >> address % 64 & 1) == 0 &&
+           tac_free_set_is_acquired(walk->free_set, address);
+}
+
+/* What is acquired and not reached was lost, unless it is just what damaged index blocks hide. */
 static void accounting_check(struct tac_walk *walk)
 {
     uint64_t blocks = tac_free_set_blocks_used(walk->free_set);
+    uint64_t lost = 0;
 
     for (uint64_t address = 0; address < blocks; address++) {
-        bool is_reached = (walk->reached[address / 64] >> address % 64 & 1) != 0;
-
-        if (!is_reached && tac_free_set_is_acquired(walk->free_set, address)) {
+        lost += block_is_lost(walk, address);
+    }
+    for (uint64_t address = 0; address < blocks && lost != walk->unseen; address++) {
+        if (block_is_lost(walk, address)) {
             damage(walk, "block %llu is acquired, but nothing refers to it",
                    (unsigned long long)address);
         }

@@ -23,6 +23,7 @@ struct tac_walk {
     struct tac_free_set     *free_set;
     uint64_t                *reached;  /* Bit per block */
     uint64_t                 reached_size;
+    uint64_t                 unseen; /* Blocks of tables whose index block is damaged */
     uint8_t                 *index_data, *block_data, *filter_data;
     struct tac_error         first;    /* First damage */
 };

@@ -433,13 +433,16 @@ static int drain_check(struct tactus *store, struct tac_error *error)
                              (unsigned long long)store->shape.file_size_max,
                              store->options.tables_max);
     }
-    if (store->bars_idle > DRAIN_IDLE_BARS_MAX && store->bars_settled == 0) {
-        return tac_error_set(error, TACTUS_ECORRUPT,
-                             "damaged tables cannot be compacted: all that was written is durable, "
-                             "but levels stay above their size; tactus_verify names the damage, "
-                             "copy what can be read into a new store");
+    if (store->bars_idle <= DRAIN_IDLE_BARS_MAX || store->bars_settled > 0) {
+        return TACTUS_OK;
     }
-    return TACTUS_OK;
+    if (tac_damage_name(&store->damage, store->manifest, store->manual_trees, error) != TACTUS_OK ||
+        tac_damage_name(&store->damage, store->manifest, UINT64_MAX, error) != TACTUS_OK) {
+        return tac_error_wrap(error, "not all could be compacted, but all is durable");
+    }
+    return tac_error_set(error, TACTUS_ECORRUPT,
+                         "tables cannot be compacted, and levels stay above their size: all that "
+                         "was written is durable; tactus_verify names what is damaged");
 }
 
 /* Empty bars with full credit until nothing is due; the last of them begins the checkpoint. */

@@ -53,6 +53,7 @@ static const struct stat_entry entries[] = {
     ENTRY(blocks_released),
     ENTRY(blocks_in_file),
     ENTRY(live_bytes),
+    ENTRY(tables_damaged),
     ENTRY(memory_budget_bytes),
     ENTRY(manifest_log_blocks),
     ENTRY(depth_max),

@@ -97,10 +97,10 @@ int small_write(struct small_world *world, struct tactus *store, uint32_t tree, 
 int small_open(struct small_world *world, struct tactus **ret_store, struct tac_error *error)
 {
     struct tac_storage *storage;
-    int                 result = tac_storage_open_memory(world->disk, &storage, error);
+    int                 result = faulty_disk_open(&world->faulty, &storage, error);
 
     if (result == TACTUS_OK) {
-        result = tac_store_open(storage, &world->options, NULL, NULL, ret_store, error);
+        result = tac_store_open(storage, &world->options, NULL, world->log_place, ret_store, error);
         if (result != TACTUS_OK) {
             storage->ops->close(storage);
         }
@@ -116,8 +116,8 @@ static void options_fill(struct tactus_options *options, uint32_t runs_per_level
     options->memtable_size = 8 * SMALL_BLOCK_SIZE;
     options->table_size = 4 * SMALL_BLOCK_SIZE;
     options->slice_size = 8 * SMALL_BLOCK_SIZE;
-    options->file_size_max = 4 * TAC_MIB;
-    options->beats_per_bar = 8;
+    options->file_size_max = 16 * TAC_MIB;
+    options->beats_per_bar = 16;
     options->checkpoint_interval_bars = 1;
     options->runs_per_level = runs_per_level;
     options->last_ratio = 1;
@@ -330,6 +330,7 @@ void small_create(struct small_world *world, uint32_t runs_per_level)
     world->record_counts[SMALL_KEYS] = 2200;
     world->disk = tac_memory_disk_new(0);
     tac_assert(world->disk != NULL);
+    world->faulty.memory = world->disk;
     options_fill(&world->options, runs_per_level);
     small_make(world);
     if (small_open(world, &store, &error) != TACTUS_OK) {
@@ -365,6 +366,14 @@ void small_destroy(struct small_world *world)
 void small_restore(struct small_world *world)
 {
     tac_memory_disk_damage(world->disk, 0, world->image, world->image_size);
+}
+
+bool small_is_as_made(const struct small_world *world)
+{
+    uint64_t       size;
+    const uint8_t *data = tac_memory_disk_data(world->disk, &size);
+
+    return size == world->image_size && memcmp(data, world->image, size) == 0;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */

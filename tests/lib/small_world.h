@@ -9,6 +9,7 @@
 #define TACTUS_TESTS_LIB_SMALL_WORLD_H
 
 #include "pipeline/store.h"
+#include "tests/lib/faulty_disk.h"
 
 enum {
     SMALL_FIXED, /* The trees' ids */
@@ -51,7 +52,9 @@ struct small_block {
 
 struct small_world {
     struct tac_memory_disk *disk;
+    struct faulty_disk      faulty; /* The same disk; what small_open opens */
     struct tactus_options   options;
+    struct tac_log_place   *log_place; /* NULL: the stores have no log of their own */
     uint32_t                record_counts[SMALL_TREES];
     uint8_t                 versions[SMALL_TREES][SMALL_RECORDS_MAX]; /* 0: no such record */
     struct small_block      blocks[SMALL_BLOCKS_MAX];
@@ -64,11 +67,12 @@ struct small_world {
     uint32_t                older_count;
 };
 
-/* runs_per_level 2 or more. Builds the store, drained but for its last writes, and closes it. */
+/* Builds the store, drained but for its last writes, and closes it. */
 void small_create(struct small_world *world, uint32_t runs_per_level);
 void small_destroy(struct small_world *world);
 /* Everything as it should be again; the store is not open. */
 void small_restore(struct small_world *world);
+bool small_is_as_made(const struct small_world *world);
 
 /* A code of tactus.h, with the text in error. */
 TAC_MUST_CHECK int small_open(struct small_world *world, struct tactus **ret_store,
