@@ -278,6 +278,22 @@ void tac_options_shape(const struct tactus_options *options, struct tac_shape *r
     }
 }
 
+void tac_options_from_shape(struct tactus_options *options, const struct tac_shape *shape)
+{
+    options->memtable_size = shape->memtable_size;
+    options->table_size = shape->table_size;
+    options->slice_size = shape->slice_size;
+    options->file_size_max = shape->file_size_max;
+    options->block_size = shape->block_size;
+    options->page_size = shape->page_size;
+    options->runs_per_level = shape->runs_per_level;
+    options->last_ratio = shape->last_ratio;
+    options->beats_per_bar = shape->beats_per_bar;
+    options->lag_beats = shape->lag_beats;
+    options->checkpoint_interval_bars = shape->checkpoint_interval_bars;
+    options->filter_bits_per_key = shape->filter_bits_per_key;
+}
+
 static uint32_t processor_count(void)
 {
     cpu_set_t set;

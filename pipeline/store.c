@@ -263,24 +263,44 @@ static int superblock_choose(struct tac_storage *storage, struct copies *copies,
                    ? error->code
                    : tac_error_set(error, TACTUS_EFORMAT, "no superblock of a Tactus store");
     }
-    return superblock_pair_check(copies, choice, error);
+    return TACTUS_OK;
+}
+
+int tac_store_superblock_find(struct tac_storage *storage, struct tac_superblock_choice *ret_choice,
+                              struct tac_error *ret_doubt, struct tac_error *error)
+{
+    struct copies copies = {
+        .bytes = aligned_alloc(4096, (size_t)TAC_SUPERBLOCK_COPIES * TAC_SUPERBLOCK_BYTES),
+    };
+    int result;
+
+    if (copies.bytes == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for superblocks");
+    }
+    tac_error_clear(ret_doubt);
+    result = superblock_choose(storage, &copies, ret_choice, error);
+    free(copies.bytes);
+    if (result == TACTUS_OK) {
+        (void)superblock_pair_check(&copies, ret_choice, ret_doubt);
+    }
+    return result;
 }
 
 static int superblock_open(struct tac_storage *storage, struct tac_superblock *ret_superblock,
                            struct tac_error *error)
 {
     struct tac_superblock_choice choice;
-    struct copies                copies;
-    int                          result;
+    struct tac_error             doubt;
 
-    copies.bytes = aligned_alloc(4096, (size_t)TAC_SUPERBLOCK_COPIES * TAC_SUPERBLOCK_BYTES);
-    if (copies.bytes == NULL) {
-        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for superblocks");
-    }
     tac_error_clear(error);
-    result = superblock_choose(storage, &copies, &choice, error);
-    free(copies.bytes);
-    if (result != TACTUS_OK || file_size_check(storage, &choice.superblock, error) != TACTUS_OK ||
+    if (tac_store_superblock_find(storage, &choice, &doubt, error) != TACTUS_OK) {
+        return error->code;
+    }
+    if (doubt.code != TACTUS_OK) {
+        *error = doubt;
+        return error->code;
+    }
+    if (file_size_check(storage, &choice.superblock, error) != TACTUS_OK ||
         superblocks_write(storage, &choice.superblock, choice.repair_first_mask, error) !=
             TACTUS_OK ||
         superblocks_write(storage, &choice.superblock, choice.repair_second_mask, error) !=
@@ -300,18 +320,30 @@ int tac_store_read_block(void *context, const struct tac_block_reference *refere
                          enum tac_block_kind kind, uint8_t *block, struct tac_error *error)
 {
     struct tactus *store = context;
-    uint64_t       block_size = store->geometry.block_size;
-    int            result = TACTUS_EIO;
 
-    if (reference->address == 0 || reference->address >= store->shape.file_size_max / block_size) {
+    if (reference->address >= store->shape.file_size_max / store->geometry.block_size) {
         return tac_error_set(error, TACTUS_ECORRUPT, "reference to block %llu, outside the store",
                              (unsigned long long)reference->address);
     }
+    return tac_block_fetch(store->storage, &store->geometry, reference, kind, block, error);
+}
+
+int tac_block_fetch(struct tac_storage *storage, const struct tac_geometry *geometry,
+                    const struct tac_block_reference *reference, enum tac_block_kind kind,
+                    uint8_t *block, struct tac_error *error)
+{
+    uint64_t block_size = geometry->block_size;
+    int      result = TACTUS_EIO;
+
+    if (reference->address == 0 || reference->address > INT64_MAX / block_size - 1) {
+        return tac_error_set(error, TACTUS_ECORRUPT, "reference to block %llu: no such block",
+                             (unsigned long long)reference->address);
+    }
     for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && result != TACTUS_OK; attempt++) {
-        result = store->storage->ops->read(store->storage, block, block_size,
-                                           reference->address * block_size, error);
+        result =
+            storage->ops->read(storage, block, block_size, reference->address * block_size, error);
         if (result == TACTUS_OK) {
-            result = tac_block_verify(block, &store->geometry, kind, reference, error);
+            result = tac_block_verify(block, geometry, kind, reference, error);
         } else {
             (void)tac_error_wrap(error, "block %llu", (unsigned long long)reference->address);
         }

@@ -168,7 +168,16 @@ TAC_MUST_CHECK int tac_store_open(struct tac_storage *storage, const struct tact
 TAC_MUST_CHECK int tac_store_close(struct tactus *store, struct tac_error *error);
 /* Frees everything as it is: the file stays at its last durable checkpoint. */
 void tac_store_abandon(struct tactus *store);
-/* Reads and checks a block by reference, past the caches. context: the store. */
+/* The newest superblock, and which copies an open would repair; writes nothing. *ret_doubt: copies
+ * that the device does not give may be of a later checkpoint; or TACTUS_OK. */
+TAC_MUST_CHECK int tac_store_superblock_find(struct tac_storage           *storage,
+                                             struct tac_superblock_choice *ret_choice,
+                                             struct tac_error *ret_doubt, struct tac_error *error);
+/* Reads and checks a block by reference; the same of an open store (context), past its caches. */
+TAC_MUST_CHECK int tac_block_fetch(struct tac_storage *storage, const struct tac_geometry *geometry,
+                                   const struct tac_block_reference *reference,
+                                   enum tac_block_kind kind, uint8_t *block,
+                                   struct tac_error *error);
 int tac_store_read_block(void *context, const struct tac_block_reference *reference,
                          enum tac_block_kind kind, uint8_t *block, struct tac_error *error);
 

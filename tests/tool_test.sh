@@ -322,6 +322,101 @@ mv e.copy e
 is "verify calls a good store sound" run 0 verify e
 is "and says so" grep -q 'sound' out
 
+# ---- repair -------------------------------------------------------------------------------------
+
+# Older versions lie deep, newer ones and deletions over them.
+awk 'BEGIN { for (i = 0; i < 30000; i += 7) printf "key%06d\tnewer %d of the record\n", i, i }' >newer
+awk 'BEGIN { for (i = 0; i < 30000; i += 11) printf "key%06d\n", i }' >gone
+load newer e && load gone e --delete
+{ cat many newer && awk '{ print $1 "\t" }' gone; } | awk -F '\t' '
+    { value[$1] = $2 } END { for (key in value) if (value[key] != "") print key "\t" value[key] }' |
+    sort >model
+is "a store with old and new versions" holds e model
+
+# repair_is_honest STORE: what repair writes out is the model's, or it is said to be doubtful; what
+# is not there is said to be lost; the status tells; the store is left as it was.
+repair_is_honest() {
+    rm -f repaired before && cp "$1" before
+    run 1 repair "$1" repaired || grep -q 'nothing is missing$' out || return 1
+    mv out list && cmp "$1" before || return 1
+    run 0 verify repaired && run 0 scan repaired && mv out got || return 1
+    awk -F '\t' '
+        FILENAME == "model" { model[$1] = $2; next }
+        FILENAME == "got" { got[$1] = $2; next }
+        /^lost: / {
+            match($0, /keys from [^ ]* to (before )?[^ ]*: /)
+            split(substr($0, RSTART, RLENGTH - 2), word, " ")
+            from[++losses] = word[3]
+            to[losses] = word[5] == "before" ? word[6] : word[5] "~"
+        }
+        /^doubtful: / { match($0, /key [^ :]*/); doubt[substr($0, RSTART + 4, RLENGTH - 4)] }
+        END {
+            for (key in got) bad += got[key] != model[key] && !(key in doubt)
+            for (key in model) {
+                for (i = losses; i > 0 && (key < from[i] || key >= to[i]); i--);
+                bad += !(key in got) && i == 0
+            }
+            exit bad > 0
+        }' model got list
+}
+
+# byte_spoil FILE OFFSET
+byte_spoil() {
+    local byte
+
+    byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+    printf "\\x$(printf %02x $((byte ^ 255)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# blocks_of_kind KIND: the offsets of all blocks that begin like one, current or not.
+blocks_of_kind() { grep -abo --perl-regexp "TACB\x01\x00\x0$1" e | cut -d : -f 1; }
+
+is "repair of a sound store" run 0 repair e whole
+is "says that nothing is missing" grep -q 'nothing is missing' out
+is "and the new one holds everything" holds whole model
+new_store logged && run 0 put logged one tables && run 0 put logged two log --option log=sync
+printf 'one\ttables\n' >expected
+is "repair of a store with a log" run 1 repair logged unlogged
+is "says that the log is not read" grep -q '^behind: .*log, which is not read$' out
+is "and not that nothing is missing" test "$(grep -c 'nothing is missing' out)" = 0
+is "and takes what is in tables" holds unlogged expected
+is "repair does not write over a file" fails 3 'whole' repair e whole
+is "nor reads what is no store" fails 3 'not a Tactus store' repair letter new
+is "and makes none of it" test ! -e new
+cp e spoiled
+offset=$(grep -abo 'newer 14000 of' e | tail -n 1 | cut -d : -f 1)
+byte_spoil spoiled "${offset:-0}"
+is "a lost page of new versions" repair_is_honest spoiled
+is "is named with its keys" \
+    grep -qE '^lost: tree default, level [0-9]+, table [0-9]+, block [0-9]+, page' list
+is "an older version in its range is doubtful" \
+    grep -q '^doubtful: tree default, key key014000: ' list
+is "a key outside of it is not" test "$(grep -c '^doubtful: ' list)" -lt 1000
+for offset in $(blocks_of_kind 2 | tail -n 12); do
+    cp e spoiled && byte_spoil spoiled $((offset + 200))
+    is "with a spoiled index block at $offset repair is honest" repair_is_honest spoiled
+done
+cp e spoiled
+for offset in $(blocks_of_kind 1); do
+    byte_spoil spoiled $((offset + 5000))
+done
+is "with a page of every block spoiled, too" repair_is_honest spoiled
+cp e spoiled
+for offset in $(blocks_of_kind 5); do
+    byte_spoil spoiled $((offset + 100))
+done
+is "without free set a store cannot be opened" run 3 scan spoiled
+rm -f repaired
+is "but repaired" run 0 repair spoiled repaired
+is "with nothing missing" holds repaired model
+cp e spoiled
+for offset in $(blocks_of_kind 4); do
+    byte_spoil spoiled $((offset + 100))
+done
+is "without manifest everything is lost" run 1 repair spoiled new
+is "repair says so" grep -q '^lost: everything: ' out
+is "and makes no store" test ! -e new
+
 # ---- threads and digests ------------------------------------------------------------------------
 
 for threads in 0 0,0,0 1,1,1 2,3,2 auto; do
@@ -335,7 +430,7 @@ is "and the same for all numbers of threads" test "$(sort -u digests | wc -l)" =
 "$tactus" put t one more && "$tactus" digest t >>digests
 is "and another one after one more put" test "$(sort -u digests | wc -l)" = 2
 is "load with --backend posix" load many t --backend posix
-is "and scan" prints many.sorted scan e --backend posix
+is "and scan" prints model scan e --backend posix
 
 # ---- statistics ---------------------------------------------------------------------------------
 
@@ -372,7 +467,7 @@ is "a backend that is none" usage_fails scan a --backend tape
 is "an option without a value" usage_fails scan a --option ring_size
 # says TEXT ARGUMENT…: the command succeeds and prints the text.
 says() { "$tactus" "${@:2}" >out 2>err && grep -qe "$1" out; }
-for command in create tree load get put delete scan compact stat digest verify; do
+for command in create tree load get put delete scan compact stat digest verify repair; do
     is "$command --help" says 'exit status' $command --help
     is "is listed" says "^  $command " --help
 done

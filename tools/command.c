@@ -80,7 +80,8 @@ const char *tac_code_advice(int code)
         return "Open with smaller caches, such as --option page_cache_size=8MiB "
                "--option index_cache_size=16MiB.";
     case TACTUS_ECORRUPT:
-        return "`tactus verify STORE` names every damage; take the data from a copy.";
+        return "`tactus verify STORE` names every damage; take the data from a copy, or what is "
+               "left of it by `tactus repair STORE NEW_STORE`.";
     case TACTUS_EIO:
     case TACTUS_EPOISONED:
         return "See the system's log about the device; the store keeps its last checkpoint.";

@@ -19,7 +19,7 @@
 /* Exit statuses; said in every --help and in README.md. */
 enum tac_exit {
     TAC_EXIT_OK = 0,
-    TAC_EXIT_NO = 1,     /* get: no such key. verify: damage. */
+    TAC_EXIT_NO = 1,     /* get: no such key. verify: damage. repair: something is missing. */
     TAC_EXIT_USAGE = 2,  /* The command line cannot be right. */
     TAC_EXIT_FAILED = 3, /* The store or a file is missing, foreign, in use, full or failing. */
     TAC_EXIT_INPUT = 4,  /* A line, key or value is malformed or does not fit the tree. */
@@ -141,6 +141,7 @@ int tac_cmd_compact(struct tac_arguments *arguments);
 int tac_cmd_stat(struct tac_arguments *arguments);
 int tac_cmd_digest(struct tac_arguments *arguments);
 int tac_cmd_verify(struct tac_arguments *arguments);
+int tac_cmd_repair(struct tac_arguments *arguments);
 
 /* The statistics as members of a flat JSON object, without its braces (cmd_stat.c). */
 void tac_stats_members_print(FILE *out, const struct tactus_stats *stats);

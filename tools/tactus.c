@@ -55,6 +55,14 @@ static const struct tac_command commands[] = {
     {"verify", "STORE", "Reads the whole store and checks it",
      "Prints a line for each damage, then what was read.\n", TAC_TAKES_COMMON, 0, 0,
      tac_cmd_verify},
+    {"repair", "STORE NEW_STORE", "Writes what can still be read of a damaged store into a new one",
+     "The damaged store is left as it is; its creation options hold for the new one, too.\n"
+     "Prints a line for each page or table that is lost (tree, level, table, block, keys), and\n"
+     "one for each key whose version in the new store may not be the newest, because it is older\n"
+     "than something that is lost and may have had the key. Keys are escaped.\n"
+     "Writes that are only in the store's log (log=sync, interval) are not taken: it says so.\n"
+     "Needed are one of the four superblock copies and the manifest log.\n",
+     TAC_TAKES_COMMON, 1, 1, tac_cmd_repair},
 };
 
 #define COMMANDS_COUNT (sizeof commands / sizeof commands[0])
