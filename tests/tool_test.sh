@@ -325,7 +325,7 @@ is "and says so" grep -q 'sound' out
 # ---- repair -------------------------------------------------------------------------------------
 
 # Older versions lie deep, newer ones and deletions over them.
-awk 'BEGIN { for (i = 0; i < 30000; i += 7) printf "key%06d\tnewer %d of the record\n", i, i }' >newer
+awk 'BEGIN { for (i = 0; i < 30000; i += 7) printf "key%06d\tnewer %d of it\n", i, i }' >newer
 awk 'BEGIN { for (i = 0; i < 30000; i += 11) printf "key%06d\n", i }' >gone
 load newer e && load gone e --delete
 { cat many newer && awk '{ print $1 "\t" }' gone; } | awk -F '\t' '

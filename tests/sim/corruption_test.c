@@ -38,8 +38,10 @@ static uint32_t           stride = 1;
 static void byte_flip(const struct small_block *block, uint32_t offset, uint8_t mask)
 {
     uint64_t position = block->address * SMALL_BLOCK_SIZE + offset;
-    uint8_t  byte = tac_memory_disk_data(world.disk, &(uint64_t){0})[position] ^ mask;
+    uint64_t size;
+    uint8_t  byte = tac_memory_disk_data(world.disk, &size)[position];
 
+    byte = (uint8_t)(byte ^ mask);
     tac_memory_disk_damage(world.disk, position, &byte, 1);
 }
 
@@ -62,7 +64,7 @@ static const uint8_t *block_is(const struct small_block *block)
 
 /* The masks that one byte is damaged with. */
 static uint32_t mask_count(void) { return is_long ? 8 : 1; }
-static uint8_t  mask_of(uint32_t i) { return is_long ? (uint8_t)(1u << i) : 0xff; }
+static uint8_t  mask_of(uint32_t i) { return (uint8_t)(is_long ? 1u << i : 0xffu); }
 
 static bool is_visited(uint32_t offset) { return offset % stride == 0; }
 
