@@ -295,10 +295,10 @@ TACTUS_API uint64_t tactus_last_op(struct tactus *store);
 /* The op that the next write will be. With TACTUS_LOG_HOST, right after tactus_open: the first op
  * that the application has to do again from its log, every op in its order, control ops included.
  * The store is then byte for byte as if it had never stopped. Ops before it may be forgotten.
- * An op is any call that this header calls one; a call that failed took no number, but for drains and
- * compactions that end with TACTUS_EFULL or TACTUS_ECORRUPT, and for deletes and batches of deletes
- * that end with TACTUS_EFULL: instead of these do tactus_checkpoint again. The application notes an op before it makes the call:
- * a crash may find it half-way. */
+ * An op is any call that this header calls one; a call that failed took no number, but for drains
+ * and compactions that end with TACTUS_EFULL or TACTUS_ECORRUPT, and for deletes and batches of
+ * deletes that end with TACTUS_EFULL: in place of these do tactus_checkpoint again. The application
+ * notes an op before it makes the call: a crash may find it half-way. */
 TACTUS_API uint64_t tactus_replay_op(struct tactus *store);
 /* After the last op of the application's log, and before anything new. */
 TACTUS_API void tactus_replay_end(struct tactus *store);

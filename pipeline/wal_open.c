@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* wal_open -- see wal_open.h.
  *
- * Where to begin: in the newest segment that begins before op P + 1, or else with it. From there on frames follow each other as their chain says,
- * into the next segment where the next frame's place is that segment's beginning.
+ * Where to begin: in the newest segment that begins before op P + 1, or else with it. From there on
+ * frames follow each other as their chain says, into the next segment where the next frame's place
+ * is that segment's beginning.
  * Where it ends: at the first place where no such frame is. That is how a crash leaves a log, unless
  * something behind it was written when the missing op was durable already: then the log is damaged,
  * and the open fails.

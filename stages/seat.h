@@ -7,8 +7,8 @@
  * stage in requests of neighbouring addresses; when all sources have ended and all writes are done
  * the seat goes to the coordinator's done list.
  * Possible failures: a read finds damage or an I/O error, twice (either is TACTUS_ECORRUPT, with
- * the table); a write fails. The first error stays in the job; the seat issues nothing more, waits for what is under way, and goes to the done list.
- * Nothing of it enters the manifest.
+ * the table); a write fails. The first error stays in the job; the seat issues nothing more, waits
+ * for what is under way, and goes to the done list. Nothing of it enters the manifest.
  *
  * A seat is an actor: one worker runs it at a time, and everything of it is touched by that worker
  * only. Others deliver finished requests into its mailbox and wake it. */

@@ -128,7 +128,8 @@ static bool goes_on(struct hostile *hostile)
     if (tac_storage_open_memory(hostile->disk, &storage, &hostile->error) != TACTUS_OK) {
         return false;
     }
-    if (tac_store_open(storage, &options, NULL, NULL, &hostile->store, &hostile->error) != TACTUS_OK) {
+    if (tac_store_open(storage, &options, NULL, NULL, &hostile->store, &hostile->error) !=
+        TACTUS_OK) {
         tap_diag("%s", hostile->error.message);
         storage->ops->close(storage);
         return false;
