@@ -49,11 +49,31 @@ static void buffered_now_and_then(struct tactus_options *options, uint32_t round
     options->direct_io = round % 3 != 0;
 }
 
+/* With a sync in every write all that returned survives. */
+static uint64_t done_op(const struct report *report) { return report->done; }
+
+static void log_sync(struct tactus_options *options, uint32_t round)
+{
+    buffered_now_and_then(options, round);
+    options->log = TACTUS_LOG_SYNC;
+}
+
+static void log_interval(struct tactus_options *options, uint32_t round)
+{
+    buffered_now_and_then(options, round);
+    options->log = TACTUS_LOG_INTERVAL;
+    options->log_interval_ms = 1 + round % 20;
+}
+
 static const struct variant variants[] = {
     {"io_uring, threads", TACTUS_BACKEND_IO_URING, 2, buffered_now_and_then, durable_op},
     {"io_uring, no threads", TACTUS_BACKEND_IO_URING, 0, buffered_now_and_then, durable_op},
     {"posix, threads", TACTUS_BACKEND_POSIX, 2, buffered_now_and_then, durable_op},
     {"posix, no threads", TACTUS_BACKEND_POSIX, 0, buffered_now_and_then, durable_op},
+    {"io_uring, threads, log sync", TACTUS_BACKEND_IO_URING, 2, log_sync, done_op},
+    {"posix, no threads, log sync", TACTUS_BACKEND_POSIX, 0, log_sync, done_op},
+    {"io_uring, threads, log interval", TACTUS_BACKEND_IO_URING, 2, log_interval, durable_op},
+    {"posix, no threads, log interval", TACTUS_BACKEND_POSIX, 0, log_interval, durable_op},
 };
 
 /* One variant's file, from round to round. */
@@ -203,6 +223,7 @@ static void variant_check(const struct variant *variant, uint32_t kills, struct 
     const char           *directory = getenv("TMPDIR");
     struct course        *course = calloc(1, sizeof *course);
     struct tactus_options options;
+    char                  log_path[520];
     uint32_t              right = 0;
 
     tac_assert(course != NULL);
@@ -235,6 +256,8 @@ static void variant_check(const struct variant *variant, uint32_t kills, struct 
            variant->name);
     tap_ok(file_goes_on(course), "%s: then the file goes on as any other", variant->name);
     (void)unlink(course->path);
+    snprintf(log_path, sizeof log_path, "%s-wal", course->path);
+    (void)unlink(log_path);
     free(course);
 }
 
