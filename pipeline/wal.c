@@ -125,8 +125,7 @@ static bool write_prepare(struct tac_wal *wal)
     uint8_t *image;
     uint64_t begin, end, whole;
 
-    if (wal->write_sequence < wal->sequence &&
-        wal->write_offset == wal->geometry.segment_bytes) {
+    if (wal->write_sequence < wal->sequence && wal->write_offset == wal->geometry.segment_bytes) {
         wal->write_sequence++;
         wal->write_offset = 0;
     }
@@ -427,18 +426,19 @@ void tac_wal_cut(struct tac_wal *wal)
 
 /* ---- the log's own thread ------------------------------------------------------------------- */
 
-/* With wait_lock. Drives once through all there is, unless somebody else does. */
+/* With wait_lock. Drives through all there is, after whoever drives now. */
 static void drive_all(struct tac_wal *wal, bool wants_sync)
 {
-    if (!wal->is_driven) {
-        wal->is_driven = true;
-        pthread_mutex_unlock(&wal->wait_lock);
-        while (!tac_store_is_poisoned(wal->store) && drive(wal, wants_sync)) {
-        }
-        pthread_mutex_lock(&wal->wait_lock);
-        wal->is_driven = false;
-        pthread_cond_broadcast(&wal->wait_cond);
+    while (wal->is_driven) {
+        pthread_cond_wait(&wal->wait_cond, &wal->wait_lock);
     }
+    wal->is_driven = true;
+    pthread_mutex_unlock(&wal->wait_lock);
+    while (!tac_store_is_poisoned(wal->store) && drive(wal, wants_sync)) {
+    }
+    pthread_mutex_lock(&wal->wait_lock);
+    wal->is_driven = false;
+    pthread_cond_broadcast(&wal->wait_cond);
 }
 
 static void *thread_main(void *argument)

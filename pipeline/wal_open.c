@@ -493,13 +493,19 @@ static int log_make(struct tactus *store, const struct tac_log_place *place,
     struct tac_wal_geometry geometry;
     struct tac_storage     *storage;
     struct tac_wal         *wal = &store->wal;
+    int                     result;
 
     if (place == NULL) {
         return tac_error_set(error, TACTUS_EOPTION,
                              "option log: a store in memory has no place for a log");
     }
     tac_wal_geometry_make(&store->shape, store->uuid, &geometry);
-    if (place->open(place, true, &storage, error) != TACTUS_OK) {
+    result = place->open(place, true, &storage, error);
+    if (result == TACTUS_EEXISTS && place->remove(place, error) == TACTUS_OK) {
+        /* Made by a process that ended before it had begun it: tac_wal_find has looked. */
+        result = place->open(place, true, &storage, error);
+    }
+    if (result != TACTUS_OK) {
         return error->code;
     }
     if (header_write(storage, &geometry, error) != TACTUS_OK) {

@@ -180,6 +180,9 @@ int sim_disk_log_open(const struct tac_log_place *place, bool is_new,
     if (!is_new && size == 0) {
         return tac_error_set(error, TACTUS_ENOSTORE, "there is no log");
     }
+    if (is_new && size != 0) {
+        return tac_error_set(error, TACTUS_EEXISTS, "there is a log");
+    }
     if (file_open(disk->log, true, ret_storage, error) != TACTUS_OK) {
         return error->code;
     }

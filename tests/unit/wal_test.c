@@ -232,6 +232,28 @@ static void test_damage(void)
            "a damaged header is refused");
 }
 
+/* What a process leaves that ends while it makes the log. */
+static void test_unbegun(void)
+{
+    static const off_t sizes[] = {0, 100, 2 * TAC_WAL_HEADER_BYTES};
+    uint32_t           opened = 0;
+
+    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(sizes); i++) {
+        struct tactus *store;
+        int            fd;
+
+        store_make(TACTUS_LOG_NONE, 0);
+        fd = open(log_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0 || ftruncate(fd, sizes[i]) != 0 || close(fd) != 0) {
+            tap_bail("cannot make a log");
+        }
+        store = store_open(TACTUS_LOG_SYNC, false, TACTUS_OK);
+        opened += store != NULL;
+        tactus_abandon(store);
+    }
+    tap_ok(opened == TAC_ARRAY_COUNT(sizes), "a log that was not begun is begun");
+}
+
 struct pen {
     struct tactus *store;
     uint32_t       first;
@@ -285,6 +307,7 @@ int main(void)
     test_frame();
     test_survives();
     test_damage();
+    test_unbegun();
     test_threads();
     (void)unlink(path);
     (void)unlink(log_path);
