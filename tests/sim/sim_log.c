@@ -169,6 +169,21 @@ int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool i
     return result;
 }
 
+/* The tree of an op that the log has lost may be there all the same, in a checkpoint that was begun
+ * after it. Another op takes the number. */
+static int tree_redo(struct sim *sim, struct sim_record *record, int result)
+{
+    if (record->kind != SIM_RECORD_TREE_CREATE || result != TACTUS_EEXISTS ||
+        sim->world->options.log != TACTUS_LOG_INTERVAL) {
+        return result;
+    }
+    sim->model->trees[record->tree].created_op = sim->model->op;
+    *record = (struct sim_record){.kind = SIM_RECORD_HOLD,
+                                  .is_held = sim->store->is_held,
+                                  .entry_first = record->entry_first};
+    return record_run(sim, record);
+}
+
 void sim_log_redo(struct sim *sim, uint64_t op)
 {
     struct sim_log *log = &sim->log_ops;
@@ -178,8 +193,8 @@ void sim_log_redo(struct sim *sim, uint64_t op)
         record_model(sim, &log->records[sim->model->op]);
     }
     for (; op <= log->record_count; op++) {
-        const struct sim_record *record = &log->records[op - 1];
-        int                      result = record_run(sim, record);
+        struct sim_record *record = &log->records[op - 1];
+        int                result = tree_redo(sim, record, record_run(sim, record));
 
         log->redone_result = result;
         if (result == TACTUS_EFULL && op == log->record_count && op > sim->model->op &&

@@ -148,6 +148,9 @@ void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max)
     world->options.log =
         (enum tactus_log)DRAW_OF(&prng, TACTUS_LOG_NONE, TACTUS_LOG_NONE, TACTUS_LOG_HOST,
                                  TACTUS_LOG_INTERVAL, TACTUS_LOG_SYNC);
+    if (world->is_small && world->options.log == TACTUS_LOG_INTERVAL) {
+        world->options.log = TACTUS_LOG_SYNC; /* What is lost might find no room a second time. */
+    }
     world->options.log_interval_ms = 60000; /* Syncs are ops */
     world->tight_plan_every = DRAW_OF(&prng, 0, 0, 0, 0, 0, 0, 2, 7);
     if (!world->is_small) {
