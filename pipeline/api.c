@@ -933,6 +933,7 @@ void tactus_replay_end(struct tactus *store)
         tac_recovery_refill_end(store);
     }
     store->resumed_op = store->crossing_op = 0;
+    store->is_replaying = false;
     pthread_mutex_unlock(&store->commit_lock);
 }
 

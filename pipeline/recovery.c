@@ -88,6 +88,7 @@ void tac_recovery_begin(struct tactus *store, const struct tac_superblock *super
     if ((flags & TAC_CONTROL_UNFINISHED) != 0) {
         store->resumed_op = superblock->op_compacted + 1;
     }
+    store->is_replaying = true;
     store->crossing_op = superblock->op_compacted + 1;
     if (store->last_op < superblock->op_compacted) {
         store->refill_until = superblock->op_compacted;

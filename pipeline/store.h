@@ -95,6 +95,7 @@ struct tactus {
     /* Writer; see recovery.h */
     uint64_t refill_until; /* Ops up to this one only refill the memtable */
     uint64_t resumed_op;   /* A control op that the checkpoint found under way; 0: none */
+    bool     is_replaying; /* What comes was taken before: it is not refused as too much */
     uint64_t crossing_op;  /* In a replay the first one after C: it may have ended the bar itself, and
                               is not asked again whether the store is full; 0: none */
     uint32_t is_refilling; /* Atomic: the coordinator plans nothing */

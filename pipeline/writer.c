@@ -222,14 +222,17 @@ int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_pu
     store->waited_ns = 0;
     store->has_made_room = false;
     /* Deletes go on in a full store: bars are ended until compactions have made room, or cannot. */
-    for (uint32_t i = 0;
-         result == TACTUS_EFULL && !has_puts && i < store->shape.checkpoint_interval_bars + 8;
+    for (uint32_t i = 0; result == TACTUS_EFULL && (!has_puts || store->is_replaying) &&
+                         i < store->shape.checkpoint_interval_bars + 8;
          i++) {
         store->has_made_room = true;
         result = bar_end(store, error);
         if (result == TACTUS_OK) {
             result = op_check(store, accounted_bytes, has_puts, error);
         }
+    }
+    if (result == TACTUS_EFULL && store->is_replaying) {
+        result = TACTUS_OK; /* There was room for it: an acknowledged op is not given up. */
     }
     if (result == TACTUS_OK && tac_recovery_is_refilling(store)) {
         tac_recovery_refill_room(store, accounted_bytes);

@@ -700,6 +700,7 @@ static void sim_begin(struct sim *sim)
     sim->disk.observe_context = sim;
     store_create(sim);
     store_open(sim);
+    tactus_replay_end(sim->store);
 }
 
 static void sim_end(struct sim *sim)
