@@ -300,7 +300,7 @@ TACTUS_API uint64_t tactus_last_op(struct tactus *store);
  * deletes that end with TACTUS_EFULL: in place of these do tactus_checkpoint again. The application
  * notes an op before it makes the call: a crash may find it half-way. */
 TACTUS_API uint64_t tactus_replay_op(struct tactus *store);
-/* After the last op of the application's log, and before anything new. */
+/* After the last op of the application's log, or when there is none, and before anything new. */
 TACTUS_API void tactus_replay_end(struct tactus *store);
 
 /* Does some of the background work, for stores without stage threads. Returns true while there is
