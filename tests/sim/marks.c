@@ -30,9 +30,6 @@ static void compaction_observe(struct marks *marks, const struct tac_bar *bar,
         break;
     case TAC_PLAN_MOVE:
         marks->count[MARK_MOVE]++;
-        if (compaction->level_source <= 2) {
-            marks->count[MARK_LEVEL_0 + compaction->level_source]++;
-        }
         break;
     }
     marks->count[MARK_SLICE] += compaction->slice.size > 0;

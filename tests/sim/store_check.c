@@ -316,9 +316,8 @@ void sim_check_replayed(struct sim *sim)
     (void)sim_result(sim, tactus_verify(sim->store, damage_report, sim, &report), "verify");
 }
 
-/* In a full store deletes may be refused until compaction has made room. False: it cannot, as a
- * store of few blocks may not (docs/ARCHITECTURE.md, "A full store"). */
-static bool bare_delete(struct sim *sim, uint32_t tree, uint32_t key)
+/* In a full store deletes may be refused until compaction has made room; but it does. */
+static void bare_delete(struct sim *sim, uint32_t tree, uint32_t key)
 {
     const struct store_model_tree *at = &sim->model->trees[tree];
     const struct store_model_key  *bytes = &at->keys[key];
@@ -332,13 +331,9 @@ static bool bare_delete(struct sim *sim, uint32_t tree, uint32_t key)
             sim->model->op = tactus_last_op(sim->store); /* The refusal may have taken one too. */
         }
     }
-    if (result == TACTUS_EFULL && sim->world->is_small) {
-        return false;
-    }
     if (sim_result(sim, result, "delete")) {
         store_model_write(sim->model, tree, key, ++sim->model->op, &gone);
     }
-    return true;
 }
 
 void sim_check_bare(struct sim *sim)
@@ -350,9 +345,8 @@ void sim_check_bare(struct sim *sim)
         struct store_model_tree *at = &sim->model->trees[tree];
 
         for (uint32_t key = 0; at->created_op != STORE_MODEL_NEVER && key < at->key_count; key++) {
-            if (store_model_get(sim->model, tree, key, sim->model->op) != NULL &&
-                !bare_delete(sim, tree, key)) {
-                return; /* Too full even for that: nothing is lost, but nothing is gained. */
+            if (store_model_get(sim->model, tree, key, sim->model->op) != NULL) {
+                bare_delete(sim, tree, key);
             }
         }
         if (at->created_op != STORE_MODEL_NEVER) {
