@@ -217,6 +217,7 @@ static void input_make(struct tac_bar *bar, const struct tac_bar_order *order, u
     input->half = order->half;
     input->is_held = order->is_held;
     input->is_tight = order->is_tight;
+    input->bars_stuck = order->bars_stuck;
     input->is_draining = order->is_draining;
     input->is_manual = (order->manual_trees >> tree_id & 1) != 0 && input->edge_count > 0;
     input->manual_edge_max = input->edge_count == 0 ? 0 : input->edge_count - 1;

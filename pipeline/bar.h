@@ -88,6 +88,7 @@ struct tac_bar_order {
     uint32_t             half;            /* Runs of 1: 0 or 1; else 1: the plan has the flush */
     bool                 is_held, is_draining;
     bool                 is_tight; /* As few tables as can be */
+    uint32_t             bars_stuck;
     /* What compactions must leave; flushes may take it (space.h). */
     uint64_t blocks_kept, tables_kept;
     uint64_t flush_blocks_kept, flush_tables_kept; /* Flushes leave this, or are tight */

@@ -59,6 +59,7 @@ void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order)
         .half = store->plans_per_bar == 1 ? 1 : store->half,
         .is_held = store->is_held || store->is_flushing,
         .is_draining = store->is_draining,
+        .bars_stuck = store->bars_stuck,
         .manual_trees = store->manual_trees,
     };
     /* Where not even deletes are taken, nothing but compaction helps. */

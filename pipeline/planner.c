@@ -251,7 +251,14 @@ static uint64_t level_inflow(const struct tac_planner *planner, uint32_t level)
  * one slice can go in a bar, and slices of half a memtable would not keep up. */
 static uint64_t bytes_max(const struct tac_planner *planner, uint32_t level)
 {
-    return tac_max_u64(level_inflow(planner, level) / 2, TABLES_AIMED * planner->table_bytes);
+    uint64_t aim =
+        tac_max_u64(level_inflow(planner, level) / 2, TABLES_AIMED * planner->table_bytes);
+
+    /* What found no room is tried in halves, down to one block. */
+    for (uint32_t i = 0; i < planner->input->bars_stuck && aim > planner->options.block_size; i++) {
+        aim = tac_max_u64(aim / 2, planner->options.block_size);
+    }
+    return aim;
 }
 
 /* Starts on a level: what bounds its candidates, and the search for them. */

@@ -60,6 +60,7 @@ struct tac_plan_input {
     uint32_t        half;        /* Runs of 1 only: 0 for the bar's first plan, 1 for its second */
     bool            is_held;     /* Plan nothing but the flush */
     bool            is_tight;    /* As few tables as can be: blocks are scarce; no bound holds */
+    uint32_t        bars_stuck;  /* So many bars in a row found no room: compactions get smaller */
     bool            is_draining; /* Bars of no length: no pulling forward, no evening out: what is
                                     over size or depth is due, each compaction within its bound */
     bool            is_manual;   /* Everything in [manual_edge_min, manual_edge_max] is due at every

@@ -352,6 +352,7 @@ static void input_build(struct model *model, struct tac_plan_input *input, enum 
     input->is_held = mode == MODEL_HELD;
     input->is_tight = mode == MODEL_TIGHT;
     model->had_tight_flush |= input->is_tight;
+    input->bars_stuck = model->bars_stuck;
     input->is_draining = mode == MODEL_DRAINING;
     input->is_manual = mode == MODEL_MANUAL;
     if (mode == MODEL_MANUAL) {

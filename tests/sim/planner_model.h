@@ -50,6 +50,7 @@ struct model {
     struct tac_planner        *planner;
     struct tac_planner_state   state;
     uint32_t           tombstone_bytes; /* RECORD_BYTES unless changed before the first write */
+    uint32_t           bars_stuck;      /* What plans are told of it */
     bool               shares_stamps;   /* Outputs of a compaction get one stamp, not one each */
     uint64_t           op;
     uint64_t           stamp_next;

@@ -617,6 +617,40 @@ static void test_tight(const char *name, uint32_t runs)
     run_end(&run, "tight flushes");
 }
 
+/* The most that one compaction of a full manual compaction consumes after so many bars without
+ * room. */
+static uint64_t stuck_largest(const struct workload *workload, uint32_t runs, uint32_t bars_stuck)
+{
+    struct run_options options = {160, runs, 2, MEMTABLE_RECORDS, false, 0};
+    struct run         run = run_begin(workload, &options);
+    uint64_t           largest;
+
+    run_bars(&run, workload, 60, MODEL_NORMAL);
+    run.model->largest_bytes = 0;
+    run.model->bars_stuck = bars_stuck;
+    for (uint32_t bar = 0; bar < 2000 && tables_above_last(run.model, 0, UINT64_MAX) > 0; bar++) {
+        model_bar_end(run.model, MODEL_MANUAL, 0, UINT64_MAX);
+    }
+    largest = run.model->largest_bytes;
+    tap_ok(tables_above_last(run.model, 0, UINT64_MAX) == 0,
+           "%s, R %u: all comes to the last level after %u bars without room", workload->name, runs,
+           bars_stuck);
+    run_end(&run, "bars without room");
+    return largest;
+}
+
+/* A store whose compactions find no room tries smaller ones; a full store of the simulator (seed
+ * 1161) had room for none of the usual size, and refused even deletes for good. */
+static void test_stuck(const char *name, uint32_t runs)
+{
+    const struct workload *workload = workload_named(name);
+    uint64_t               usual = stuck_largest(workload, runs, 0);
+    uint64_t               small = stuck_largest(workload, runs, 4);
+
+    tap_ok(small <= usual / 4, "%s, R %u: they get smaller (%llu of %llu bytes)", name, runs,
+           (unsigned long long)small, (unsigned long long)usual);
+}
+
 /* Other shapes than the default, for correctness and bounds alone. */
 static void test_shapes(void)
 {
@@ -699,6 +733,8 @@ int main(void)
             test_manual("overwrite", runs, 0, UINT64_MAX);
             test_manual("insert, delete", runs, 0, UINT64_MAX);
             test_manual("uniform", runs, (uint64_t)1 << 38, (uint64_t)1 << 39);
+            test_stuck("uniform", runs);
+            test_stuck("insert, delete", runs);
             test_tight("uniform", runs);
             test_tight("seq+1%", runs);
             test_irregular("uniform", runs);

@@ -318,6 +318,19 @@ static struct sim_op grow_op(const struct sim_world *world, uint32_t i)
     };
 }
 
+/* No hold lasts for most of a list: with runs of 1 tables that came to level 0 meanwhile may do
+ * nothing but move. */
+static void holds_end(struct sim_op *ops, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t end = i + 1 + ops[i].seed % (count / 16 + 1);
+
+        if (ops[i].kind == SIM_HOLD && ops[i].count != 0 && end < count) {
+            ops[end] = (struct sim_op){.kind = SIM_HOLD};
+        }
+    }
+}
+
 struct sim_op *sim_ops_draw(const struct sim_world *world)
 {
     struct draft   draft = {.prng = {tac_mix_u64(world->seed ^ 0x6f7073)}, .world = world};
@@ -341,6 +354,7 @@ struct sim_op *sim_ops_draw(const struct sim_world *world)
             ops[i].kind = SIM_CHECKPOINT;
         }
     }
+    holds_end(ops, world->op_count);
     /* All trees but perhaps the last exist from the beginning. */
     for (uint32_t tree = 0; tree < world->tree_count; tree++) {
         uint32_t at = tree > 0 && tree + 1 == world->tree_count ? tree + tree_late : tree;
