@@ -305,6 +305,7 @@ bool tac_wal_entry_decode(const uint8_t *bytes, uint64_t size, struct tac_wal_en
                           uint64_t *ret_size)
 {
     uint32_t kind, key_size, value_size;
+    bool     is_last;
 
     if (size < TAC_WAL_ENTRY_HEADER_BYTES) {
         return false;
@@ -312,13 +313,15 @@ bool tac_wal_entry_decode(const uint8_t *bytes, uint64_t size, struct tac_wal_en
     kind = bytes[ENTRY_OFFSET_KIND] & ~(uint32_t)ENTRY_LAST;
     key_size = tac_load_u16(bytes + ENTRY_OFFSET_KEY_SIZE);
     value_size = tac_load_u32(bytes + ENTRY_OFFSET_VALUE_SIZE);
-    if (kind < TAC_WAL_PUT || kind > TAC_WAL_CHECKPOINT ||
+    is_last = (bytes[ENTRY_OFFSET_KIND] & ENTRY_LAST) != 0;
+    /* Only ops that write records have several entries. */
+    if (kind < TAC_WAL_PUT || kind > TAC_WAL_CHECKPOINT || (kind > TAC_WAL_DELETE && !is_last) ||
         size - TAC_WAL_ENTRY_HEADER_BYTES < (uint64_t)key_size + value_size) {
         return false;
     }
     *ret_entry = (struct tac_wal_entry){
         .kind = (enum tac_wal_kind)kind,
-        .is_last = (bytes[ENTRY_OFFSET_KIND] & ENTRY_LAST) != 0,
+        .is_last = is_last,
         .tree = bytes[ENTRY_OFFSET_TREE],
         .key = {bytes + TAC_WAL_ENTRY_HEADER_BYTES, key_size},
         .value = {bytes + TAC_WAL_ENTRY_HEADER_BYTES + key_size, value_size},

@@ -347,6 +347,9 @@ static int entry_replay(struct reader *reader, const struct tac_wal_entry *entry
 {
     struct tactus *store = reader->store;
 
+    if (reader->has_batch && entry->kind > TAC_WAL_DELETE) {
+        return entry_damaged(reader, "another op in the middle of it");
+    }
     switch (entry->kind) {
     case TAC_WAL_PUT:
     case TAC_WAL_DELETE:
