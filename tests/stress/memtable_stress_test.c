@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One writer and several readers in one memtable, for some seconds (STRESS_MS, default 3,000).
+/* One writer and several readers in one memtable, for some seconds (STRESS_SECONDS, default 3).
  *
  * What a round's op n puts is a function of n, so a reader knows for every visible op what there
  * has to be: op n puts its own key, never put again, and a new version of hot key n % HOT. A reader
@@ -323,7 +323,7 @@ static void writer_main(struct shared *shared, uint64_t duration_ms)
 
 int main(void)
 {
-    const char          *duration = getenv("STRESS_MS");
+    const char          *duration = getenv("STRESS_SECONDS");
     uint64_t             seed = tap_seed();
     struct shared        shared = {.round = 0};
     struct reader_result results[READERS];
@@ -343,7 +343,7 @@ int main(void)
             tap_bail("no thread");
         }
     }
-    writer_main(&shared, duration != NULL ? strtoull(duration, NULL, 10) : 3000);
+    writer_main(&shared, duration != NULL ? 1000 * strtoull(duration, NULL, 10) : 3000);
     for (uint32_t i = 0; i < READERS; i++) {
         (void)pthread_join(threads[i], NULL);
         tap_ok(results[i].failure == NULL, "reader %u found what was visible%s%s", i,

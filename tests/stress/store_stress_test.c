@@ -555,13 +555,17 @@ static void variant_run(const struct variant *variant, uint64_t seed, uint64_t m
 int main(void)
 {
     static const struct variant variants[] = {
+        {"1/1/1, file", TACTUS_BACKEND_AUTO, 1, 1, 1, 16, true, 8},
         {"2/3/2, file", TACTUS_BACKEND_AUTO, 2, 3, 2, 64, true, 4},
         {"4/8/4, memory, ring 2", TACTUS_BACKEND_MEMORY, 4, 8, 4, 2, true, 2},
         {"2/3/2, no assist, memory, runs of 1", TACTUS_BACKEND_MEMORY, 2, 3, 2, 2, false, 1},
         {"4/8/4, pread and pwrite", TACTUS_BACKEND_POSIX, 4, 8, 4, 256, true, 8},
     };
-    uint64_t seed = tap_seed();
-    uint64_t seconds = getenv("LONG") != NULL ? 60 : 5;
+    const char *duration = getenv("STRESS_SECONDS");
+    uint64_t    seed = tap_seed();
+    uint64_t    seconds = duration != NULL         ? strtoull(duration, NULL, 10)
+                          : getenv("LONG") != NULL ? 60
+                                                   : 6;
 
     tap_plan(0);
     for (uint32_t i = 0; i < TAC_ARRAY_COUNT(variants); i++) {
