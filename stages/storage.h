@@ -147,6 +147,8 @@ TAC_MUST_CHECK int tac_storage_open_memory_owned(struct tac_memory_disk *disk,
 /* Everything in it, for comparisons: size bytes, valid until the disk is freed. Nothing may be
  * under way meanwhile. */
 const uint8_t *tac_memory_disk_data(const struct tac_memory_disk *disk, uint64_t *ret_size);
+/* What lies beyond was never written. */
+uint64_t tac_memory_disk_written_bytes(const struct tac_memory_disk *disk);
 /* Changes bytes behind the back of whoever has it open, as damage would: no request, and not kept
  * for a crash. They lie within its size. */
 void tac_memory_disk_damage(struct tac_memory_disk *disk, uint64_t offset, const uint8_t *bytes,
@@ -157,6 +159,22 @@ void tac_memory_disk_damage(struct tac_memory_disk *disk, uint64_t offset, const
  * fails (EIO), those in flight included, so that what ran before can be taken down as usual. Needs
  * a disk with a seed other than 0. */
 void tac_memory_disk_crash(struct tac_memory_disk *disk, uint64_t seed);
+/* The same with the fates chosen, and for a copy: a new disk that holds what a cut of power would
+ * leave now; the disk itself goes on. fate_of is asked about each write and each growth that no
+ * sync covers, oldest first, what is in flight last; a growth has no sectors. It must not call this
+ * disk. The new size is that of the last one that leaves something. seed is that of the copy, not
+ * 0. NULL: no memory. */
+#define TAC_MEMORY_FATE_KEPT UINT64_MAX
+struct tac_prng;
+struct tac_memory_fate {
+    uint64_t         prefix_sectors; /* Of 512 bytes, that stay; TAC_MEMORY_FATE_KEPT: all */
+    struct tac_prng *chance;         /* Of the rest each stays by chance; NULL: none does */
+};
+typedef struct tac_memory_fate (*tac_memory_fate_fn)(void *context, uint64_t sector_count);
+/* Any; context is a struct tac_prng. */
+struct tac_memory_fate  tac_memory_fate_draw(void *context, uint64_t sector_count);
+struct tac_memory_disk *tac_memory_disk_crashed(struct tac_memory_disk *disk, uint64_t seed,
+                                                tac_memory_fate_fn fate_of, void *context);
 /* What a sync that fails may leave: of the writes done that no sync covers, a random subset stays,
  * some torn; no later sync brings the others back. The size stays. Needs a seed other than 0. */
 void tac_memory_disk_lose_unsynced(struct tac_memory_disk *disk, uint64_t seed);

@@ -50,6 +50,7 @@ struct tac_memory_disk {
     struct tac_prng        prng;
     uint64_t               size;
     uint64_t               accessible_bytes;
+    uint64_t               written_bytes; /* Nothing beyond was ever written */
     bool                   is_open;
     bool                   has_power;
     struct memory_queue   *queues;
@@ -175,6 +176,7 @@ static void disk_shrink(struct tac_memory_disk *disk, uint64_t size)
 
     tac_assert(size <= disk->size);
     memset(disk->data + size, 0, tac_min_u64(edge, disk->size) - size);
+    disk->written_bytes = tac_min_u64(disk->written_bytes, size);
     if (disk->accessible_bytes > edge) {
         int rv = madvise(disk->data + edge, disk->accessible_bytes - edge, MADV_DONTNEED);
 
@@ -233,6 +235,11 @@ const uint8_t *tac_memory_disk_data(const struct tac_memory_disk *disk, uint64_t
     return disk->data;
 }
 
+uint64_t tac_memory_disk_written_bytes(const struct tac_memory_disk *disk)
+{
+    return disk->written_bytes;
+}
+
 void tac_memory_disk_damage(struct tac_memory_disk *disk, uint64_t offset, const uint8_t *bytes,
                             uint64_t size)
 {
@@ -241,6 +248,7 @@ void tac_memory_disk_damage(struct tac_memory_disk *disk, uint64_t offset, const
     tac_assert(rv == 0);
     tac_assert(offset <= disk->size && size <= disk->size - offset);
     memcpy(disk->data + offset, bytes, size);
+    disk->written_bytes = tac_max_u64(disk->written_bytes, offset + size);
     disk_unlock(disk);
 }
 
@@ -262,6 +270,7 @@ static int disk_write_prepare(struct tac_memory_disk *disk, uint64_t offset, uin
         disk_shrink(disk, size_before);
         return ENOMEM;
     }
+    disk->written_bytes = tac_max_u64(disk->written_bytes, offset + size);
     return 0;
 }
 
@@ -561,21 +570,17 @@ static void journal_entry_swap(struct tac_memory_disk *disk, struct journal_entr
     }
 }
 
-/* A write that the power cut found done and not synced, or under way: all of it, nothing of it,
- * its beginning, or any of its sectors. */
+/* A write that the power cut found done and not synced, or under way. */
 static void journal_entry_redo(struct tac_memory_disk *disk, const struct journal_entry *entry,
-                               struct tac_prng *prng)
+                               struct tac_memory_fate fate)
 {
     uint64_t sector_count = entry->size / SECTOR_BYTES;
-    uint64_t fate = tac_prng_below(prng, 4);
-    uint64_t prefix_count = fate == 0   ? sector_count
-                            : fate == 1 ? tac_prng_below(prng, sector_count + 1)
-                                        : 0;
 
     tac_assert(entry->size % SECTOR_BYTES == 0);
     for (uint64_t i = 0; i < sector_count; i++) {
         uint64_t position = i * SECTOR_BYTES;
-        bool     survives = i < prefix_count || (fate == 2 && tac_prng_below(prng, 2) == 0);
+        bool     survives =
+            i < fate.prefix_sectors || (fate.chance != NULL && tac_prng_below(fate.chance, 2) == 0);
 
         if (survives) {
             memcpy(disk->data + entry->offset + position, entry->bytes + position, SECTOR_BYTES);
@@ -583,10 +588,28 @@ static void journal_entry_redo(struct tac_memory_disk *disk, const struct journa
     }
 }
 
-/* What is in flight joins the journal as though it had just been done. */
-static void crash_take_in_flight(struct tac_memory_disk *disk)
+/* All of it, its beginning, any of its sectors, or nothing. */
+struct tac_memory_fate tac_memory_fate_draw(void *context, uint64_t sector_count)
 {
-    for (struct memory_queue *queue = disk->queues; queue != NULL; queue = queue->next) {
+    struct tac_prng *prng = context;
+
+    switch (tac_prng_below(prng, 4)) {
+    case 0:
+        return (struct tac_memory_fate){.prefix_sectors = TAC_MEMORY_FATE_KEPT};
+    case 1:
+        return (struct tac_memory_fate){.prefix_sectors = tac_prng_below(prng, sector_count + 1)};
+    case 2:
+        return (struct tac_memory_fate){.chance = prng};
+    default:
+        return (struct tac_memory_fate){0};
+    }
+}
+
+/* What is in flight, in queues of this disk or of the one it is a copy of, joins the journal as
+ * though it had just been done. */
+static void crash_take_in_flight(struct tac_memory_disk *disk, const struct memory_queue *queues)
+{
+    for (const struct memory_queue *queue = queues; queue != NULL; queue = queue->next) {
         for (uint32_t i = 0; i < queue->base.in_flight; i++) {
             const struct tac_io *io = queue->pending[i].io;
 
@@ -614,10 +637,13 @@ static struct journal_entry *journal_reverse(struct journal_entry *first)
     return reversed;
 }
 
-/* Takes the whole journal back, and does again what chance lets survive. */
-static void journal_lose(struct tac_memory_disk *disk, struct tac_prng *prng)
+/* Takes the whole journal back, and does again what has the fate to survive. Returns the size of
+ * the file that this takes. */
+static uint64_t journal_lose(struct tac_memory_disk *disk, tac_memory_fate_fn fate_of,
+                             void *context)
 {
-    struct journal_entry *entry;
+    struct journal_entry *entry = disk->journal_first;
+    uint64_t              size = entry == NULL ? disk->size : entry->disk_size_before;
 
     disk->journal_first = journal_reverse(disk->journal_first);
     for (entry = disk->journal_first; entry != NULL; entry = entry->next) {
@@ -625,9 +651,15 @@ static void journal_lose(struct tac_memory_disk *disk, struct tac_prng *prng)
     }
     disk->journal_first = journal_reverse(disk->journal_first);
     for (entry = disk->journal_first; entry != NULL; entry = entry->next) {
-        journal_entry_redo(disk, entry, prng);
+        struct tac_memory_fate fate = fate_of(context, entry->size / SECTOR_BYTES);
+
+        journal_entry_redo(disk, entry, fate);
+        if (fate.prefix_sectors > 0 || fate.chance != NULL) {
+            size = entry->next != NULL ? entry->next->disk_size_before : disk->size;
+        }
     }
     journal_forget(disk, UINT64_MAX);
+    return size;
 }
 
 void tac_memory_disk_crash(struct tac_memory_disk *disk, uint64_t seed)
@@ -638,14 +670,64 @@ void tac_memory_disk_crash(struct tac_memory_disk *disk, uint64_t seed)
 
     tac_assert(rv == 0);
     tac_assert(disk->seed != 0 && disk->has_power);
-    crash_take_in_flight(disk);
+    crash_take_in_flight(disk, disk->queues);
     durable_size = disk->journal_first == NULL ? disk->size : disk->journal_first->disk_size_before;
-    journal_lose(disk, &prng);
+    (void)journal_lose(disk, tac_memory_fate_draw, &prng);
     if (tac_prng_below(&prng, 2) == 0) {
         disk_shrink(disk, durable_size);
     }
     disk->has_power = false;
     disk_unlock(disk);
+}
+
+/* The bytes and the journal; false: no memory. */
+static bool disk_copy(struct tac_memory_disk *copy, const struct tac_memory_disk *disk)
+{
+    if (disk_grow(copy, disk->size) != 0) {
+        return false;
+    }
+    memcpy(copy->data, disk->data, disk->written_bytes);
+    copy->written_bytes = disk->written_bytes;
+    for (const struct journal_entry *entry = disk->journal_first; entry != NULL;
+         entry = entry->next) {
+        uint64_t entry_bytes = sizeof *entry + entry->size;
+
+        *copy->journal_link = malloc(entry_bytes);
+        if (*copy->journal_link == NULL) {
+            return false;
+        }
+        memcpy(*copy->journal_link, entry, entry_bytes);
+        (*copy->journal_link)->next = NULL;
+        copy->journal_link = &(*copy->journal_link)->next;
+    }
+    return true;
+}
+
+struct tac_memory_disk *tac_memory_disk_crashed(struct tac_memory_disk *disk, uint64_t seed,
+                                                tac_memory_fate_fn fate_of, void *context)
+{
+    struct tac_memory_disk *copy = tac_memory_disk_new(seed);
+    bool                    is_copied;
+    int                     rv;
+
+    tac_assert(seed != 0);
+    if (copy == NULL) {
+        return NULL;
+    }
+    rv = pthread_mutex_lock(&disk->mutex);
+    tac_assert(rv == 0);
+    tac_assert(disk->seed != 0 && disk->has_power);
+    is_copied = disk_copy(copy, disk);
+    if (is_copied) {
+        crash_take_in_flight(copy, disk->queues);
+    }
+    disk_unlock(disk);
+    if (!is_copied) {
+        tac_memory_disk_free(copy);
+        return NULL;
+    }
+    disk_shrink(copy, journal_lose(copy, fate_of, context));
+    return copy;
 }
 
 void tac_memory_disk_lose_unsynced(struct tac_memory_disk *disk, uint64_t seed)
@@ -655,7 +737,7 @@ void tac_memory_disk_lose_unsynced(struct tac_memory_disk *disk, uint64_t seed)
 
     tac_assert(rv == 0);
     tac_assert(disk->seed != 0 && disk->has_power);
-    journal_lose(disk, &prng);
+    (void)journal_lose(disk, tac_memory_fate_draw, &prng);
     disk_unlock(disk);
 }
 
