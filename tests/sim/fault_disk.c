@@ -50,8 +50,16 @@ static bool write_fails(struct fault_disk *disk)
     return call_fails(disk, FAULT_WRITE) || call_fails(disk, FAULT_SPACE);
 }
 
+static void change_observe(struct fault_disk *disk)
+{
+    if (disk->observe != NULL) {
+        disk->observe(disk->observe_context);
+    }
+}
+
 static void change_count(struct fault_disk *disk)
 {
+    disk->changes++;
     disk->changes_after += disk->has_failed && disk->kind != FAULT_READ;
 }
 
@@ -104,6 +112,7 @@ static int fault_write(struct tac_storage *storage, const void *data, uint64_t s
 {
     struct fault_disk *disk = disk_of(storage);
 
+    change_observe(disk);
     change_count(disk);
     if (write_fails(disk)) {
         write_partly(disk, inner_of(storage), data, size, offset);
@@ -114,6 +123,7 @@ static int fault_write(struct tac_storage *storage, const void *data, uint64_t s
 
 static int fault_sync(struct tac_storage *storage, struct tac_error *error)
 {
+    change_observe(disk_of(storage));
     change_count(disk_of(storage));
     if (call_fails(disk_of(storage), FAULT_SYNC)) {
         return fault_error(disk_of(storage), "sync", error);
@@ -125,6 +135,7 @@ static int fault_resize(struct tac_storage *storage, uint64_t size, struct tac_e
 {
     struct fault_disk *disk = disk_of(storage);
 
+    change_observe(disk);
     change_count(disk);
     if (call_fails(disk, FAULT_SPACE)) {
         /* Nothing was written wrong: the store may go on in what the file has. */
@@ -195,6 +206,9 @@ static bool fault_submit(struct tac_io_queue *base, struct tac_io *io)
     struct fault_disk  *disk = disk_of(base->storage);
     uint64_t            calls = disk->calls;
 
+    if (io->kind != TAC_IO_READ) {
+        change_observe(disk);
+    }
     if (request_fails(disk, io)) {
         if (io->kind != TAC_IO_READ) {
             change_count(disk);
@@ -249,6 +263,7 @@ static uint32_t fault_reap(struct tac_io_queue *base, struct tac_io **ret_list)
     while (list != NULL) {
         struct tac_io *next = list->next;
 
+        disk->changes += list->kind == TAC_IO_SYNC;
         tac_io_list_append(&done, list);
         list = next;
     }
@@ -273,11 +288,11 @@ static const struct tac_storage_ops fault_ops = {
 
 /* ---- the disk ------------------------------------------------------------------------------- */
 
-void fault_disk_create(struct fault_disk *disk, uint64_t seed)
+void fault_disk_create(struct fault_disk *disk, struct tac_memory_disk *memory, uint64_t seed)
 {
     tac_assert(seed != 0);
     memset(disk, 0, sizeof *disk);
-    disk->memory = tac_memory_disk_new(seed);
+    disk->memory = memory != NULL ? memory : tac_memory_disk_new(seed);
     disk->prng.state = seed;
     tac_assert(disk->memory != NULL);
 }

@@ -33,11 +33,15 @@ struct fault_disk {
     bool                    has_failed;    /* Since the last open */
     uint64_t                changes_after; /* Writes, syncs, growth begun after one had failed */
     void (*first_fault)(void *context);    /* … since the open is about to be reported */
-    void *first_fault_context;
+    void    *first_fault_context;
+    uint64_t changes;               /* Writes and growth begun, syncs done */
+    void (*observe)(void *context); /* Before each write, sync and growth; NULL: nobody */
+    void *observe_context;
 };
 
-void               fault_disk_create(struct fault_disk *disk, uint64_t seed);
-void               fault_disk_destroy(struct fault_disk *disk);
+/* The memory becomes the disk's; NULL: a new one. */
+void fault_disk_create(struct fault_disk *disk, struct tac_memory_disk *memory, uint64_t seed);
+void fault_disk_destroy(struct fault_disk *disk);
 TAC_MUST_CHECK int fault_disk_open(struct fault_disk *disk, struct tac_storage **ret_storage,
                                    struct tac_error *error);
 /* No call fails from now on. */

@@ -11,6 +11,7 @@
 #ifndef TACTUS_TESTS_SIM_FAULT_SCRIPT_H
 #define TACTUS_TESTS_SIM_FAULT_SCRIPT_H
 
+#include "tactus.h"
 #include "tests/sim/fault_disk.h"
 
 struct fault_script {
@@ -20,6 +21,7 @@ struct fault_script {
     bool            abandons;   /* Instead of the last close */
     bool            cuts_power; /* Before the reopen */
     uint64_t        seed;       /* Of the disk and the stepping */
+    enum tactus_log log;        /* NONE or SYNC */
 };
 
 struct fault_outcome {

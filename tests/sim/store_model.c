@@ -103,6 +103,48 @@ struct store_model *store_model_new(const struct store_model_spec *specs, uint32
     return model;
 }
 
+static void *memory_copy(const void *memory, size_t size)
+{
+    void *copy = malloc(size);
+
+    tac_assert(copy != NULL);
+    memcpy(copy, memory, size);
+    return copy;
+}
+
+static void tree_copy(struct store_model_tree *tree, uint64_t op)
+{
+    const uint8_t *memory = tree->memory;
+
+    tree->memory = memory_copy(memory, (size_t)tree->spec.key_count * tree->spec.layout.key_size);
+    tree->keys = memory_copy(tree->keys, tree->spec.key_count * sizeof *tree->keys);
+    for (uint32_t k = 0; k < tree->key_count; k++) {
+        struct store_model_key *key = &tree->keys[k];
+
+        key->bytes = tree->memory + (key->bytes - memory);
+        while (key->count > 0 && key->versions[key->count - 1].op > op) {
+            key->count--;
+        }
+        key->capacity = key->count;
+        key->versions =
+            key->count == 0 ? NULL : memory_copy(key->versions, key->count * sizeof *key->versions);
+    }
+    if (tree->created_op > op) {
+        tree->created_op = STORE_MODEL_NEVER;
+    }
+}
+
+struct store_model *store_model_copy(const struct store_model *model, uint64_t op)
+{
+    struct store_model *copy = memory_copy(model, sizeof *model);
+
+    for (uint32_t i = 0; i < model->tree_count; i++) {
+        tree_copy(&copy->trees[i], op);
+    }
+    copy->op = op;
+    return copy;
+}
+
 void store_model_free(struct store_model *model)
 {
     for (uint32_t i = 0; i < model->tree_count; i++) {

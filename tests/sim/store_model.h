@@ -62,6 +62,8 @@ struct store_model {
 };
 
 struct store_model *store_model_new(const struct store_model_spec *specs, uint32_t tree_count);
+/* As of the op. */
+struct store_model *store_model_copy(const struct store_model *model, uint64_t op);
 void                store_model_free(struct store_model *model);
 
 /* Ops never fall; of two versions with one op the later call counts. */

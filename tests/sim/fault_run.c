@@ -1,0 +1,637 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/fault_run.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+
+#define BATCH_ENTRIES 12
+#define MOVE_TRIES_MAX 8
+
+bool run_expect(struct run *run, bool ok, const char *format, ...)
+{
+    va_list arguments;
+
+    if (!ok && run->outcome->message[0] == 0) {
+        va_start(arguments, format);
+        vsnprintf(run->outcome->message, sizeof run->outcome->message, format, arguments);
+        va_end(arguments);
+    }
+    return ok;
+}
+
+static bool has_fault(const struct run *run) { return run->disk.faults > 0; }
+
+/* ---- what a call may say -------------------------------------------------------------------- */
+
+/* The text names what failed; where, and why where the system said it. */
+static void text_check(struct run *run, const char *what, const char *text)
+{
+    static const char *const reasons[FAULT_KINDS] = {
+        [FAULT_READ] = "Input/output error",
+        [FAULT_WRITE] = "Input/output error",
+        [FAULT_SYNC] = "Input/output error",
+        [FAULT_SPACE] = "No space left on device",
+    };
+    static const char *const actions[FAULT_KINDS][2] = {
+        [FAULT_READ] = {"read", "read"},
+        [FAULT_WRITE] = {"write", "write"},
+        [FAULT_SYNC] = {"sync", "sync"},
+        [FAULT_SPACE] = {"write", "grow"},
+    };
+    enum fault_kind kind = run->script->kind;
+
+    run_expect(run, strstr(text, reasons[kind]) != NULL, "%s: the text has no reason: \"%s\"", what,
+               text);
+    run_expect(run,
+               strstr(text, actions[kind][0]) != NULL || strstr(text, actions[kind][1]) != NULL,
+               "%s: the text does not say what failed: \"%s\"", what, text);
+}
+
+/* What leaves the store writable: a drain that tables which cannot be read stand in the way of has
+ * been done as far as can be, and has its number; a file that may not grow is full before anything
+ * has changed. */
+static bool is_refusal(const struct run *run, int code)
+{
+    return run->cause[0] == 0 && ((run->script->kind == FAULT_READ && code == TACTUS_ECORRUPT) ||
+                                  (run->script->kind == FAULT_SPACE && code == TACTUS_EFULL));
+}
+
+/* A call that writes. True: it was done. */
+static bool write_result(struct run *run, int code, const char *what)
+{
+    const char *text = tactus_message();
+
+    if (code == TACTUS_OK) {
+        return run_expect(run, run->cause[0] == 0, "%s succeeds after writing had stopped", what);
+    }
+    run_expect(run, has_fault(run), "%s: %d %s, without a fault", what, code, text);
+    if (is_refusal(run, code)) {
+        return false;
+    }
+    run_expect(run, code == TACTUS_EPOISONED, "%s: %d, not EPOISONED: %s", what, code, text);
+    if (run->cause[0] == 0) {
+        run->outcome->has_stopped = true;
+        snprintf(run->cause, sizeof run->cause, "%s", text);
+        text_check(run, what, text);
+    }
+    run_expect(run, strcmp(run->cause, text) == 0, "%s: \"%s\", but the first cause was \"%s\"",
+               what, text, run->cause);
+    return false;
+}
+
+/* A call that creates or opens. */
+static bool open_result(struct run *run, const struct tac_error *error, int code, const char *what)
+{
+    int expected = run->script->kind == FAULT_SPACE ? TACTUS_EFULL : TACTUS_EIO;
+
+    if (code == TACTUS_OK) {
+        return true;
+    }
+    run_expect(run, has_fault(run), "%s: %d %s, without a fault", what, code, error->message);
+    run_expect(run, code == error->code && code == expected, "%s: %d, should be %d: %s", what, code,
+               expected, error->message);
+    text_check(run, what, error->message);
+    return false;
+}
+
+/* A read that failed: only what meets the fault may. A failed sync may have lost blocks. */
+static void read_failed(struct run *run, int code, const char *what)
+{
+    enum fault_kind kind = run->script->kind;
+    bool            is_explained = has_fault(run) && ((kind == FAULT_READ && code == TACTUS_EIO) ||
+                                           (kind == FAULT_SYNC && code == TACTUS_ECORRUPT));
+
+    run->outcome->reads_failed++;
+    run_expect(run, is_explained, "%s: %d %s", what, code, tactus_message());
+    if (kind == FAULT_READ) {
+        text_check(run, what, tactus_message());
+        run_expect(run, run->outcome->reads_failed <= run->disk.faults,
+                   "%s: %s, but the disk is sound", what, tactus_message());
+    }
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+static void value_check(struct run *run, uint32_t tree, uint32_t key, const void *value,
+                        size_t size)
+{
+    const struct store_model_version *version =
+        store_model_get(run->model, tree, key, run->model->op);
+
+    if (run_expect(run, version != NULL, "tree %u key %u: found, but it is not there", tree, key)) {
+        store_model_value(version->value_seed, version->value_size, run->expected);
+        run_expect(run, size == version->value_size && memcmp(value, run->expected, size) == 0,
+                   "tree %u key %u: not the value of op %llu", tree, key,
+                   (unsigned long long)version->op);
+    }
+}
+
+static void get(struct run *run, uint32_t tree, uint32_t key)
+{
+    const struct store_model_tree *at = &run->model->trees[tree];
+    size_t                         size = 0;
+    int                            code;
+
+    if (run->store == NULL || at->created_op == STORE_MODEL_NEVER) {
+        return;
+    }
+    code = tactus_get(run->store, at->id, at->keys[key].bytes, at->keys[key].size, run->buffer,
+                      sizeof run->buffer, &size);
+    if (code == TACTUS_OK) {
+        value_check(run, tree, key, run->buffer, size);
+    } else if (code == TACTUS_ENOTFOUND) {
+        run_expect(run, store_model_get(run->model, tree, key, run->model->op) == NULL,
+                   "tree %u key %u: not found, but it is there", tree, key);
+    } else {
+        read_failed(run, code, "get");
+    }
+}
+
+static int move(struct tactus_iterator *iterator, bool is_first, bool is_backward)
+{
+    if (is_first) {
+        return is_backward ? tactus_iterator_last(iterator) : tactus_iterator_first(iterator);
+    }
+    return is_backward ? tactus_iterator_previous(iterator) : tactus_iterator_next(iterator);
+}
+
+/* The whole tree. A move that failed is made again: where the fault has passed, the scan goes on
+ * as though nothing had been. */
+static void scan(struct run *run, uint32_t tree, bool is_backward)
+{
+    const struct store_model      *model = run->model;
+    const struct store_model_tree *at = &model->trees[tree];
+    struct tactus_iterator        *iterator;
+    bool                           is_first = true;
+    uint32_t key = is_backward ? store_model_previous(model, tree, at->key_count - 1, model->op)
+                               : store_model_next(model, tree, 0, model->op);
+
+    if (run->store == NULL || at->created_op == STORE_MODEL_NEVER ||
+        !run_expect(run, tactus_iterator_open(run->store, at->id, &iterator) == TACTUS_OK,
+                    "iterator: %s", tactus_message())) {
+        return;
+    }
+    for (uint32_t tries = 0; tries < MOVE_TRIES_MAX;) {
+        const void *key_bytes, *value;
+        size_t      key_size, value_size;
+        int         code = move(iterator, is_first, is_backward);
+
+        if (code != TACTUS_OK && code != TACTUS_ENOTFOUND) {
+            read_failed(run, code, "scan");
+            tries++;
+            continue;
+        }
+        is_first = false;
+        if (code == TACTUS_ENOTFOUND || key == STORE_MODEL_NONE) {
+            run_expect(run, code == TACTUS_ENOTFOUND && key == STORE_MODEL_NONE,
+                       "scan of tree %u: it ends before key %u, or a record is behind the last",
+                       tree, key);
+            break;
+        }
+        tactus_iterator_record(iterator, &key_bytes, &key_size, &value, &value_size);
+        if (!run_expect(run,
+                        key_size == at->keys[key].size &&
+                            memcmp(key_bytes, at->keys[key].bytes, key_size) == 0,
+                        "scan of tree %u: not at key %u", tree, key)) {
+            break;
+        }
+        value_check(run, tree, key, value, value_size);
+        key = !is_backward ? store_model_next(model, tree, key + 1, model->op)
+              : key == 0   ? STORE_MODEL_NONE
+                           : store_model_previous(model, tree, key - 1, model->op);
+    }
+    tactus_iterator_close(iterator);
+}
+
+void run_gets(struct run *run, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t tree = (uint32_t)tac_prng_below(&run->prng, RUN_TREES);
+
+        get(run, tree, (uint32_t)tac_prng_below(&run->prng, run->model->trees[tree].key_count));
+    }
+}
+
+void run_scans(struct run *run)
+{
+    for (uint32_t tree = 0; tree < RUN_TREES; tree++) {
+        scan(run, tree, tree % 2 == 1);
+    }
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+static void version_draw(struct run *run, uint32_t tree, bool is_delete,
+                         struct store_model_version *ret_version)
+{
+    const struct tactus_layout *layout = &run->model->trees[tree].spec.layout;
+    uint32_t                    size = layout->value_size;
+
+    if (layout->kind == TACTUS_LAYOUT_VARIABLE) {
+        size = (uint32_t)tac_prng_below(&run->prng, size + 1);
+    }
+    *ret_version = (struct store_model_version){
+        .value_seed = (uint32_t)tac_prng_next(&run->prng),
+        .value_size = is_delete ? 0 : size,
+        .is_tombstone = is_delete,
+    };
+}
+
+/* The power may go out in the call, and the op may be there afterwards. */
+static void write_note(struct run *run, uint32_t tree, uint32_t key,
+                       const struct store_model_version *version)
+{
+    if (run->disk.observe != NULL) {
+        store_model_write(run->model, tree, key, run->model->op + 1, version);
+    }
+}
+
+/* The script draws the same whether a write is done or not. */
+static void write_one(struct run *run, uint32_t tree, bool is_delete)
+{
+    struct store_model_tree   *at = &run->model->trees[tree];
+    uint32_t                   key = (uint32_t)tac_prng_below(&run->prng, at->key_count);
+    struct store_model_version version;
+    int                        code;
+
+    version_draw(run, tree, is_delete, &version);
+    if (run->store == NULL || at->created_op == STORE_MODEL_NEVER) {
+        return;
+    }
+    write_note(run, tree, key, &version);
+    store_model_value(version.value_seed, version.value_size, run->expected);
+    code = is_delete ? tactus_delete(run->store, at->id, at->keys[key].bytes, at->keys[key].size)
+                     : tactus_put(run->store, at->id, at->keys[key].bytes, at->keys[key].size,
+                                  run->expected, version.value_size);
+    if (write_result(run, code, is_delete ? "delete" : "put")) {
+        store_model_write(run->model, tree, key, ++run->model->op, &version);
+    }
+}
+
+void run_writes(struct run *run, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        write_one(run, i % 8 == 7 ? 1 : 0, i % 5 == 4);
+    }
+}
+
+void run_batch(struct run *run)
+{
+    struct store_model_version versions[BATCH_ENTRIES];
+    uint32_t                   keys[BATCH_ENTRIES];
+    struct tactus_batch       *entries;
+    int                        code;
+
+    if (run->store == NULL || run->model->trees[1].created_op == STORE_MODEL_NEVER) {
+        return;
+    }
+    run_expect(run, tactus_batch_new(run->store, &entries) == TACTUS_OK, "batch: no memory");
+    for (uint32_t i = 0; i < BATCH_ENTRIES; i++) {
+        const struct store_model_tree *at = &run->model->trees[i % RUN_TREES];
+
+        keys[i] = (uint32_t)tac_prng_below(&run->prng, at->key_count);
+        version_draw(run, i % RUN_TREES, i % 4 == 3, &versions[i]);
+        write_note(run, i % RUN_TREES, keys[i], &versions[i]);
+        store_model_value(versions[i].value_seed, versions[i].value_size, run->expected);
+        code =
+            versions[i].is_tombstone
+                ? tactus_batch_delete(entries, at->id, at->keys[keys[i]].bytes,
+                                      at->keys[keys[i]].size)
+                : tactus_batch_put(entries, at->id, at->keys[keys[i]].bytes, at->keys[keys[i]].size,
+                                   run->expected, versions[i].value_size);
+        run_expect(run, code == TACTUS_OK, "batch: %d %s", code, tactus_message());
+    }
+    if (write_result(run, tactus_batch_commit(entries, NULL), "batch commit")) {
+        run->model->op++;
+        for (uint32_t i = 0; i < BATCH_ENTRIES; i++) {
+            store_model_write(run->model, i % RUN_TREES, keys[i], run->model->op, &versions[i]);
+        }
+    }
+    tactus_batch_free(entries);
+}
+
+void run_trees_create(struct run *run)
+{
+    for (uint32_t i = 0; i < RUN_TREES && run->store != NULL; i++) {
+        struct store_model_tree *tree = &run->model->trees[i];
+        char                     name[16];
+
+        snprintf(name, sizeof name, "tree-%u", i);
+        if (tree->created_op == STORE_MODEL_NEVER &&
+            write_result(run, tactus_tree_create(run->store, name, &tree->spec.layout, &tree->id),
+                         "tree create")) {
+            tree->created_op = ++run->model->op;
+        }
+    }
+}
+
+/* An op that may have its number although it failed. */
+void run_control(struct run *run, int (*call)(struct tactus *store), const char *what)
+{
+    bool is_done;
+
+    if (run->store == NULL) {
+        return;
+    }
+    is_done = write_result(run, call(run->store), what);
+    run_expect(run,
+               tactus_last_op(run->store) - run->model->op <= 1 &&
+                   (!is_done || tactus_last_op(run->store) == run->model->op + 1),
+               "%s: the last op is %llu, was %llu", what,
+               (unsigned long long)tactus_last_op(run->store), (unsigned long long)run->model->op);
+    run->model->op = tactus_last_op(run->store);
+    run_expect(run, !is_done || tactus_durable_op(run->store) == run->model->op,
+               "%s: nothing durable after it", what);
+}
+
+/* The first tree, or any: where a fall back took them away there is none. */
+int run_compact(struct tactus *store)
+{
+    uint32_t tree;
+
+    return tactus_tree_find(store, "tree-0", &tree) == TACTUS_OK ? tactus_compact(store, tree)
+                                                                 : tactus_drain(store);
+}
+
+/* ---- open and close ------------------------------------------------------------------------- */
+
+static uint64_t free_blocks(const struct run *run)
+{
+    return run->store == NULL ? 0 : tac_free_set_free_count(run->store->free_set);
+}
+
+static void first_fault(void *context)
+{
+    struct run *run = context;
+
+    run->free_at_fault = free_blocks(run);
+}
+
+void run_create(struct run *run)
+{
+    struct tac_storage *storage;
+    struct tac_error    error = {0};
+    int                 code;
+
+    code = fault_disk_open(&run->disk, &storage, &error);
+    tac_assert(code == TACTUS_OK);
+    code = tac_store_create(storage, &run->options, &error);
+    run->reach.is_created = open_result(run, &error, code, "create");
+    storage->ops->close(storage);
+}
+
+static void trees_find(struct run *run)
+{
+    for (uint32_t i = 0; i < RUN_TREES; i++) {
+        struct store_model_tree *tree = &run->model->trees[i];
+        char                     name[16];
+        int                      code;
+
+        snprintf(name, sizeof name, "tree-%u", i);
+        code = tactus_tree_find(run->store, name, &tree->id);
+        run_expect(run, code == TACTUS_OK || tree->created_op == STORE_MODEL_NEVER,
+                   "tree %u is not there", i);
+        if (code == TACTUS_OK) {
+            tree->created_op = tac_min_u64(tree->created_op, run->model->op);
+        }
+    }
+}
+
+/* The store was opened: the model falls back to what it was found to hold. */
+static void reached_check(struct run *run)
+{
+    uint64_t op = tactus_last_op(run->store);
+    bool     is_legal =
+        op == run->reach.durable_op || op == run->reach.other_op ||
+        (run->reach.is_range && op >= run->reach.durable_op && op <= run->reach.other_op);
+
+    if (!run_expect(run, is_legal && op <= run->model->op,
+                    "opened at op %llu, should be %llu or %llu", (unsigned long long)op,
+                    (unsigned long long)run->reach.durable_op,
+                    (unsigned long long)run->reach.other_op)) {
+        return;
+    }
+    run->outcome->fell_back |= op < run->model->op;
+    run->outcome->was_in_flight |= op > run->reach.durable_op;
+    run->cause[0] = 0;
+    store_model_truncate(run->model, op);
+    run->model->op = op;
+    trees_find(run);
+}
+
+/* ---- the place of the log ------------------------------------------------------------------- */
+
+static int log_open(const struct tac_log_place *place, bool is_new,
+                    struct tac_storage **ret_storage, struct tac_error *error)
+{
+    struct run *run = place->context;
+    uint64_t    size;
+
+    (void)tac_memory_disk_data(run->log.memory, &size);
+    if (!is_new && size == 0) {
+        return tac_error_set(error, TACTUS_ENOSTORE, "there is no log");
+    }
+    if (is_new && size != 0) {
+        return tac_error_set(error, TACTUS_EEXISTS, "there is a log");
+    }
+    return fault_disk_open(&run->log, ret_storage, error);
+}
+
+static int log_remove(const struct tac_log_place *place, struct tac_error *error)
+{
+    struct run *run = place->context;
+
+    (void)error;
+    tac_memory_disk_free(run->log.memory);
+    run->log.memory = tac_memory_disk_new(run->script->seed + 1);
+    tac_assert(run->log.memory != NULL);
+    run->log.changes++;
+    return TACTUS_OK;
+}
+
+void run_open(struct run *run)
+{
+    const struct tac_log_place place = {log_open, log_remove, run};
+    struct tac_stepping        stepping = {2, 2, 2, run->script->seed, true, 0};
+    struct tac_storage        *storage;
+    struct tac_error           error = {0};
+    int                        code;
+
+    if (!run->reach.is_created) {
+        return;
+    }
+    code = fault_disk_open(&run->disk, &storage, &error);
+    tac_assert(code == TACTUS_OK);
+    code = tac_store_open(storage, &run->options, &stepping, &place, &run->store, &error);
+    if (!open_result(run, &error, code, "open")) {
+        storage->ops->close(storage);
+        run->store = NULL;
+        return;
+    }
+    reached_check(run);
+}
+
+/* A log has each op that has returned, and may have the one under way. */
+struct run_reach run_reach_now(const struct run *run)
+{
+    const struct tac_checkpoint *checkpoint;
+    struct run_reach             reach = run->reach;
+
+    if (run->store == NULL) {
+        return reach;
+    }
+    checkpoint = &run->store->checkpoint;
+    reach.is_range = run->script->log == TACTUS_LOG_SYNC;
+    if (reach.is_range) {
+        reach.durable_op = run->model->op;
+        reach.other_op = run->model->op + 1;
+        return reach;
+    }
+    reach.durable_op = reach.other_op = checkpoint->durable.op_persisted;
+    if (checkpoint->state == TAC_CHECKPOINT_SUPERBLOCK ||
+        checkpoint->state == TAC_CHECKPOINT_ROOT_SYNC) {
+        reach.other_op = checkpoint->next.op_persisted;
+    }
+    return reach;
+}
+
+/* Before the store goes: what its file may be found to hold. */
+void run_reach_note(struct run *run)
+{
+    run->reach = run_reach_now(run);
+    if (run->disk.has_failed && run->script->kind != FAULT_READ) {
+        run_expect(run, run->cause[0] == 0 || free_blocks(run) <= run->free_at_fault,
+                   "%llu blocks are free, were %llu when the call failed",
+                   (unsigned long long)free_blocks(run), (unsigned long long)run->free_at_fault);
+    }
+}
+
+void run_close(struct run *run)
+{
+    int code;
+
+    if (run->store == NULL) {
+        return;
+    }
+    run_reach_note(run);
+    code = tactus_close(run->store);
+    run->store = NULL;
+    if (run->script->log == TACTUS_LOG_SYNC) {
+        (void)write_result(run, code, "close");
+        run->reach.other_op = run->model->op;
+        return;
+    }
+    if (write_result(run, code, "close")) {
+        run->reach.durable_op = run->reach.other_op =
+            ++run->model->op; /* A close is a drain, an op. */
+    } else {
+        run->reach.other_op = ++run->model->op;
+        run->reach.is_range = true;
+    }
+}
+
+/* ---- after the faults ----------------------------------------------------------------------- */
+
+static void damage_note(void *context, const char *text)
+{
+    run_expect(context, false, "verify: %s", text);
+}
+
+/* As many blocks are acquired as superblocks, free set, manifest log and tables take. */
+static void accounting_check(struct run *run)
+{
+    struct tactus *store = run->store;
+    uint64_t       blocks = TAC_SUPERBLOCK_COPIES + store->checkpoint.next.free_set_block_count +
+                      tac_manifest_log_block_count(store->manifest_log);
+
+    for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
+        const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
+
+        for (uint32_t level = 0; level <= tree->planner.last_level; level++) {
+            for (uint32_t t = 0; t < tree->levels[level].table_count; t++) {
+                const struct tac_table *table = tree->levels[level].tables[t];
+
+                blocks += (uint64_t)table->value_block_count + table->filter_block_count + 1;
+            }
+        }
+    }
+    run_expect(run, tac_free_set_acquired_count(store->free_set) == blocks,
+               "%llu blocks are acquired, %llu are in use",
+               (unsigned long long)tac_free_set_acquired_count(store->free_set),
+               (unsigned long long)blocks);
+}
+
+void run_check(struct run *run)
+{
+    struct tactus_verify_report report;
+
+    run_scans(run);
+    accounting_check(run);
+    run_expect(run, tactus_verify(run->store, damage_note, run, &report) == TACTUS_OK, "verify: %s",
+               tactus_message());
+}
+
+/* ---- the run -------------------------------------------------------------------------------- */
+
+static void options_set(struct tactus_options *options)
+{
+    tactus_options_init(options);
+    options->backend = TACTUS_BACKEND_MEMORY;
+    options->block_size = RUN_BLOCK_BYTES;
+    options->page_size = 512;
+    options->memtable_size = 32 * TAC_KIB;
+    options->table_size = 8 * TAC_KIB;
+    options->slice_size = 16 * TAC_KIB;
+    options->runs_per_level = 2;
+    options->beats_per_bar = 16;
+    options->checkpoint_interval_bars = 2;
+    options->file_size_max = 4096 * RUN_BLOCK_BYTES;
+    options->threads_read = options->threads_merge = options->threads_write = 0;
+    options->ring_size = 4;
+    options->page_cache_size = 4096;
+    options->index_cache_size = 32 * TAC_KIB;
+    options->tables_max = 1024;
+    options->io_depth = 4;
+    options->uuid[0] = 1;
+}
+
+static const struct store_model_spec specs[RUN_TREES] = {
+    {{TACTUS_LAYOUT_VARIABLE, 16, 200}, STORE_MODEL_KEYS_RANDOM, 1200, 7},
+    {{TACTUS_LAYOUT_FIXED, 8, 32}, STORE_MODEL_KEYS_DENSE, 300, 8},
+};
+
+struct run *run_new(const struct fault_script *script, const struct run_state *state,
+                    struct fault_outcome *outcome)
+{
+    struct run *run = calloc(1, sizeof *run);
+
+    tac_assert(run != NULL);
+    *outcome = (struct fault_outcome){0};
+    run->script = script;
+    run->outcome = outcome;
+    run->prng.state = script->seed;
+    run->model = state != NULL ? state->model : store_model_new(specs, RUN_TREES);
+    run->reach = state != NULL ? state->reach : (struct run_reach){0};
+    options_set(&run->options);
+    run->options.log = script->log;
+    fault_disk_create(&run->disk, state != NULL ? state->memory : NULL, script->seed);
+    fault_disk_create(&run->log, state != NULL ? state->log : NULL, script->seed + 1);
+    run->disk.kind = script->kind;
+    run->disk.fail_at = script->fail_at;
+    run->disk.is_sticky = script->is_sticky;
+    run->disk.first_fault = first_fault;
+    run->disk.first_fault_context = run;
+    return run;
+}
+
+void run_free(struct run *run)
+{
+    fault_disk_destroy(&run->disk);
+    fault_disk_destroy(&run->log);
+    store_model_free(run->model);
+    free(run);
+}
