@@ -10,22 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/units.h"
 #include "pipeline/store.h"
 #include "queues/atomics.h"
 
 #define IO_ALIGNMENT 4096
 #define WRITE_AHEAD_BYTES (512 * TAC_KIB) /* So much that waits wakes the log's thread */
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* ---- create and destroy --------------------------------------------------------------------- */
 
@@ -196,7 +188,7 @@ static void io_finish(struct tac_wal *wal)
         pthread_mutex_unlock(&wal->lock);
     } else {
         tac_atomic_store_release_u64(&wal->op_durable, wal->op_written);
-        tac_atomic_store_release_u64(&wal->sync_ns, now_ns());
+        tac_atomic_store_release_u64(&wal->sync_ns, tac_clock_now_ns());
     }
 }
 
@@ -291,7 +283,7 @@ int tac_wal_committed(struct tac_wal *wal, uint64_t op, struct tac_error *error)
         return tac_wal_sync(wal, op, error);
     }
     if (!wal->has_thread &&
-        now_ns() - tac_atomic_load_acquire_u64(&wal->sync_ns) >= wal->interval_ns) {
+        tac_clock_now_ns() - tac_atomic_load_acquire_u64(&wal->sync_ns) >= wal->interval_ns) {
         return tac_wal_sync(wal, op, error);
     }
     return TACTUS_OK;
@@ -452,10 +444,11 @@ static void *thread_main(void *argument)
         bool            is_due;
 
         (void)pthread_cond_timedwait(&wal->thread_cond, &wal->wait_lock, &due);
-        is_due = now_ns() >= due_ns;
+        is_due = tac_clock_now_ns() >= due_ns;
         drive_all(wal, is_due);
         if (is_due) {
-            tac_atomic_store_release_u64(&wal->sync_ns, now_ns()); /* Nothing new is no reason */
+            /* Nothing new is no reason to look again at once. */
+            tac_atomic_store_release_u64(&wal->sync_ns, tac_clock_now_ns());
         }
     }
     pthread_mutex_unlock(&wal->wait_lock);
@@ -464,7 +457,7 @@ static void *thread_main(void *argument)
 
 void tac_wal_clock_start(struct tac_wal *wal)
 {
-    tac_atomic_store_release_u64(&wal->sync_ns, now_ns());
+    tac_atomic_store_release_u64(&wal->sync_ns, tac_clock_now_ns());
 }
 
 int tac_wal_thread_start(struct tac_wal *wal, struct tac_error *error)

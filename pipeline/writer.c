@@ -5,20 +5,12 @@
  * ago, (b) at a plan's end for the rest of the plan, which by then is one beat's quota at most, and
  * its commit. Nothing else makes a writer wait, but for a checkpoint that is late (counted). */
 #include <stdio.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/units.h"
 #include "pipeline/pacing.h"
 #include "pipeline/recovery.h"
 #include "queues/atomics.h"
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static void wait_parked(struct tactus *store, tac_store_condition_fn *condition, uint64_t argument)
 {
@@ -42,7 +34,7 @@ static void wait_until(struct tactus *store, tac_store_condition_fn *condition, 
     if (condition(store, argument)) {
         return;
     }
-    begin_ns = now_ns();
+    begin_ns = tac_clock_now_ns();
     if (store->workers.has_threads) {
         tac_coordinator_wake(&store->stages);
         wait_parked(store, condition, argument);
@@ -54,7 +46,7 @@ static void wait_until(struct tactus *store, tac_store_condition_fn *condition, 
             tac_assert(progressed || condition(store, argument));
         }
     }
-    store->waited_ns += now_ns() - begin_ns;
+    store->waited_ns += tac_clock_now_ns() - begin_ns;
 }
 
 /* ---- conditions ----------------------------------------------------------------------------- */
