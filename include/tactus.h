@@ -144,6 +144,10 @@ struct tactus_options {
     uint32_t log_interval_ms;        /* 1 to 60000; 100. */
     bool     log_loss_accepted;      /* Opens although the log is missing, or damaged in ops that
                                         were durable: these are lost. false. */
+    uint32_t scrub_days;             /* Every block that the store reaches is read and checked in
+                                        the background once in so many days, evenly; 0 (never) to
+                                        3650; 0. Without threads tactus_step does it. What is found
+                                        is told by tactus_stat. */
 };
 
 TACTUS_API void tactus_options_init(struct tactus_options *options);
@@ -342,6 +346,11 @@ struct tactus_stats {
     uint64_t live_bytes;            /* Keys and values in tables, tombstones included */
     uint64_t tables_damaged;        /* Found so by a compaction: left where they are, with what
                                        lies over them */
+    uint64_t scrub_blocks;          /* Read and checked by the scrub since open */
+    uint64_t scrub_rounds;          /* Rounds in which it has read all there is */
+    uint64_t scrub_round_blocks;    /* Of scrub_blocks, those of the round under way */
+    uint64_t scrub_damages;         /* Of scrub_blocks, those that were damaged or unreadable. One
+                                       that stays so counts in each round */
     uint64_t memory_budget_bytes;
     uint64_t manifest_log_blocks;
     uint32_t depth_max;             /* Deepest level ever seen since open */
@@ -350,6 +359,8 @@ struct tactus_stats {
     const char *backend;            /* "io_uring", "posix", "memory"; static */
     bool     direct_io;
     struct tactus_level_stats level[TACTUS_LEVELS_MAX]; /* All trees together */
+    char     scrub_damage[TACTUS_MESSAGE_BYTES]; /* The last of scrub_damages: place and what is
+                                                    wrong; empty: none */
 };
 
 TACTUS_API void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats);

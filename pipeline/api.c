@@ -947,7 +947,7 @@ bool tactus_step(struct tactus *store)
     if (commit_lock_take(store) != TACTUS_OK) {
         return false;
     }
-    progressed = tac_worker_pool_step(&store->workers);
+    progressed = tac_worker_pool_step(&store->workers) || tac_scrub_step(store);
     pthread_mutex_unlock(&store->commit_lock);
     return progressed;
 }

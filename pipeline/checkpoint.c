@@ -202,7 +202,9 @@ int tac_checkpoint_begin(struct tactus *store, struct tac_error *error)
 
     tac_assert(checkpoint->state == TAC_CHECKPOINT_NONE);
     tac_assert(checkpoint->outstanding == 0);
+    pthread_mutex_lock(&store->scrub.lock);
     tac_atomic_store_release_u32(&store->is_checkpointing, 1);
+    pthread_mutex_unlock(&store->scrub.lock);
     superblock_fill(store, &checkpoint->next);
     if (log_seal(store, error) != TACTUS_OK ||
         free_set_freeze(store, &before, error) != TACTUS_OK) {
@@ -291,8 +293,10 @@ static void durable(struct tactus *store)
     struct tac_checkpoint *checkpoint = &store->checkpoint;
 
     checkpoint->state = TAC_CHECKPOINT_DURABLE;
+    pthread_mutex_lock(&store->scrub.lock);
     checkpoint->durable = checkpoint->next;
     tac_atomic_store_release_u32(&store->is_checkpointing, 0);
+    pthread_mutex_unlock(&store->scrub.lock);
     tac_atomic_store_release_u64(&store->durable_op, checkpoint->durable.op_persisted);
     tac_event_count_notify(store->stages.progress, 1);
 }

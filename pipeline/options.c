@@ -42,6 +42,7 @@ void tactus_options_init(struct tactus_options *options)
     options->direct_io = true;
     options->log = TACTUS_LOG_NONE;
     options->log_interval_ms = 100;
+    options->scrub_days = 0;
 }
 
 enum option_kind {
@@ -95,6 +96,7 @@ static const struct option_entry entries[] = {
     OPTION(log, OPTION_LOG, 0, 3),
     OPTION(log_interval_ms, OPTION_U32, 1, 60000),
     OPTION(log_loss_accepted, OPTION_BOOL, 0, 1),
+    OPTION(scrub_days, OPTION_U32, 0, 3650),
 };
 
 static int bad_value(const struct option_entry *entry, const char *value, const char *expected,
@@ -354,7 +356,8 @@ int tac_options_resolve(struct tactus_options *options, struct tac_error *error)
         free_option_check("io_depth", options->io_depth, error) != TACTUS_OK ||
         free_option_check("backend", (uint64_t)options->backend, error) != TACTUS_OK ||
         free_option_check("log", (uint64_t)options->log, error) != TACTUS_OK ||
-        free_option_check("log_interval_ms", options->log_interval_ms, error) != TACTUS_OK) {
+        free_option_check("log_interval_ms", options->log_interval_ms, error) != TACTUS_OK ||
+        free_option_check("scrub_days", options->scrub_days, error) != TACTUS_OK) {
         return error->code;
     }
     return TACTUS_OK;

@@ -76,6 +76,7 @@ void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
     *ret_stats = store->reported;
     pthread_mutex_unlock(&store->stats_lock);
     writer_report(store, ret_stats);
+    tac_scrub_report(&store->scrub, ret_stats);
     tac_storage_counters(store->storage, &io);
     ret_stats->read_bytes = io.read_bytes;
     ret_stats->written_bytes = io.written_bytes;

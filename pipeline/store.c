@@ -539,7 +539,11 @@ static int parts_create(struct tactus *store, const struct tac_superblock *super
         return error->code;
     }
     store->has_read_side = true;
-    return TACTUS_OK;
+    if (store->options.scrub_days > 0) {
+        store->memory_budget_bytes += 2 * (uint64_t)store->shape.block_size;
+    }
+    return tac_scrub_create(&store->scrub, store->options.scrub_days, store->shape.block_size,
+                            error);
 }
 
 /* Frees whatever there is: of a store that was open, or of one that could not be opened. */
@@ -580,6 +584,7 @@ static void parts_destroy(struct tactus *store)
         tac_stages_destroy(&store->stages);
     }
     tac_wal_destroy(&store->wal);
+    tac_scrub_destroy(&store->scrub);
     pthread_mutex_destroy(&store->commit_lock);
     pthread_mutex_destroy(&store->stats_lock);
     free(store);
@@ -620,6 +625,7 @@ static void seats_abandon(struct tactus *store)
 
 static void workers_stop(struct tactus *store)
 {
+    tac_scrub_stop(store);
     tac_wal_thread_stop(&store->wal);
     tac_worker_pool_stop(&store->workers);
     seats_abandon(store);
@@ -640,6 +646,7 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
     memset(store, 0, sizeof *store);
     pthread_mutex_init(&store->commit_lock, NULL);
     pthread_mutex_init(&store->stats_lock, NULL);
+    tac_scrub_init(&store->scrub);
     store->storage = storage;
     store->options = *options;
     store->tight_plan_every = stepping != NULL ? stepping->tight_plan_every : 0;
@@ -665,6 +672,7 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
     tac_damage_update(&store->damage, store->manifest, store->shape.runs_per_level);
     tac_store_publish_view(store);
     tac_store_report(store);
+    tac_scrub_begin(store);
     counts = (struct tac_worker_counts){
         .count = {store->options.threads_read, store->options.threads_merge,
                   store->options.threads_write},
@@ -677,7 +685,8 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
         return error->code;
     }
     tac_recovery_start(store);
-    if (tac_wal_replay(store, place, error) != TACTUS_OK) {
+    if (tac_wal_replay(store, place, error) != TACTUS_OK ||
+        tac_scrub_start(store, error) != TACTUS_OK) {
         workers_stop(store);
         parts_destroy(store);
         return error->code;

@@ -22,6 +22,7 @@
 #include "pipeline/bar.h"
 #include "pipeline/checkpoint.h"
 #include "pipeline/damage.h"
+#include "pipeline/scrub.h"
 #include "pipeline/wal.h"
 #include "queues/event_count.h"
 #include "reading/read_side.h"
@@ -143,6 +144,7 @@ struct tactus {
     struct tac_read_side   read_side;
     struct tac_stages      stages;
     struct tac_worker_pool workers;
+    struct tac_scrub       scrub;
     uint64_t               durable_op; /* Atomic; coordinator writes */
 };
 

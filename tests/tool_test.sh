@@ -442,6 +442,8 @@ flat_json() {
         '^\{("[a-z0-9_]+": ([0-9.]+|"[a-z_]+"|true|false)(, ?|,|\}))+$'
 }
 is "is one flat object" flat_json
+is "tells of the scrub" grep -q '^"scrub_damages": 0,' out
+is "which is an option" run 0 stat m --option scrub_days=30
 is "load --json" run 0 load m /dev/null --json
 is "is one, too" flat_json
 

@@ -54,6 +54,10 @@ static const struct stat_entry entries[] = {
     ENTRY(blocks_in_file),
     ENTRY(live_bytes),
     ENTRY(tables_damaged),
+    ENTRY(scrub_blocks),
+    ENTRY(scrub_rounds),
+    ENTRY(scrub_round_blocks),
+    ENTRY(scrub_damages),
     ENTRY(memory_budget_bytes),
     ENTRY(manifest_log_blocks),
     ENTRY(depth_max),
@@ -134,6 +138,11 @@ static void human_print(const struct tactus_stats *stats)
     printf("threads           %u read, %u merge, %u write\n", stats->threads_read,
            stats->threads_merge, stats->threads_write);
     printf("input/output      %s, %s\n", stats->backend, stats->direct_io ? "direct" : "buffered");
+    if (stats->scrub_blocks > 0) {
+        printf("scrub             %" PRIu64 " blocks read in %" PRIu64
+               " whole rounds, %" PRIu64 " of them damaged\n",
+               stats->scrub_blocks, stats->scrub_rounds, stats->scrub_damages);
+    }
     levels_print(stats);
 }
 

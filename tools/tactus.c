@@ -18,6 +18,7 @@ static const struct tac_command commands[] = {
      "Options that every command takes anew (--threads and --backend set some of them):\n"
      "  page_cache_size=64MiB  index_cache_size=192MiB  pool_size=0 (the least)\n"
      "  ring_size=256  io_depth=4  tables_max=16384  assist=true  direct_io=true\n"
+     "  scrub_days=0 (never)\n"
      "include/tactus.h says what each of them does.\n",
      TAC_TAKES_COMMON, 0, 0, tac_cmd_create},
     {"tree", "STORE create NAME | STORE list", "Makes a tree, or lists the trees",

@@ -44,9 +44,15 @@ static void byte_change(uint8_t *data, uint64_t offset, uint64_t size)
 static int faulty_read(struct tac_storage *storage, void *data, uint64_t size, uint64_t offset,
                        struct tac_error *error)
 {
-    bool is_wrong = read_goes_wrong(offset, size);
+    void (*before_fn)(void *context) = disk_now->before_read_fn;
+    bool is_wrong;
     int  result;
 
+    if (before_fn != NULL) {
+        disk_now->before_read_fn = NULL;
+        before_fn(disk_now->before_read_context);
+    }
+    is_wrong = read_goes_wrong(offset, size);
     if (is_wrong && disk_now->is_io_error) {
         return tac_error_set(error, TACTUS_EIO, "read of the faulty disk failed");
     }

@@ -16,6 +16,10 @@ struct faulty_disk {
     uint32_t reads_left;
     bool     is_io_error;
     uint64_t reads_met; /* That touched it, wrong or right */
+    /* Called once, before the next read that somebody waits for; what it does, reads included, is
+     * done when that read begins. NULL: nothing. */
+    void (*before_read_fn)(void *context);
+    void *before_read_context;
 };
 
 TAC_MUST_CHECK int faulty_disk_open(struct faulty_disk *disk, struct tac_storage **ret_storage,
