@@ -87,5 +87,7 @@ void marks_finish(struct marks *marks, struct tactus *store)
     marks->count[MARK_LOG_COMPACTED] += store->checkpoint.durable.manifest_oldest_sequence > 1;
     marks->count[MARK_LOG_TURNED] +=
         store->wal.storage != NULL && store->wal.sequence > store->wal.geometry.segment_count;
+    marks->count[MARK_SCRUBBED] += store->scrub.counts.blocks;
+    marks->count[MARK_SCRUB_ROUND] += store->scrub.counts.rounds;
     marks->plan_seen = 0;
 }

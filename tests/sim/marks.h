@@ -42,6 +42,8 @@
     X(LOG_TURNED, "a write-ahead log that went round its ring")                                    \
     X(CUT_IN_OP, "a power cut in the middle of a call")                                            \
     X(CUT_IN_OPEN, "a power cut while the store was being opened")                                 \
+    X(SCRUBBED, "a block checked by the scrub")                                                    \
+    X(SCRUB_ROUND, "a whole round of the scrub")                                                   \
     X(TWIN, "a run repeated under another schedule")
 
 enum mark {

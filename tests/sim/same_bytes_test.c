@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include "base/checksum.h"
+#include "base/clock.h"
 #include "base/prng.h"
 #include "base/units.h"
 #include "pipeline/store.h"
+#include "queues/atomics.h"
 #include "tests/lib/tap.h"
 
 #define DIGESTS_MAX 64
@@ -28,6 +30,7 @@ struct variant {
     uint32_t            io_depth;
     bool                reopens; /* Closes and opens once, half-way */
     uint64_t            stepping_seed;
+    uint32_t            scrub_days;
 };
 
 /* What a run leaves. */
@@ -39,6 +42,7 @@ struct outcome {
     uint64_t        file_size;
     uint32_t        levels, depth_max;
     uint64_t        bars, jobs, tables_moved;
+    uint64_t        scrub_blocks, scrub_damages;
 };
 
 struct workload {
@@ -58,6 +62,14 @@ struct run {
     struct tac_prng         prng;
     struct outcome          outcome;
 };
+
+/* By which a block is always due. */
+static uint64_t scrub_clock_ns(void)
+{
+    static uint64_t time_ns;
+
+    return tac_atomic_fetch_add_u64(&time_ns, 1000 * (uint64_t)TAC_SECOND_NS);
+}
 
 static void require(int result, const char *what)
 {
@@ -92,6 +104,7 @@ static void options_fill(struct run *run)
     options->assist = run->variant->assist;
     options->io_depth = run->variant->io_depth;
     options->backend = run->variant->backend;
+    options->scrub_days = run->variant->scrub_days;
 }
 
 static int storage_open(struct run *run, bool is_new, struct tac_storage **ret_storage,
@@ -262,6 +275,9 @@ static void workload_run(struct run *run)
         if (step == steps / 3 + steps / 10) {
             require(tactus_compaction_hold(run->store, false), "hold");
         }
+        if (run->variant->scrub_days > 0 && step % 8 == 0) {
+            (void)tactus_step(run->store);
+        }
         if (step == steps / 2 && run->variant->reopens) {
             reopen(run);
         }
@@ -284,6 +300,8 @@ static void outcome_stats(struct run *run)
     run->outcome.bars = stats.bars;
     run->outcome.jobs = stats.jobs;
     run->outcome.tables_moved = stats.tables_moved;
+    run->outcome.scrub_blocks = stats.scrub_blocks;
+    run->outcome.scrub_damages = stats.scrub_damages;
 }
 
 static struct outcome *variant_run(const struct workload *workload, const struct variant *variant)
@@ -342,28 +360,31 @@ static void outcome_compare(const struct outcome *outcome, const struct outcome 
 }
 
 static const struct variant variants[] = {
-    {"stepped, posix", TACTUS_BACKEND_POSIX, 0, 0, 0, 64, true, 4, false, 0},
-    {"stepped at random, memory", TACTUS_BACKEND_MEMORY, 0, 0, 0, 2, true, 2, false, 77},
-    {"stepped at random, no assist, memory", TACTUS_BACKEND_MEMORY, 0, 0, 0, 2, false, 1, false,
-     78},
-    {"1/1/1, posix, ring 2", TACTUS_BACKEND_POSIX, 1, 1, 1, 2, true, 4, false, 0},
-    {"1/1/1, no assist, io_uring", TACTUS_BACKEND_IO_URING, 1, 1, 1, 64, false, 4, false, 0},
-    {"2/3/2, io_uring, ring 2", TACTUS_BACKEND_IO_URING, 2, 3, 2, 2, true, 16, false, 0},
-    {"2/3/2, no assist, posix", TACTUS_BACKEND_POSIX, 2, 3, 2, 64, false, 1, false, 0},
-    {"4/8/4, memory, ring 64", TACTUS_BACKEND_MEMORY, 4, 8, 4, 64, true, 4, false, 0},
-    {"4/8/4, io_uring", TACTUS_BACKEND_IO_URING, 4, 8, 4, 64, true, 4, false, 0},
+    {"stepped, posix", TACTUS_BACKEND_POSIX, 0, 0, 0, 64, true, 4, false, 0, 0},
+    {"stepped at random, memory", TACTUS_BACKEND_MEMORY, 0, 0, 0, 2, true, 2, false, 77, 0},
+    {"stepped at random, no assist, memory", TACTUS_BACKEND_MEMORY, 0, 0, 0, 2, false, 1, false, 78,
+     0},
+    {"1/1/1, posix, ring 2", TACTUS_BACKEND_POSIX, 1, 1, 1, 2, true, 4, false, 0, 0},
+    {"1/1/1, no assist, io_uring", TACTUS_BACKEND_IO_URING, 1, 1, 1, 64, false, 4, false, 0, 0},
+    {"2/3/2, io_uring, ring 2", TACTUS_BACKEND_IO_URING, 2, 3, 2, 2, true, 16, false, 0, 0},
+    {"2/3/2, no assist, posix", TACTUS_BACKEND_POSIX, 2, 3, 2, 64, false, 1, false, 0, 0},
+    {"4/8/4, memory, ring 64", TACTUS_BACKEND_MEMORY, 4, 8, 4, 64, true, 4, false, 0, 0},
+    {"4/8/4, io_uring", TACTUS_BACKEND_IO_URING, 4, 8, 4, 64, true, 4, false, 0, 0},
+    {"stepped, scrubbed, memory", TACTUS_BACKEND_MEMORY, 0, 0, 0, 64, true, 4, false, 0, 1},
+    {"2/3/2, scrubbed, posix", TACTUS_BACKEND_POSIX, 2, 3, 2, 64, true, 4, false, 0, 1},
 };
 
 static const struct variant reopening[] = {
-    {"reopened, stepped, memory", TACTUS_BACKEND_MEMORY, 0, 0, 0, 64, true, 4, true, 0},
-    {"reopened, stepped at random, memory", TACTUS_BACKEND_MEMORY, 0, 0, 0, 2, true, 4, true, 79},
-    {"reopened, 2/3/2, posix", TACTUS_BACKEND_POSIX, 2, 3, 2, 2, true, 4, true, 0},
+    {"reopened, stepped, memory", TACTUS_BACKEND_MEMORY, 0, 0, 0, 64, true, 4, true, 0, 0},
+    {"reopened, stepped at random, memory", TACTUS_BACKEND_MEMORY, 0, 0, 0, 2, true, 4, true, 79,
+     0},
+    {"reopened, 2/3/2, posix", TACTUS_BACKEND_POSIX, 2, 3, 2, 2, true, 4, true, 0, 0},
 };
 
 static void compare_all(const struct workload *workload, const struct variant *list, uint32_t count)
 {
     static const struct variant plain = {
-        "stepped, memory", TACTUS_BACKEND_MEMORY, 0, 0, 0, 256, true, 4, false, 0};
+        "stepped, memory", TACTUS_BACKEND_MEMORY, 0, 0, 0, 256, true, 4, false, 0, 0};
     struct variant  first = list[0].reopens ? list[0] : plain;
     struct outcome *reference = variant_run(workload, &first);
 
@@ -378,6 +399,12 @@ static void compare_all(const struct workload *workload, const struct variant *l
         struct outcome *outcome = variant_run(workload, &list[i]);
 
         outcome_compare(outcome, reference, list[i].name, workload->runs_per_level);
+        if (list[i].scrub_days > 0 && outcome->is_done) {
+            tap_ok(outcome->scrub_blocks > 100 && outcome->scrub_damages == 0,
+                   "runs %u, %s: %llu blocks have been checked meanwhile, all sound",
+                   workload->runs_per_level, list[i].name,
+                   (unsigned long long)outcome->scrub_blocks);
+        }
         free(outcome);
     }
     free(reference);
@@ -390,6 +417,7 @@ int main(void)
     bool                  is_long = getenv("LONG") != NULL;
 
     tap_plan(0);
+    tac_scrub_clock_replace(scrub_clock_ns);
     for (uint32_t i = 0; i < TAC_ARRAY_COUNT(runs); i++) {
         struct workload workload = {seed + i, is_long ? 64000 : 16000, runs[i]};
 

@@ -197,6 +197,9 @@ void sim_check_op(struct sim *sim)
                  (unsigned long long)tac_free_set_released_count(store->free_set),
                  tac_manifest_tables_free(store->manifest));
     }
+    if (store->scrub.counts.damages > 0) {
+        sim_fail(sim, "the scrub found damage: %s", store->scrub.counts.damage);
+    }
     if (tactus_last_op(store) != sim->model->op) {
         sim_fail(sim, "the last op is %llu, should be %llu",
                  (unsigned long long)tactus_last_op(store), (unsigned long long)sim->model->op);

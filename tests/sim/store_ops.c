@@ -157,6 +157,7 @@ void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max)
         world->grow_count = growth_plan(&world->options, &world->specs[0]);
         world->op_count += world->grow_count;
     }
+    world->options.scrub_days = DRAW_OF(&prng, 0, 0, 1, 30);
 }
 
 void sim_world_twist(struct sim_world *world, uint64_t seed)
@@ -167,6 +168,7 @@ void sim_world_twist(struct sim_world *world, uint64_t seed)
     stepping_draw(&world->stepping, &prng);
     world->disk_seed = tac_prng_next(&prng) | 1;
     world->is_undisturbed = sim_world_loses_nothing(world);
+    world->options.scrub_days = world->options.scrub_days == 0; /* On in one of the two runs */
 }
 
 /* ---- lists ---------------------------------------------------------------------------------- */
@@ -391,12 +393,12 @@ void sim_world_print(const struct sim_world *world, FILE *file)
 
     fprintf(file,
             "# block %u memtable %llu table %llu slice %llu runs %u ratio %u beats %u lag %u "
-            "checkpoint %u filter %u file %llu ring %u workers %u/%u/%u assist %d%s%s%s\n",
+            "checkpoint %u filter %u file %llu ring %u workers %u/%u/%u assist %d scrub %u%s%s%s\n",
             o->block_size, (unsigned long long)o->memtable_size, (unsigned long long)o->table_size,
             (unsigned long long)o->slice_size, o->runs_per_level, o->last_ratio, o->beats_per_bar,
             o->lag_beats, o->checkpoint_interval_bars, o->filter_bits_per_key,
             (unsigned long long)o->file_size_max, o->ring_size, s->workers_read, s->workers_merge,
-            s->workers_write, s->assist, world->is_twin ? " twin" : "",
+            s->workers_write, s->assist, o->scrub_days, world->is_twin ? " twin" : "",
             world->is_small ? " small" : "", logs[o->log]);
     for (uint32_t i = 0; i < world->tree_count; i++) {
         const struct store_model_spec *spec = &world->specs[i];

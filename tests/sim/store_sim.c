@@ -7,10 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/units.h"
 #include "queues/atomics.h"
 
 #define OPEN_TRIES_MAX 20
+/* By which the scrub's clock goes on whenever it looks: about the time that a block has when a day
+ * is to be enough for a round. */
+#define SCRUB_CLOCK_STEP_NS (100 * (uint64_t)TAC_SECOND_NS)
+#define SCRUB_STEPS 4 /* After an op */
 
 void sim_fail(struct sim *sim, const char *format, ...)
 {
@@ -684,6 +689,23 @@ static void run_op(struct sim *sim, const struct sim_op *op)
     tac_unreachable();
 }
 
+/* ---- the scrub ------------------------------------------------------------------------------ */
+
+static uint64_t scrub_clock_ns(void)
+{
+    static uint64_t time_ns;
+
+    return time_ns += SCRUB_CLOCK_STEP_NS;
+}
+
+/* Beside whatever the op has left unfinished. */
+static void scrub(struct sim *sim)
+{
+    for (uint32_t i = 0; i < SCRUB_STEPS; i++) {
+        (void)tac_scrub_step(sim->store);
+    }
+}
+
 /* ---- the run -------------------------------------------------------------------------------- */
 
 static void sim_begin(struct sim *sim)
@@ -698,6 +720,7 @@ static void sim_begin(struct sim *sim)
     sim_disk_create(&sim->disk, world->disk_seed);
     sim->disk.observe = observe;
     sim->disk.observe_context = sim;
+    tac_scrub_clock_replace(scrub_clock_ns);
     store_create(sim);
     store_open(sim);
     tactus_replay_end(sim->store);
@@ -755,6 +778,7 @@ void sim_run(const struct sim_world *world, const struct sim_op *ops, const bool
             report->marks.count[MARK_CUT_IN_OP]++;
             sim_recover(&sim);
         }
+        scrub(&sim);
         sim_check_op(&sim);
     }
     sim.op_index = world->op_count;
