@@ -286,53 +286,79 @@ static void tables_walk(struct tac_walk *walk)
 
 /* ---- state ---------------------------------------------------------------------------------- */
 
+static uint32_t copy_bad(struct tac_walk *walk, bool reports, uint32_t copy, const char *what)
+{
+    if (reports) {
+        damage(walk, "superblock copy %u %s", copy, what);
+    }
+    return 1;
+}
+
 /* The newest pair is what was written. Of the other pair each copy is a whole superblock of this
- * history in its place, maybe an older one: what an open would leave alone. */
-static void superblocks_check(struct tac_walk *walk, const uint8_t *read[TAC_SUPERBLOCK_COPIES])
+ * history in its place, maybe an older one: what an open would leave alone. Returns how many are
+ * bad. */
+static uint32_t superblocks_check(struct tac_walk *walk, const uint8_t *read[TAC_SUPERBLOCK_COPIES],
+                                  bool reports)
 {
     struct tac_superblock_choice choice = {.repair_second_mask = 0};
     uint32_t                     first = tac_superblock_copy_first(walk->superblock.sequence);
     uint8_t                     *expected = walk->index_data;
     const uint8_t               *copies[TAC_SUPERBLOCK_COPIES];
     struct tac_error             error;
+    uint32_t                     bad = 0;
 
     memcpy(copies, read, sizeof copies);
     for (uint32_t i = first; i <= first + 1; i++) {
         tac_superblock_encode(expected, &walk->superblock, i);
         if (read[i] != NULL && memcmp(expected, read[i], TAC_SUPERBLOCK_BYTES) != 0) {
-            damage(walk, "superblock copy %u is not what was written", i);
+            bad += copy_bad(walk, reports, i, "is not what was written");
         }
         copies[i] = i == first + 1 ? expected : NULL;
     }
     if (tac_superblock_choose(copies, &choice, &error) != TACTUS_OK) {
-        damage(walk, "superblock: %s", error.message);
-    }
-    for (uint32_t i = 0; i < TAC_SUPERBLOCK_COPIES; i++) {
-        if ((choice.repair_second_mask >> i & 1) != 0 && read[i] != NULL) {
-            damage(walk, "superblock copy %u is not whole, or not in its place", i);
+        bad++;
+        if (reports) {
+            damage(walk, "superblock: %s", error.message);
         }
     }
+    for (uint32_t i = 0; i < TAC_SUPERBLOCK_COPIES; i++) {
+        if (read[i] == NULL) {
+            bad += copy_bad(walk, reports, i, "cannot be read");
+        } else if ((choice.repair_second_mask >> i & 1) != 0) {
+            bad += copy_bad(walk, reports, i, "is not whole, or not in its place");
+        }
+    }
+    return bad;
 }
 
-static void superblocks_walk(struct tac_walk *walk)
+static void superblocks_read(struct tac_walk *walk, const uint8_t *ret_copies[])
 {
     struct tac_storage *storage = walk->store->storage;
-    const uint8_t      *copies[TAC_SUPERBLOCK_COPIES];
 
     tac_static_assert(TAC_SUPERBLOCK_COPIES <= TAC_FILTER_BLOCKS_MAX, "filter_data has the room");
     for (uint32_t i = 0; i < TAC_SUPERBLOCK_COPIES; i++) {
         uint64_t address = (uint64_t)i * TAC_SUPERBLOCK_STRIDE_BLOCKS;
         uint8_t *copy = walk->filter_data + (size_t)i * TAC_SUPERBLOCK_BYTES;
+        int      result = storage->ops->read(storage, copy, TAC_SUPERBLOCK_BYTES,
+                                             address * walk->store->geometry.block_size, NULL);
 
-        reach(walk, address, "superblock");
-        copies[i] = copy;
-        if (storage->ops->read(storage, copy, TAC_SUPERBLOCK_BYTES,
-                               address * walk->store->geometry.block_size, NULL) != TACTUS_OK) {
-            damage(walk, "superblock copy %u cannot be read", i);
-            copies[i] = NULL;
-        }
+        ret_copies[i] = result == TACTUS_OK ? copy : NULL;
     }
-    superblocks_check(walk, copies);
+}
+
+/* What looks bad is read once more (rule R8). */
+static void superblocks_walk(struct tac_walk *walk)
+{
+    const uint8_t *copies[TAC_SUPERBLOCK_COPIES];
+
+    for (uint32_t i = 0; i < TAC_SUPERBLOCK_COPIES; i++) {
+        reach(walk, (uint64_t)i * TAC_SUPERBLOCK_STRIDE_BLOCKS, "superblock");
+    }
+    superblocks_read(walk, copies);
+    if (superblocks_check(walk, copies, false) > 0) {
+        superblocks_read(walk, copies);
+        (void)superblocks_check(walk, copies, true);
+    }
 }
 
 static int state_walk(struct tac_walk *walk, struct tac_error *error)
