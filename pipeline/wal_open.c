@@ -7,7 +7,9 @@
  * Where it ends: at the first place where no such frame is. That is how a crash leaves a log, unless
  * something behind it was written when the missing op was durable already: then the log is damaged,
  * and the open fails.
- * How it goes on: right there. What lost writes may have left behind that place is wiped first. */
+ * How it goes on: right there. What lost writes may have left behind that place is wiped first.
+ * Twice read: nothing tells the end of a log from a read that went wrong. All that looks like an
+ * end, or like no segment, is read once more (rule R8). */
 #include "pipeline/wal_open.h"
 
 #include <stdlib.h>
@@ -37,26 +39,43 @@ struct reader {
 
 /* ---- finding -------------------------------------------------------------------------------- */
 
+/* Zeros: it was made, but not begun; the header is written and synced before the first op. */
+static int header_check(const uint8_t *header, const uint8_t *uuid,
+                        struct tac_wal_geometry *geometry, bool *ret_is_new,
+                        struct tac_error *error)
+{
+    static const uint8_t zero[TAC_WAL_HEADER_BYTES];
+
+    *ret_is_new = memcmp(header, zero, sizeof zero) == 0;
+    return *ret_is_new ? TACTUS_OK : tac_wal_header_decode(header, uuid, geometry, error);
+}
+
+/* A log is new if two reads say so: one may have gone wrong. */
 static int header_read(struct tactus *store, struct tac_storage *storage,
                        struct tac_wal_geometry *geometry, bool *ret_is_new, struct tac_error *error)
 {
     uint8_t *header = aligned_alloc(PROBE_BYTES, TAC_WAL_HEADER_BYTES);
+    uint32_t times_new = 0;
+    bool     looks_new = false;
     int      result = TACTUS_OK;
 
     if (header == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "out of memory for the write-ahead log");
     }
     *ret_is_new = storage->ops->size(storage) < TAC_WAL_HEADER_BYTES;
-    if (!*ret_is_new) {
-        static const uint8_t zero[TAC_WAL_HEADER_BYTES];
-
+    for (uint32_t attempt = 0; attempt <= TAC_READ_ATTEMPTS && !*ret_is_new; attempt++) {
+        looks_new = false;
         result = storage->ops->read(storage, header, TAC_WAL_HEADER_BYTES, 0, error);
-        /* Made, but not begun: the header is written and synced before the first op. */
-        *ret_is_new = result == TACTUS_OK && memcmp(header, zero, sizeof zero) == 0;
-        if (result == TACTUS_OK && !*ret_is_new) {
-            result = tac_wal_header_decode(header, store->uuid, geometry, error);
+        if (result == TACTUS_OK) {
+            result = header_check(header, store->uuid, geometry, &looks_new, error);
         }
+        if (result == TACTUS_OK && !looks_new) {
+            break;
+        }
+        times_new += looks_new;
+        *ret_is_new = times_new == 2;
     }
+    *ret_is_new |= result == TACTUS_OK && looks_new;
     free(header);
     return result;
 }
@@ -77,6 +96,32 @@ static int header_write(struct tac_storage *storage, const struct tac_wal_geomet
     }
     free(header);
     return result == TACTUS_OK ? storage->ops->sync(storage, error) : result;
+}
+
+/* The header of the segment that is at this place; sequence 0: none is. It cannot be read if no
+ * attempt has given anything. */
+static int segment_probe(const struct tac_wal *wal, uint64_t place, uint8_t *probe,
+                         struct tac_wal_segment *ret_segment, struct tac_error *error)
+{
+    int result = TACTUS_EIO;
+
+    ret_segment->sequence = 0;
+    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && ret_segment->sequence == 0;
+         attempt++) {
+        if (wal->storage->ops->read(wal->storage, probe, PROBE_BYTES,
+                                    tac_wal_segment_offset(&wal->geometry, place),
+                                    error) != TACTUS_OK) {
+            continue;
+        }
+        result = TACTUS_OK;
+        if (!tac_wal_segment_decode(probe, &wal->geometry, ret_segment)) {
+            ret_segment->sequence = 0;
+        }
+    }
+    if (result == TACTUS_OK && error != NULL) {
+        tac_error_clear(error); /* Of the attempt that failed */
+    }
+    return result;
 }
 
 /* The newest segment that begins before the op, so that it has all of it; else the oldest that
@@ -114,11 +159,8 @@ static int segments_probe(struct tac_wal *wal, uint64_t op, uint64_t *ret_begin,
     for (uint64_t i = 0; i < count && result == TACTUS_OK; i++) {
         struct tac_wal_segment segment;
 
-        result = wal->storage->ops->read(wal->storage, wal->images[0], PROBE_BYTES,
-                                         tac_wal_segment_offset(&wal->geometry, i), error);
-        if (result == TACTUS_OK &&
-            tac_wal_segment_decode(wal->images[0], &wal->geometry, &segment) &&
-            segment.sequence % count == i) {
+        result = segment_probe(wal, i, wal->images[0], &segment, error);
+        if (segment.sequence != 0 && segment.sequence % count == i) {
             sequences[i] = segment.sequence;
             wal->op_first[i] = segment.op_first;
             sequence_max = tac_max_u64(sequence_max, segment.sequence);
@@ -186,14 +228,36 @@ static uint8_t *image_of(const struct reader *reader)
     return reader->wal->images[reader->sequence % 2];
 }
 
-static int segment_load(struct reader *reader, uint64_t sequence)
+/* The segment that is being read; its header is what the probe has found. */
+static int image_read(struct reader *reader, struct tac_wal_segment *ret_segment)
 {
     struct tac_wal *wal = reader->wal;
+    int             result = TACTUS_EIO;
 
+    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && result != TACTUS_OK; attempt++) {
+        result = wal->storage->ops->read(
+            wal->storage, image_of(reader), wal->geometry.segment_bytes,
+            tac_wal_segment_offset(&wal->geometry, reader->sequence), reader->error);
+        if (result == TACTUS_OK &&
+            (!tac_wal_segment_decode(image_of(reader), &wal->geometry, ret_segment) ||
+             ret_segment->sequence != reader->sequence)) {
+            result = tac_error_set(reader->error, TACTUS_ECORRUPT,
+                                   "write-ahead log: the header of segment %llu is damaged",
+                                   (unsigned long long)reader->sequence);
+        }
+    }
+    if (result == TACTUS_OK) {
+        tac_error_clear(reader->error); /* Of the first attempt */
+    }
+    return result;
+}
+
+static int segment_load(struct reader *reader, uint64_t sequence,
+                        struct tac_wal_segment *ret_segment)
+{
     reader->sequence = sequence;
     reader->offset = TAC_WAL_SEGMENT_HEADER_BYTES;
-    return wal->storage->ops->read(wal->storage, image_of(reader), wal->geometry.segment_bytes,
-                                   tac_wal_segment_offset(&wal->geometry, sequence), reader->error);
+    return image_read(reader, ret_segment);
 }
 
 /* The op whose entry a frame at this place has to begin with. */
@@ -227,29 +291,35 @@ static bool segment_follows(struct reader *reader, struct tac_wal_segment *segme
     uint64_t        next = reader->sequence + 1;
 
     return next <= reader->sequence_max &&
-           wal->storage->ops->read(wal->storage, probe, PROBE_BYTES,
-                                   tac_wal_segment_offset(&wal->geometry, next),
-                                   NULL) == TACTUS_OK &&
-           tac_wal_segment_decode(probe, &wal->geometry, segment) && segment->sequence == next;
+           segment_probe(wal, next, probe, segment, NULL) == TACTUS_OK && segment->sequence == next;
 }
 
 /* To the next frame. TACTUS_ENOTFOUND: the log ends here. A log that was behind the checkpoint when
  * the store was opened goes on in a new segment: what is between is not needed. */
 static int frame_next(struct reader *reader)
 {
-    struct tac_wal_segment segment;
+    struct tac_wal_segment segment, own;
+    bool                   is_sure = false;
 
     while (!frame_follows(reader)) {
-        if (!segment_follows(reader, &segment)) {
+        bool has_next = segment_follows(reader, &segment);
+        bool goes_on = has_next && segment.op_first == reader->op && segment.chain == reader->chain;
+
+        if (!goes_on && !is_sure) {
+            is_sure = true;
+            if (image_read(reader, &own) != TACTUS_OK) {
+                return reader->error->code;
+            }
+            continue;
+        }
+        if (!goes_on &&
+            (!has_next || segment.op_first <= reader->op || segment.op_first > reader->op_needed)) {
             return TACTUS_ENOTFOUND;
         }
-        if ((segment.op_first != reader->op || segment.chain != reader->chain) &&
-            (segment.op_first <= reader->op || segment.op_first > reader->op_needed)) {
-            return TACTUS_ENOTFOUND;
-        }
+        is_sure = false;
         reader->op = segment.op_first;
         reader->chain = segment.chain;
-        if (segment_load(reader, segment.sequence) != TACTUS_OK) {
+        if (segment_load(reader, segment.sequence, &own) != TACTUS_OK) {
             return reader->error->code;
         }
     }
@@ -269,9 +339,7 @@ static bool loss_is_proven(struct reader *reader, uint64_t op)
     for (uint64_t s = reader->sequence + 1; s <= reader->sequence_max; s++) {
         struct tac_wal_segment segment;
 
-        if (wal->storage->ops->read(wal->storage, probe, PROBE_BYTES,
-                                    tac_wal_segment_offset(&wal->geometry, s), NULL) == TACTUS_OK &&
-            tac_wal_segment_decode(probe, &wal->geometry, &segment) && segment.sequence == s &&
+        if (segment_probe(wal, s, probe, &segment, NULL) == TACTUS_OK && segment.sequence == s &&
             segment.op_durable >= op) {
             return true;
         }
@@ -454,12 +522,10 @@ static int segments_wipe(struct reader *reader)
         struct tac_wal_segment segment;
         uint64_t               offset = tac_wal_segment_offset(&wal->geometry, i);
 
-        if (wal->storage->ops->read(wal->storage, probe, PROBE_BYTES, offset, reader->error) !=
-            TACTUS_OK) {
+        if (segment_probe(wal, i, probe, &segment, reader->error) != TACTUS_OK) {
             return reader->error->code;
         }
-        if (!tac_wal_segment_decode(probe, &wal->geometry, &segment) ||
-            segment.sequence <= reader->sequence) {
+        if (segment.sequence <= reader->sequence) {
             continue;
         }
         memset(probe, 0, PROBE_BYTES);
@@ -580,10 +646,9 @@ int tac_wal_replay(struct tactus *store, const struct tac_log_place *place, stru
 
         result = tactus_batch_new(store, &reader.batch);
         if (result == TACTUS_OK) {
-            result = segment_load(&reader, reader.sequence);
+            result = segment_load(&reader, reader.sequence, &segment);
         }
-        if (result == TACTUS_OK &&
-            tac_wal_segment_decode(image_of(&reader), &store->wal.geometry, &segment)) {
+        if (result == TACTUS_OK) {
             reader.op = segment.op_first;
             reader.chain = segment.chain;
             reader.op_needed = op_needed;
