@@ -5,29 +5,28 @@
 
 #include "base/units.h"
 
-/* Tables of the level over the table's range, at most `most`. */
-static uint32_t tables_over(const struct tac_manifest_level *level, const struct tac_table *table,
-                            uint32_t most)
+/* Whether any table of the level lies over the table's range. */
+static bool is_covered(const struct tac_manifest_level *level, const struct tac_table *table)
 {
-    uint32_t count = 0;
-
-    for (uint32_t i = 0; i < level->table_count && count < most; i++) {
+    for (uint32_t i = 0; i < level->table_count; i++) {
         const struct tac_table *other = level->tables[i];
 
         if (tac_bytes_compare(other->key_min, table->key_max) > 0) {
             break; /* They are in order of key_min. */
         }
-        count += tac_bytes_compare(other->key_max, table->key_min) >= 0;
+        if (tac_bytes_compare(other->key_max, table->key_min) >= 0) {
+            return true;
+        }
     }
-    return count;
+    return false;
 }
 
-/* So many tables over the damaged one are not deep yet if they lie side by side; the depth of the
- * whole level tells. */
+/* Where the level is deep does not matter: what lies over the damaged table is out of reach, and so
+ * is what lies over that, beside the table's own range too. */
 static bool level_is_deep(const struct tac_manifest_level *level, const struct tac_table *table,
                           uint32_t depth)
 {
-    return tables_over(level, table, depth) == depth && tac_manifest_level_depth(level) >= depth;
+    return is_covered(level, table) && tac_manifest_level_depth(level) >= depth;
 }
 
 static bool table_blocks(const struct tac_manifest_tree *tree, const struct tac_table *table,

@@ -409,6 +409,43 @@ static void test_depth_limit(uint32_t runs_per_level, uint32_t tree)
     small_destroy(&world);
 }
 
+static void table_put(struct tac_manifest *manifest, uint32_t level, uint8_t first, uint8_t last,
+                      bool is_damaged)
+{
+    struct tac_table *table = tac_manifest_table_take(manifest, 0);
+
+    tac_assert(table != NULL);
+    tac_table_set_keys(table, (struct tac_bytes){&first, 1}, (struct tac_bytes){&last, 1});
+    table->level = level;
+    table->id = table->stamp = 1 + tac_manifest_table_count(manifest);
+    table->is_damaged = is_damaged;
+    tac_manifest_insert(manifest, table);
+}
+
+/* Of eight tables one lies over the damaged one; the others over that one, but not over the damaged
+ * one: they are out of reach of compactions all the same. Side by side they would do no harm. */
+static void test_depth_beside(bool is_pile)
+{
+    static const struct tac_layout layout = {TACTUS_LAYOUT_VARIABLE, 8, 100};
+    struct tac_manifest           *manifest = tac_manifest_new(64);
+    struct tac_damage              damage;
+    struct tac_error               error = {0};
+    uint32_t                       tree = 0;
+
+    tap_ok(tac_manifest_tree_add(manifest, "tree", &layout, &tree, &error) == TACTUS_OK, "a tree");
+    tac_manifest_tree(manifest, tree)->planner.last_level = 2;
+    table_put(manifest, 1, 10, 11, true);
+    table_put(manifest, 0, 11, is_pile ? 99 : 12, false);
+    for (uint8_t last = 21; last < 35; last = (uint8_t)(last + 2)) {
+        table_put(manifest, 0, is_pile ? 20 : last, last, false);
+    }
+    tac_damage_update(&damage, manifest, 2);
+    tap_ok((tac_damage_check(&damage, manifest, 1, &error) == TACTUS_ECORRUPT) == is_pile,
+           "tables that lie %s beside a damaged one %s writes", is_pile ? "piled up" : "flat",
+           is_pile ? "stop" : "do not stop");
+    tac_manifest_free(manifest);
+}
+
 /* ---- the store's log ------------------------------------------------------------------------ */
 
 static struct tac_memory_disk *log_disk;
@@ -515,6 +552,8 @@ int main(void)
     }
     test_depth_limit(2, SMALL_FIXED);
     test_depth_limit(4, SMALL_VARIABLE);
+    test_depth_beside(true);
+    test_depth_beside(false);
     test_log(2);
     test_log(4);
     return tap_done();
