@@ -17,6 +17,7 @@ static void world_make(struct fuzz_input *input, struct sim_world *world)
 {
     sim_world_draw(world, fuzz_take_u16(input), 64);
     world->grow_count = 0;
+    world->faults = (struct sim_fault_plan){0};
     /* What costs time at every open and does not change what is done. */
     world->options.tables_max = 1024;
     world->options.index_cache_size = tac_min_u64(world->options.index_cache_size, 65536);

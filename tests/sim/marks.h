@@ -44,7 +44,31 @@
     X(CUT_IN_OPEN, "a power cut while the store was being opened")                                 \
     X(SCRUBBED, "a block checked by the scrub")                                                    \
     X(SCRUB_ROUND, "a whole round of the scrub")                                                   \
-    X(TWIN, "a run repeated under another schedule")
+    X(TWIN, "a run repeated under another schedule")                                               \
+    X(READ_ERROR, "a read that failed once")                                                       \
+    X(READ_FLIP, "a read with flipped bits, once")                                                 \
+    X(READ_ZERO, "a read with a zeroed sector, once")                                              \
+    X(READ_MISDIRECTED, "a read of another place, once")                                           \
+    X(READ_STALE, "a read of what was there before, once")                                         \
+    X(LATE_COMPLETION, "a completion that came late")                                              \
+    X(STOPPED_BY_WRITE, "writing stopped by a failed write")                                       \
+    X(STOPPED_BY_SYNC, "writing stopped by a failed sync")                                         \
+    X(STOPPED_BY_SPACE, "writing stopped by a full device")                                        \
+    X(STOPPED_BY_LOG, "writing stopped by a failure of the write-ahead log")                       \
+    X(STOPPED_READ, "a store read whole after writing had stopped")                                \
+    X(STOPPED_LOSS, "a read that met what a failed sync had lost")                                 \
+    X(STOPPED_IN_OPEN, "a write or sync that failed while the store was being opened")             \
+    X(SUPERBLOCK_REPAIRED, "a bad copy of the superblock repaired by an open")                     \
+    X(MEDIA_FLIP, "a block with flipped bits")                                                     \
+    X(MEDIA_BURST, "a block with a sector of other bytes")                                         \
+    X(MEDIA_ZERO, "a block with a zeroed sector")                                                  \
+    X(MEDIA_UNREADABLE, "a block that cannot be read any more")                                    \
+    X(STALE_BLOCK, "a write that was acknowledged and lost")                                       \
+    X(MISDIRECTED_WRITE, "a write that went to another block")                                     \
+    X(DAMAGE_READ, "damage met by a read")                                                         \
+    X(DAMAGE_COMPACTION, "damage met by a compaction")                                             \
+    X(DAMAGE_VERIFIED, "damage that a read had met found by tactus_verify")                        \
+    X(OPEN_REFUSED, "an open refused because of damage")
 
 enum mark {
 #define MARK_NAME(name, text) MARK_##name,

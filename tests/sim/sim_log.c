@@ -117,12 +117,13 @@ static int record_run(struct sim *sim, const struct sim_record *record)
     tac_unreachable();
 }
 
-/* A drain that finds no room has its number all the same, and a delete too that has tried to make
- * some. */
+/* A drain that finds no room, or damage, has its number all the same, and a delete too that has
+ * tried to make some. */
 static bool is_taken(const struct sim *sim, int result, uint64_t op)
 {
     return result == TACTUS_OK ||
-           (result == TACTUS_EFULL && sim->world->is_small && tactus_last_op(sim->store) == op);
+           (((result == TACTUS_EFULL && sim->world->is_small) || sim_is_refused(sim, result)) &&
+            tactus_last_op(sim->store) == op);
 }
 
 static void record_model(struct sim *sim, const struct sim_record *record)
@@ -158,10 +159,10 @@ int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool i
     if (was_taken) {
         record_model(sim, record);
     }
-    if (!sim_is_logged(sim) || (!was_taken && !sim->disk.has_crashed)) {
+    if (!sim_is_logged(sim) || (!was_taken && !sim_is_down(sim))) {
         record_drop(log);
     } else if (!was_taken) {
-        sim->report->marks.count[MARK_CUT_IN_OP]++;
+        sim->report->marks.count[MARK_CUT_IN_OP] += sim->disk.has_crashed;
         log->redone_result = TACTUS_OK;
         sim_recover(sim);
         result = log->redone_result;

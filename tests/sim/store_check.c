@@ -12,7 +12,8 @@ bool sim_result(struct sim *sim, int code, const char *what)
     if (code == TACTUS_OK) {
         return true;
     }
-    if (!sim->disk.has_crashed) {
+    if (!sim->disk.has_crashed && !sim_is_refused(sim, code) &&
+        !(sim->faults.has_stopped && code == TACTUS_EPOISONED)) {
         sim_fail(sim, "%s: %d (%s) %s", what, code, tactus_strerror(code), tactus_message());
     }
     return false;
@@ -65,7 +66,7 @@ void sim_check_get(struct sim *sim, uint32_t tree, uint32_t key)
         sim_fail(sim, "tree %u key %u: not found, was put by op %llu", tree, key,
                  (unsigned long long)version->op);
     }
-    if (!sim_result(sim, result, "get")) {
+    if (!sim_read_result(sim, result, "get")) {
         return;
     }
     if (version == NULL) {
@@ -89,7 +90,7 @@ static bool scan(struct sim *sim, struct tactus_iterator *iterator, uint32_t tre
             sim_fail(sim, "scan %s of tree %u ends before key %u",
                      is_backward ? "backward" : "forward", tree, expected);
         }
-        if (!sim_result(sim, result, "scan")) {
+        if (!sim_read_result(sim, result, "scan")) {
             return false;
         }
         sim_check_record(sim, iterator, tree, expected, model->op);
@@ -106,7 +107,7 @@ static bool scan(struct sim *sim, struct tactus_iterator *iterator, uint32_t tre
         sim_fail(sim, "scan %s of tree %u: a record behind the last one",
                  is_backward ? "backward" : "forward", tree);
     }
-    return result == TACTUS_ENOTFOUND || sim_result(sim, result, "scan");
+    return result == TACTUS_ENOTFOUND || sim_read_result(sim, result, "scan");
 }
 
 void sim_check_tree(struct sim *sim, uint32_t tree)
@@ -114,8 +115,9 @@ void sim_check_tree(struct sim *sim, uint32_t tree)
     struct tactus_iterator *iterator;
     int result = tactus_iterator_open(sim->store, sim->model->trees[tree].id, &iterator);
 
-    if (sim_result(sim, result, "iterator open")) {
-        (void)(scan(sim, iterator, tree, false) && scan(sim, iterator, tree, true));
+    if (sim_read_result(sim, result, "iterator open")) {
+        (void)scan(sim, iterator, tree, false);
+        (void)scan(sim, iterator, tree, true);
         tactus_iterator_close(iterator);
     }
 }
@@ -148,11 +150,13 @@ static void accounting_check(struct sim *sim)
     }
 }
 
-/* No level is deeper than 4R, and compaction does not fall behind. */
+/* No level is deeper than 4R, and compaction does not fall behind. Over damage it is where writes
+ * begin to be refused; what has been taken still comes. */
 static void depth_check(struct sim *sim)
 {
     struct tac_manifest *manifest = sim->store->manifest;
-    uint32_t             most = 4 * sim->world->options.runs_per_level;
+    uint32_t             runs = sim->world->options.runs_per_level;
+    uint32_t             most = sim->faults.is_damaged ? 5 * runs + 8 : 4 * runs;
 
     for (uint32_t i = 0; i < tac_manifest_tree_count(manifest); i++) {
         const struct tac_manifest_tree *tree = tac_manifest_tree(manifest, i);
@@ -197,7 +201,7 @@ void sim_check_op(struct sim *sim)
                  (unsigned long long)tac_free_set_released_count(store->free_set),
                  tac_manifest_tables_free(store->manifest));
     }
-    if (store->scrub.counts.damages > 0) {
+    if (store->scrub.counts.damages > 0 && !sim->faults.is_damaged) {
         sim_fail(sim, "the scrub found damage: %s", store->scrub.counts.damage);
     }
     if (tactus_last_op(store) != sim->model->op) {
@@ -220,7 +224,12 @@ void sim_check_op(struct sim *sim)
 
 static void damage_report(void *context, const char *text)
 {
-    sim_fail(context, "verify: %s", text);
+    struct sim *sim = context;
+
+    if (!sim->faults.is_damaged) {
+        sim_fail(sim, "verify: %s", text);
+    }
+    sim->damages++;
 }
 
 void sim_check_quiet(struct sim *sim)
@@ -245,7 +254,7 @@ void sim_check_quiet(struct sim *sim)
         sim_fail(sim, "statistics: last op %llu, durable op %llu",
                  (unsigned long long)stats.last_op, (unsigned long long)stats.durable_op);
     }
-    (void)sim_result(sim, tactus_verify(store, damage_report, sim, &report), "verify");
+    (void)sim_read_result(sim, tactus_verify(store, damage_report, sim, &report), "verify");
 }
 
 /* ---- after an open -------------------------------------------------------------------------- */
@@ -316,7 +325,7 @@ void sim_check_replayed(struct sim *sim)
             sim_check_tree(sim, tree);
         }
     }
-    (void)sim_result(sim, tactus_verify(sim->store, damage_report, sim, &report), "verify");
+    (void)sim_read_result(sim, tactus_verify(sim->store, damage_report, sim, &report), "verify");
 }
 
 /* In a full store deletes may be refused until compaction has made room; but it does. */

@@ -158,6 +158,7 @@ void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max)
         world->op_count += world->grow_count;
     }
     world->options.scrub_days = DRAW_OF(&prng, 0, 0, 1, 30);
+    sim_fault_plan_draw(&world->faults, seed, world->is_twin, world->op_count);
 }
 
 void sim_world_twist(struct sim_world *world, uint64_t seed)
@@ -391,15 +392,16 @@ void sim_world_print(const struct sim_world *world, FILE *file)
     const struct tac_stepping   *s = &world->stepping;
     static const char *const     logs[] = {"", " log host", " log interval", " log sync"};
 
-    fprintf(file,
-            "# block %u memtable %llu table %llu slice %llu runs %u ratio %u beats %u lag %u "
-            "checkpoint %u filter %u file %llu ring %u workers %u/%u/%u assist %d scrub %u%s%s%s\n",
-            o->block_size, (unsigned long long)o->memtable_size, (unsigned long long)o->table_size,
-            (unsigned long long)o->slice_size, o->runs_per_level, o->last_ratio, o->beats_per_bar,
-            o->lag_beats, o->checkpoint_interval_bars, o->filter_bits_per_key,
-            (unsigned long long)o->file_size_max, o->ring_size, s->workers_read, s->workers_merge,
-            s->workers_write, s->assist, o->scrub_days, world->is_twin ? " twin" : "",
-            world->is_small ? " small" : "", logs[o->log]);
+    fprintf(
+        file,
+        "# block %u memtable %llu table %llu slice %llu runs %u ratio %u beats %u lag %u "
+        "checkpoint %u filter %u file %llu ring %u workers %u/%u/%u assist %d scrub %u%s%s%s%s\n",
+        o->block_size, (unsigned long long)o->memtable_size, (unsigned long long)o->table_size,
+        (unsigned long long)o->slice_size, o->runs_per_level, o->last_ratio, o->beats_per_bar,
+        o->lag_beats, o->checkpoint_interval_bars, o->filter_bits_per_key,
+        (unsigned long long)o->file_size_max, o->ring_size, s->workers_read, s->workers_merge,
+        s->workers_write, s->assist, o->scrub_days, world->is_twin ? " twin" : "",
+        world->is_small ? " small" : "", logs[o->log], sim_fault_class_text(world->faults.class));
     for (uint32_t i = 0; i < world->tree_count; i++) {
         const struct store_model_spec *spec = &world->specs[i];
 

@@ -82,20 +82,24 @@ static void store_open(struct sim *sim)
 
     stepping.seed = tac_prng_next(&sim->prng) | 1;
     stepping.tight_plan_every = sim->world->tight_plan_every;
+    sim_superblock_spoil(sim);
     for (uint32_t i = 0; i < OPEN_TRIES_MAX; i++) {
         if (sim_disk_open(&sim->disk, &storage, &error) != TACTUS_OK) {
             sim_fail(sim, "open of the disk: %d %s", error.code, error.message);
         }
-        if (tac_store_open(storage, &options, &stepping, &place, &sim->store, &error) ==
+        if (tac_store_open(storage, &options, &stepping, &place, &sim->store, &error) !=
             TACTUS_OK) {
+            storage->ops->close(storage);
+            sim_open_failed(sim, &error);
+        } else if (sim->faults.has_stopped) {
+            tac_store_abandon(sim->store);
+            sim_open_failed(sim, &error);
+        } else {
+            sim_faults_heal(&sim->faults);
+            sim_superblock_check(sim);
             sim->bar_checked = sim->store->bar_count;
             return;
         }
-        storage->ops->close(storage);
-        if (!sim->disk.has_crashed) {
-            break;
-        }
-        sim->report->marks.count[MARK_CUT_IN_OPEN]++;
     }
     sim_fail(sim, "open: %d %s", error.code, error.message);
 }
@@ -148,14 +152,20 @@ static void replay(struct sim *sim, uint64_t durable_op, uint64_t other_op)
 /* Power cut or kill: takes the store down and comes back. */
 void sim_recover(struct sim *sim)
 {
-    uint64_t durable_op = tactus_durable_op(sim->store);
-    uint64_t other_op = in_flight_op(sim);
+    uint64_t durable_op, other_op;
 
+    if (sim->faults.has_stopped && !sim->disk.has_crashed) {
+        sim_check_stopped(sim);
+    }
+    durable_op = tactus_durable_op(sim->store);
+    other_op = in_flight_op(sim);
     /* A drain that failed has its number all the same. */
     if (!sim_is_logged(sim)) {
         sim->model->op = tactus_last_op(sim->store);
     }
+    sim_stopped_cut(sim);
     store_abandon(sim);
+    sim_recovery_arm(sim);
     sim->disk.requests_left = SIM_DISK_NEVER;
     if (tac_prng_below(&sim->prng, 2) == 0) {
         sim->disk.requests_left = tac_prng_below(&sim->prng, 4);
@@ -185,20 +195,22 @@ static void run_reopen(struct sim *sim)
     result = tac_store_close(sim->store, &error);
     sim->store = NULL;
     if (sim_is_logged(sim)) {
-        if (result != TACTUS_OK) {
+        if (result != TACTUS_OK && !sim->faults.has_stopped) {
             sim_fail(sim, "close: %d %s", result, error.message);
         }
         sim->disk.requests_left = SIM_DISK_NEVER;
+        sim_faults_heal(&sim->faults);
         store_open(sim);
         replay(sim, durable_op, other_op);
         return;
     }
     sim->model->op++; /* The close is a drain, a drain is an op. */
     is_whole = result == TACTUS_OK || (result == TACTUS_EFULL && sim->world->is_small);
-    if (!is_whole && !sim->disk.has_crashed) {
+    if (!is_whole && !sim_is_down(sim)) {
         sim_fail(sim, "close: %d %s", result, error.message);
     }
     sim->disk.requests_left = SIM_DISK_NEVER;
+    sim_faults_heal(&sim->faults);
     store_open(sim);
     sim_check_reopened(sim, is_whole ? sim->model->op : durable_op, sim->model->op, true);
 }
@@ -212,7 +224,7 @@ static void tree_create(struct sim *sim, uint32_t number)
     int result = sim_log_do(sim, SIM_RECORD_TREE_CREATE, number, false, NULL, 0);
 
     if (exists) {
-        if (result != TACTUS_EEXISTS && !sim->disk.has_crashed) {
+        if (result != TACTUS_EEXISTS && !sim_is_down(sim)) {
             sim_fail(sim, "tree create: %d, the tree exists", result);
         }
         return;
@@ -325,6 +337,7 @@ static void run_batch(struct sim *sim, const struct sim_op *op)
     int                  result = tactus_batch_new(sim->store, &batch);
 
     tac_assert(entries != NULL && result == TACTUS_OK);
+    sim->entries = entries;
     while (count < op->count && result == TACTUS_OK) {
         entries[count] = entry_draw(sim, &prng, op);
         result = sim_batch_add(sim, batch, &entries[count]);
@@ -339,6 +352,7 @@ static void run_batch(struct sim *sim, const struct sim_op *op)
         (void)write_result(sim, result, "batch");
     }
     free(entries);
+    sim->entries = NULL;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -442,8 +456,9 @@ static bool iterator_move(struct sim *sim, struct sim_iterator *it, enum move mo
     uint32_t                       expected = move_expected(sim, it, move, bytes, size);
     int                            result = move_do(it, move, bytes, size);
 
-    if (sim->disk.has_crashed && result != TACTUS_OK && result != TACTUS_ENOTFOUND) {
-        return false;
+    if ((sim->disk.has_crashed && result != TACTUS_OK && result != TACTUS_ENOTFOUND) ||
+        sim_is_damage(sim, result)) {
+        return sim_read_result(sim, result, "iterator move");
     }
     if (result == TACTUS_EEXPIRED) {
         sim->report->marks.count[MARK_EXPIRED]++;
@@ -476,9 +491,9 @@ static bool iterator_open(struct sim *sim, struct sim_iterator *it, uint32_t tre
         .open_bar = sim->store->bar_count,
         .position = STORE_MODEL_NONE,
     };
-    return sim_result(sim,
-                      tactus_iterator_open(sim->store, sim->model->trees[tree].id, &it->iterator),
-                      "iterator open");
+    return sim_read_result(
+        sim, tactus_iterator_open(sim->store, sim->model->trees[tree].id, &it->iterator),
+        "iterator open");
 }
 
 static void run_seek(struct sim *sim, const struct sim_op *op)
@@ -606,7 +621,7 @@ static void run_hold(struct sim *sim, bool is_held)
 
 static void run_step(struct sim *sim, uint32_t count)
 {
-    for (uint32_t i = 0; i < count && !sim->disk.has_crashed; i++) {
+    for (uint32_t i = 0; i < count && !sim_is_down(sim); i++) {
         marks_observe(&sim->report->marks, sim->store);
         if (!tactus_step(sim->store)) {
             return;
@@ -721,9 +736,11 @@ static void sim_begin(struct sim *sim)
     sim->disk.observe = observe;
     sim->disk.observe_context = sim;
     tac_scrub_clock_replace(scrub_clock_ns);
+    sim_faults_create(&sim->faults, &world->faults, world->options.block_size, &sim->report->marks);
     store_create(sim);
     store_open(sim);
     tactus_replay_end(sim->store);
+    sim->disk.faults = &sim->faults;
 }
 
 static void sim_end(struct sim *sim)
@@ -732,6 +749,7 @@ static void sim_end(struct sim *sim)
     uint64_t       size;
 
     sim->disk.requests_left = SIM_DISK_NEVER;
+    sim->faults.armed = SIM_WRITE_RIGHT;
     for (uint32_t tree = 0; tree < sim->model->tree_count; tree++) {
         if (sim->model->trees[tree].created_op != STORE_MODEL_NEVER) {
             sim_check_tree(sim, tree);
@@ -739,18 +757,61 @@ static void sim_end(struct sim *sim)
     }
     run_drain(sim, &(struct sim_op){.kind = SIM_DRAIN});
     sim_check_op(sim);
+    if (sim->faults.is_damaged) {
+        sim_check_damaged(sim);
+        return;
+    }
     run_reopen(sim);
     data = tac_memory_disk_data(sim->disk.memory, &size);
     sim->report->file_sum = tac_checksum(data, size, size);
     if (sim->world->ends_bare) {
         sim_check_bare(sim);
     }
-    store_abandon(sim);
+}
+
+static void sim_free(struct sim *sim)
+{
+    if (sim->store != NULL) {
+        store_abandon(sim);
+    }
     sim_disk_destroy(&sim->disk);
+    sim_faults_destroy(&sim->faults);
     store_model_free(sim->model);
     sim_log_destroy(&sim->log_ops);
     free(sim->buffer);
     free(sim->expected);
+    free(sim->entries);
+}
+
+static void ops_run(struct sim *sim, const struct sim_op *ops, const bool *keep)
+{
+    const struct sim_world *world = sim->world;
+
+    for (uint32_t i = 0; i < world->op_count; i++) {
+        const struct sim_op *op = &ops[i];
+        bool                 is_of_tree = op->kind <= SIM_ITERATOR_OPEN || op->kind == SIM_COMPACT;
+
+        if (keep != NULL && !keep[i]) {
+            continue;
+        }
+        sim_op_begin(sim, i);
+        if ((is_of_tree && !tree_is_there(sim, op)) ||
+            (world->is_undisturbed && op->kind >= SIM_REOPEN)) {
+            continue;
+        }
+        if (sim->log != NULL) {
+            sim_op_print(op, i, sim->log);
+            fflush(sim->log);
+        }
+        run_op(sim, op);
+        sim->report->ops_run++;
+        if (sim_is_down(sim)) {
+            sim->report->marks.count[MARK_CUT_IN_OP] += sim->disk.has_crashed;
+            sim_recover(sim);
+        }
+        scrub(sim);
+        sim_check_op(sim);
+    }
 }
 
 void sim_run(const struct sim_world *world, const struct sim_op *ops, const bool *keep,
@@ -759,28 +820,10 @@ void sim_run(const struct sim_world *world, const struct sim_op *ops, const bool
     struct sim sim = {.world = world, .report = report, .log = log};
 
     sim_begin(&sim);
-    for (uint32_t i = 0; i < world->op_count; i++) {
-        const struct sim_op *op = &ops[i];
-        bool                 is_of_tree = op->kind <= SIM_ITERATOR_OPEN || op->kind == SIM_COMPACT;
-
-        sim.op_index = i;
-        if ((keep != NULL && !keep[i]) || (is_of_tree && !tree_is_there(&sim, op)) ||
-            (world->is_undisturbed && op->kind >= SIM_REOPEN)) {
-            continue;
-        }
-        if (log != NULL) {
-            sim_op_print(op, i, log);
-            fflush(log);
-        }
-        run_op(&sim, op);
-        report->ops_run++;
-        if (sim.disk.has_crashed) {
-            report->marks.count[MARK_CUT_IN_OP]++;
-            sim_recover(&sim);
-        }
-        scrub(&sim);
-        sim_check_op(&sim);
+    if (setjmp(sim.end) == 0) {
+        ops_run(&sim, ops, keep);
+        sim_op_begin(&sim, world->op_count);
+        sim_end(&sim);
     }
-    sim.op_index = world->op_count;
-    sim_end(&sim);
+    sim_free(&sim);
 }

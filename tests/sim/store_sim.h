@@ -11,10 +11,13 @@
  *   store_sim.c   runs a list
  *   sim_log.c     does ops, and does them again
  *   store_check.c what must hold after an op, a bar, a reopen, a crash
+ *   sim_faults.c  what the disk does wrong
+ *   store_faults.c  what must hold then
  *   sim_shrink.c  runs lists in child processes and makes failing ones short */
 #ifndef TACTUS_TESTS_SIM_STORE_SIM_H
 #define TACTUS_TESTS_SIM_STORE_SIM_H
 
+#include <setjmp.h>
 #include <stdio.h>
 
 #include "base/prng.h"
@@ -81,6 +84,7 @@ struct sim_world {
                                           crashes; with one the first run has, the second not */
     bool                    is_undisturbed; /* Ops that take the store down are passed over */
     bool                    ends_bare; /* At the end everything is deleted */
+    struct sim_fault_plan   faults;
 };
 
 /* With such a log a crash takes nothing back. */
@@ -118,6 +122,7 @@ struct sim {
     struct sim_report      *report;
     FILE                   *log; /* NULL: quiet */
     struct sim_disk         disk;
+    struct sim_faults       faults;
     struct tactus          *store;
     struct store_model     *model;
     struct sim_log          log_ops;
@@ -131,12 +136,21 @@ struct sim {
     bool                    has_recovered;
     uint8_t                *buffer;       /* Of a value; twice the largest */
     uint8_t                *expected;
+    struct sim_entry       *entries;      /* Of the batch that is being made */
+    uint64_t                damages;      /* That tactus_verify has told of */
+    jmp_buf                 end;          /* Of a run that damage ends */
 };
 
 /* Runs the ops whose keep is set (NULL: all). Returns only if all went well; else the message is in
  * the report and the process ends. */
 void sim_run(const struct sim_world *world, const struct sim_op *ops, const bool *keep,
              struct sim_report *report, FILE *log);
+
+/* The power has gone, or a write has failed: the store has to be taken down. */
+static inline bool sim_is_down(const struct sim *sim)
+{
+    return sim->disk.has_crashed || sim->faults.has_stopped;
+}
 
 /* Nothing is lost for good: the run notes its ops and does them again. */
 static inline bool sim_is_logged(const struct sim *sim)
@@ -156,6 +170,8 @@ _Noreturn void sim_fail(struct sim *sim, const char *format, ...)
 
 /* A code that no op may give, unless the power has gone. False: nothing was done because of it. */
 bool sim_result(struct sim *sim, int code, const char *what);
+/* The same for what only reads: a store that has stopped writing goes on with it. */
+bool sim_read_result(struct sim *sim, int code, const char *what);
 /* After every op. */
 void sim_check_op(struct sim *sim);
 /* With both memtables empty and a durable checkpoint, or right after an open. */
@@ -171,6 +187,27 @@ void sim_check_reopened(struct sim *sim, uint64_t durable_op, uint64_t other_op,
 void sim_check_replayed(struct sim *sim);
 /* Deletes everything and finds that nothing is left but the bare store. */
 void sim_check_bare(struct sim *sim);
+
+/* ---- store_faults.c ---- */
+
+/* Another op begins, and with it what goes wrong in it. */
+void sim_op_begin(struct sim *sim, uint32_t index);
+/* A read may say this: it is the error of a block that is damaged. */
+bool sim_is_damage(const struct sim *sim, int code);
+/* A write may say this: too much lies over damage. */
+bool sim_is_refused(const struct sim *sim, int code);
+/* A write or sync has failed: what must hold until the store is taken down. */
+void sim_check_stopped(struct sim *sim);
+/* The store is about to be taken down; the recovery is about to begin. */
+void sim_stopped_cut(struct sim *sim);
+void sim_recovery_arm(struct sim *sim);
+/* It is to be made again, without what was in its way; or damage ends the run here. */
+void sim_open_failed(struct sim *sim, const struct tac_error *error);
+/* Before an open: one copy of the superblock may be bad then. After it it is not. */
+void sim_superblock_spoil(struct sim *sim);
+void sim_superblock_check(struct sim *sim);
+/* The end of a run with damage. */
+void sim_check_damaged(struct sim *sim);
 
 /* ---- sim_shrink.c ---- */
 
