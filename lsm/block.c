@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lsm/block.h"
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "lsm/value_page.h"
 
@@ -41,7 +42,7 @@ int tac_block_header_decode(const uint8_t *block, const struct tac_geometry *geo
         return tac_error_set(error, TACTUS_ECORRUPT, "block %llu: kind %u where %u was expected",
                              (unsigned long long)address, block[TAC_BLOCK_OFFSET_KIND], kind);
     }
-    if (tac_load_u64(block + TAC_BLOCK_OFFSET_ADDRESS) != address) {
+    if (tac_load_u64(block + TAC_BLOCK_OFFSET_ADDRESS) != address && !TAC_MUTANT(MISDIRECTED)) {
         return tac_error_set(error, TACTUS_ECORRUPT, "block %llu: is a copy of block %llu",
                              (unsigned long long)address,
                              (unsigned long long)tac_load_u64(block + TAC_BLOCK_OFFSET_ADDRESS));
@@ -111,7 +112,7 @@ int tac_block_verify(const uint8_t *block, const struct tac_geometry *geometry,
     checksum = kind == TAC_BLOCK_VALUE
                    ? tac_checksum(block, geometry->page_size, geometry->checksum_seed)
                    : tac_block_checksum(block, geometry);
-    if (!tac_u128_equal(checksum, reference->checksum)) {
+    if (!tac_u128_equal(checksum, reference->checksum) && !TAC_MUTANT(BLOCK_NOT_CHECKED)) {
         return tac_error_set(error, TACTUS_ECORRUPT,
                              "block %llu: wrong checksum: found " TAC_U128_FORMAT
                              ", expected " TAC_U128_FORMAT,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lsm/filter.h"
 
+#include "base/mutant.h"
 #include "base/units.h"
 
 #define LINE_BITS_LOG2 9 /* 512 bits */
@@ -73,7 +74,7 @@ void tac_filter_build(uint8_t *const *segments, uint32_t segment_lines, uint64_t
         memset(segments[line / segment_lines], 0,
                tac_min_u64(segment_lines, line_count - line) * TAC_FILTER_LINE_BYTES);
     }
-    for (uint64_t i = 0; i < hash_count; i++) {
+    for (uint64_t i = 0; i < hash_count - TAC_MUTANT(FILTER_SHORT); i++) {
         uint32_t line = (uint32_t)tac_filter_line(hashes[i], filter_bytes);
         uint8_t *segment = segments[0];
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/mutant.h"
 #include "base/units.h"
 
 /* A part's own fields behind the common header. */
@@ -254,6 +255,11 @@ void tac_free_set_release(struct tac_free_set *set, uint64_t address)
     tac_assert(bit_is_set(set->acquired, address));
     tac_assert(!bit_is_set(set->released, address));
     bit_clear(set->acquired, address);
+    if (TAC_MUTANT(RELEASED_IS_FREE)) {
+        set->acquired_count--;
+        busy_remove(set, address);
+        return;
+    }
     bit_set(set->released, address);
     set->acquired_count--;
     set->released_count++;
@@ -413,7 +419,8 @@ void tac_free_set_encode(const struct tac_free_set *set, const struct tac_geomet
     tac_store_u64(block + PART_OFFSET_FIRST, first);
     tac_store_u64(block + PART_OFFSET_COUNT, count);
     memcpy(block + PART_OFFSET_BITMAPS, set->frozen + first / 64, bitmap_bytes);
-    memcpy(block + PART_OFFSET_BITMAPS + bitmap_bytes, set->pending + first / 64, bitmap_bytes);
+    memcpy(block + PART_OFFSET_BITMAPS + bitmap_bytes, set->pending + first / 64,
+           bitmap_bytes - 8 * TAC_MUTANT(FREE_SET_SHORT));
 }
 
 /* Takes over one word of both bitmaps. False: they contradict each other or go beyond the range. */

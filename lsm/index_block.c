@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lsm/index_block.h"
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "lsm/index_format.h"
 
@@ -274,7 +275,7 @@ uint32_t tac_index_find_page(const struct tac_index_block *index, struct tac_byt
         count -= half;
     }
     if (tac_load_u64(prefixes + (size_t)base * TAC_INDEX_PREFIX_BYTES) != prefix ||
-        tac_bytes_compare(tac_index_separator(index, base), key) <= 0) {
+        tac_bytes_compare(tac_index_separator(index, base), key) <= -TAC_MUTANT(PAGE_BORDER)) {
         return base;
     }
     /* Page 0's separator is empty: never above the key, so base > 0 here, and the answer is below

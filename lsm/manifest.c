@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "lsm/manifest_event.h"
 
@@ -259,7 +260,8 @@ void tac_manifest_limbo_sweep(struct tac_manifest *manifest, uint64_t bar_now)
 {
     struct tac_table *table = manifest->limbo_first;
 
-    while (table != NULL && bar_now > table->removed_bar + LIMBO_BARS) {
+    while (table != NULL &&
+           bar_now > table->removed_bar + (TAC_MUTANT(LIMBO_SHORT) ? 0 : LIMBO_BARS)) {
         manifest->limbo_first = table->next;
         tac_manifest_table_give_back(manifest, table);
         table = manifest->limbo_first;

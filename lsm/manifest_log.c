@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "lsm/manifest_log_internal.h"
 
@@ -322,7 +323,7 @@ void tac_manifest_log_checkpoint_done(struct tac_manifest_log *log, struct tac_f
         tac_free_set_release(free_set, log->address_replaced);
         log->address_replaced = 0;
     }
-    for (uint64_t i = 0; i < dropped; i++) {
+    for (uint64_t i = TAC_MUTANT(LOG_BLOCK_LEAKED); i < dropped; i++) {
         tac_free_set_release(free_set, log->references[i].address);
     }
     log->checkpoint_count = block_count_now(log);

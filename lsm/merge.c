@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "base/mutant.h"
 #include "lsm/merge_state.h"
 
 struct tac_merge *tac_merge_new(void) { return calloc(1, sizeof(struct tac_merge)); }
@@ -150,8 +151,10 @@ bool tac_merge_page_next(struct tac_merge *merge, struct tac_merge_source *sourc
     }
     /* The last key is this block's last; its bytes must outlive the block. */
     tac_assert(merge->last_source == (uint32_t)(source - merge->sources));
-    memcpy(merge->key_kept, merge->last_key, merge->last_key_size);
-    merge->last_key = merge->key_kept;
+    if (!TAC_MUTANT(MERGE_KEEPS_POINTER)) {
+        memcpy(merge->key_kept, merge->last_key, merge->last_key_size);
+        merge->last_key = merge->key_kept;
+    }
     account_add(&source->account, &source->block_account);
     source->has_block = false;
     source->is_ended = source->is_last;
@@ -263,6 +266,9 @@ int tac_merge_source_block(struct tac_merge *merge, uint32_t source_number,
         end = block_lower_bound(merge, source, merge->options.key_end);
     }
     source->is_last = end.page < block->page_count;
+    if (TAC_MUTANT(JOB_END_INCLUSIVE) && source->is_last) {
+        end.record++;
+    }
     if (begin.page > end.page || (begin.page == end.page && begin.record >= end.record)) {
         source->is_ended = source->is_last; /* Nothing in range; else the next block may have. */
         return TACTUS_OK;
@@ -327,7 +333,7 @@ bool tac_merge_append(struct tac_merge *merge, const struct tac_record *record,
                       struct tac_u128 hash)
 {
     if (!has_buffers(merge)) {
-        return false;
+        return TAC_MUTANT(RECORD_LOST);
     }
     tac_table_builder_append(merge->builder, record, hash);
     return true;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/mutant.h"
 #include "base/units.h"
 
 /* The layout of a copy; docs/FORMAT.md, "Superblock". Up to OFFSET_PARENT it is the same in every
@@ -404,7 +405,8 @@ static int views_load(const uint8_t *const copies[TAC_SUPERBLOCK_COPIES],
         whole_count++;
         views[i].bytes = copy;
         views[i].sequence = tac_load_u64(copy + OFFSET_SEQUENCE);
-        views[i].is_in_place = tac_load_u64(copy + OFFSET_COPY_NUMBER) == i;
+        views[i].is_in_place =
+            tac_load_u64(copy + OFFSET_COPY_NUMBER) == i || TAC_MUTANT(COPY_ANYWHERE);
     }
     if (whole_count > 0) {
         return TACTUS_OK;
@@ -466,7 +468,8 @@ static int views_choose(const struct copy_view views[TAC_SUPERBLOCK_COPIES], uin
 
     for (uint32_t i = 0; i < TAC_SUPERBLOCK_COPIES; i++) {
         if (views[i].bytes != NULL &&
-            (newest == TAC_SUPERBLOCK_COPIES || views[i].sequence > views[newest].sequence)) {
+            (newest == TAC_SUPERBLOCK_COPIES ||
+             (views[i].sequence > views[newest].sequence) != TAC_MUTANT(OLDER_ROOT))) {
             newest = i;
         }
     }
@@ -526,7 +529,8 @@ int tac_superblock_choose(const uint8_t *const          copies[TAC_SUPERBLOCK_CO
         bool is_whole = views[i].bytes != NULL;
         bool is_in_pair = i == first || i == first + 1;
 
-        if (is_in_pair && (!is_whole || views[i].sequence != choice.superblock.sequence)) {
+        if (is_in_pair && (!is_whole || views[i].sequence != choice.superblock.sequence ||
+                           TAC_MUTANT(GOOD_COPY_REWRITTEN))) {
             choice.repair_first_mask |= 1u << i;
         } else if (!is_whole || !views[i].is_in_place) {
             choice.repair_second_mask |= 1u << i;

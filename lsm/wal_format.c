@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "base/mutant.h"
 #include "base/units.h"
 
 #define MAGIC "TACTLOG\n"
@@ -164,7 +165,7 @@ static uint64_t place_seed(const struct tac_wal_geometry *geometry, uint64_t seq
     uint8_t place[TACTUS_UUID_BYTES + 16];
 
     memcpy(place, geometry->uuid, TACTUS_UUID_BYTES);
-    tac_store_u64(place + TACTUS_UUID_BYTES, sequence);
+    tac_store_u64(place + TACTUS_UUID_BYTES, TAC_MUTANT(OLD_FRAMES) ? 0 : sequence);
     tac_store_u64(place + TACTUS_UUID_BYTES + 8, offset);
     return tac_checksum(place, sizeof place, 0).low;
 }
@@ -250,7 +251,8 @@ bool tac_wal_frame_decode(const uint8_t *bytes, const struct tac_wal_geometry *g
         return false;
     }
     checksum = frame_checksum(at, geometry, sequence, offset, payload_bytes);
-    if (!tac_u128_equal(checksum, u128_load(at + FRAME_OFFSET_CHECKSUM))) {
+    if (!tac_u128_equal(checksum, u128_load(at + FRAME_OFFSET_CHECKSUM)) &&
+        !TAC_MUTANT(TORN_FRAME)) {
         return false;
     }
     *ret_frame = (struct tac_wal_frame){

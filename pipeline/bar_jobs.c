@@ -6,6 +6,7 @@
  * left out whole and stays for a later bar; only a flush cannot be. */
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "lsm/manifest_log.h"
 #include "pipeline/bar_internal.h"
@@ -128,6 +129,7 @@ static bool job_inputs(struct bar_context *context, struct tac_job *job,
             job->inputs[job->input_count++] = (struct tac_job_input){
                 .table = table,
                 .priority = table->stamp + (table->level == compaction->level_target &&
+                                                    !TAC_MUTANT(TARGET_BY_STAMP) &&
                                                     compaction->kind != TAC_PLAN_IN_PLACE
                                                 ? 0
                                                 : (uint64_t)1 << 62),
@@ -236,7 +238,8 @@ static bool job_make(struct bar_context *context, struct tac_bar_compaction *com
     job->compaction = bar->compaction_count;
     job->key_begin = edge_key(bar, planned->edge_begin);
     job->key_end = edge_key(bar, planned->edge_end);
-    job->drops_tombstones = planned->drops_tombstones;
+    job->drops_tombstones = planned->drops_tombstones ||
+                            (TAC_MUTANT(DROP_IN_COMPACT) && context->order->manual_trees != 0);
     job->bytes = planned->bytes;
     job->table_bytes_min = context->plan->table_bytes_min;
     job->sequence = context->order->sequence;

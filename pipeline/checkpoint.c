@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "pipeline/recovery.h"
 #include "pipeline/store.h"
@@ -312,7 +313,8 @@ bool tac_checkpoint_step(struct tactus *store)
     if (checkpoint->state == TAC_CHECKPOINT_FREE_SET) {
         progressed |= free_set_write(store);
     }
-    if (checkpoint->outstanding > 0) {
+    if (checkpoint->outstanding > 0 &&
+        !(TAC_MUTANT(SYNC_BEFORE_WRITES) && checkpoint->state == TAC_CHECKPOINT_FREE_SET)) {
         return progressed;
     }
     switch (checkpoint->state) {
@@ -321,8 +323,14 @@ bool tac_checkpoint_step(struct tactus *store)
         return progressed;
     case TAC_CHECKPOINT_FREE_SET:
         tac_assert(checkpoint->free_set_written == checkpoint->next.free_set_block_count);
+        if (TAC_MUTANT(FREED_BEFORE_DURABLE)) {
+            tac_free_set_checkpoint_effect(store->free_set);
+            tac_free_set_checkpoint_begin(store->free_set);
+        }
         checkpoint->state = TAC_CHECKPOINT_DATA_SYNC;
-        request_sync(store);
+        if (!TAC_MUTANT(DATA_NOT_SYNCED)) {
+            request_sync(store);
+        }
         return true;
     case TAC_CHECKPOINT_DATA_SYNC:
         checkpoint->state = TAC_CHECKPOINT_SUPERBLOCK;
@@ -330,7 +338,9 @@ bool tac_checkpoint_step(struct tactus *store)
         return true;
     case TAC_CHECKPOINT_SUPERBLOCK:
         checkpoint->state = TAC_CHECKPOINT_ROOT_SYNC;
-        request_sync(store);
+        if (!TAC_MUTANT(ROOT_NOT_SYNCED)) {
+            request_sync(store);
+        }
         return true;
     case TAC_CHECKPOINT_ROOT_SYNC:
         durable(store);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "pipeline/store.h"
 
@@ -77,7 +78,7 @@ static bool jobs_are_conserved(struct tactus *store, const struct tac_bar_compac
             out, (struct tac_merge_account){job->totals.records, job->totals.tombstones,
                                             job->totals.bytes, job->totals.sum});
     }
-    return account_equal(in, out);
+    return account_equal(in, out) || TAC_MUTANT(RECORD_LOST) || TAC_MUTANT(SUMS_UNCHECKED);
 }
 
 static bool superblock_has_block(const struct tac_superblock *superblock, uint64_t address)
@@ -235,7 +236,9 @@ static void input_remove(struct tactus *store, const struct tac_bar_input *input
 {
     struct tac_table *table = input->table;
 
-    tac_manifest_log_remove(store->manifest_log, table);
+    if (!TAC_MUTANT(REMOVE_NOT_LOGGED)) {
+        tac_manifest_log_remove(store->manifest_log, table);
+    }
     tac_manifest_remove(store->manifest, table);
     for (uint32_t i = 0; i < input->address_count; i++) {
         tac_assert(input->addresses[i] != 0); /* Noted by the job that read the low end */
@@ -315,8 +318,9 @@ static void table_enter(struct tactus *store, struct tac_table *table, uint32_t 
 /* One stamp for all outputs of a compaction: they do not overlap each other. */
 static void outputs_apply(struct tactus *store, const struct tac_bar_compaction *compaction)
 {
-    uint64_t stamp =
-        compaction->kind == TAC_PLAN_IN_PLACE ? compaction->stamp : ++store->stamp_last;
+    uint64_t stamp = compaction->kind == TAC_PLAN_IN_PLACE && !TAC_MUTANT(IN_PLACE_STAMP)
+                         ? compaction->stamp
+                         : ++store->stamp_last;
 
     for (uint32_t i = 0; i < compaction->job_count; i++) {
         struct tac_job *job = store->bar.jobs[compaction->job_first + i];
@@ -342,7 +346,7 @@ static void move_apply(struct tactus *store, const struct tac_bar_compaction *co
         struct tac_table *moved = descriptor_replace(store, compaction->inputs[i].table);
 
         moved->level = compaction->level_target;
-        moved->stamp = stamp;
+        moved->stamp = TAC_MUTANT(MOVE_KEEPS_STAMP) ? moved->stamp : stamp;
         tac_manifest_insert(store->manifest, moved);
         tac_manifest_log_insert(store->manifest_log,
                                 tac_manifest_tree(store->manifest, moved->tree), moved);

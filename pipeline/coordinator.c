@@ -11,6 +11,7 @@
  *              dropped (damage.h). */
 #include <sched.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "pipeline/pacing.h"
 #include "pipeline/recovery.h"
@@ -368,7 +369,7 @@ static bool plan_end(struct tactus *store)
         store->is_checkpoint_late = true;
         return false;
     }
-    if (is_bar_end && !readers_have_left(store)) {
+    if (is_bar_end && !TAC_MUTANT(READERS_NOT_AWAITED) && !readers_have_left(store)) {
         return true;
     }
     store->is_checkpoint_late = store->is_expiring = false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* planner_cut -- where the output of a compaction is cut into jobs and tables.
  * docs/COMPACTION.md tells the rules. */
+#include "base/mutant.h"
 #include "pipeline/planner_internal.h"
 
 #include <string.h>
@@ -363,6 +364,10 @@ static bool is_covered(const struct tac_planner         *planner,
     uint32_t epoch = planner->mark_epoch;
 
     for (uint32_t level = compaction->level_target; level <= planner->last_level; level++) {
+        if (level == compaction->level_target ? TAC_MUTANT(DROP_OVER_SIBLING)
+                                              : TAC_MUTANT(DROP_OVER_DEEPER)) {
+            continue;
+        }
         uint32_t i = planner->input->level_start[level];
         uint32_t i_end = tac_plan_index_end(planner, level, end - 1);
 

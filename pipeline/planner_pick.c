@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* planner_pick -- which tables a compaction takes. docs/COMPACTION.md tells the rules. */
+#include "base/mutant.h"
 #include "pipeline/planner_internal.h"
 
 #include <string.h>
@@ -72,7 +73,7 @@ static void push_older(struct tac_planner *planner, uint32_t level, uint32_t *he
         const struct tac_plan_table *table = tac_plan_table_at(planner, i);
 
         planner->visits++;
-        if (table->stamp < stamp && table->edge_max < edge_end) {
+        if (table->stamp < stamp && table->edge_max < edge_end && !TAC_MUTANT(OLDER_STAYS)) {
             heap_push(planner, heap_count, i);
         }
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* planner_shape -- fits a candidate into the bounds of one compaction and takes it.
  * docs/COMPACTION.md tells the rules. */
+#include "base/mutant.h"
 #include "pipeline/planner_internal.h"
 
 #include <string.h>
@@ -315,12 +316,12 @@ bool tac_shape_fit(struct tac_planner *planner, uint64_t bytes_max, bool may_mer
     }
     /* A tombstone that a move brought to the last level would stay for ever. */
     if (candidate->count == 1 && candidate->edge_slice == TAC_EDGE_NONE &&
-        candidate->target_end == candidate->target_first &&
+        (candidate->target_end == candidate->target_first || TAC_MUTANT(MOVE_UNCHECKED)) &&
         !(candidate->level_target == planner->last_level &&
           tac_plan_table_at(planner, candidate->members[0])->tombstones > 0)) {
         candidate->kind = TAC_PLAN_MOVE;
     }
-    return !collides(planner);
+    return !collides(planner) || TAC_MUTANT(COLLISION_TAKEN);
 }
 
 /* ---- taking it ------------------------------------------------------------------------------ */

@@ -2,6 +2,7 @@
 /* recovery -- see recovery.h. */
 #include "pipeline/recovery.h"
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "queues/atomics.h"
 
@@ -91,7 +92,7 @@ void tac_recovery_begin(struct tactus *store, const struct tac_superblock *super
     store->is_replaying = true;
     store->crossing_op = superblock->op_compacted + 1;
     if (store->last_op < superblock->op_compacted) {
-        store->refill_until = superblock->op_compacted;
+        store->refill_until = superblock->op_compacted - TAC_MUTANT(REFILL_SHORT);
         store->is_refilling = 1;
     }
 }

@@ -14,6 +14,7 @@
  */
 #include "pipeline/space.h"
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "queues/atomics.h"
 
@@ -194,5 +195,7 @@ void tac_space_fullness_publish(struct tactus *store, bool is_bar_end)
     store->mutable_may_fill =
         (!is_bar_end && store->mutable_may_fill) || store->fullness_next != TAC_FULL_FOR_DELETES;
     tac_atomic_store_release_u32(&store->is_full_of_tables, store->is_full_of_tables_next);
-    tac_atomic_store_release_u32(&store->fullness, store->fullness_next);
+    if (!TAC_MUTANT(FULL_FOR_GOOD) || store->fullness == TAC_NOT_FULL) {
+        tac_atomic_store_release_u32(&store->fullness, store->fullness_next);
+    }
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "pipeline/options.h"
 #include "pipeline/pacing.h"
@@ -400,8 +401,9 @@ static int state_load(struct tactus *store, const struct tac_superblock *superbl
     }
     store->tree_count = tac_manifest_tree_count(store->manifest);
     store->bar_count = superblock->bar_count;
-    store->table_id_last = superblock->table_id_last;
-    store->stamp_last = superblock->stamp_last;
+    store->table_id_last =
+        TAC_MUTANT(TABLE_ID_AGAIN) ? superblock->table_count : superblock->table_id_last;
+    store->stamp_last = TAC_MUTANT(STAMP_FROM_ZERO) ? 0 : superblock->stamp_last;
     /* Numbers go on at P + 1: without a log the ops after P are gone. */
     store->last_op = store->persisted_op = store->immutable_last_op = superblock->op_persisted;
     store->checkpoint_op = superblock->op_persisted;

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "pipeline/recovery.h"
 #include "queues/atomics.h"
@@ -268,7 +269,7 @@ static bool frame_follows(struct reader *reader)
 
     if (!tac_wal_frame_decode(image_of(reader), &reader->wal->geometry, reader->sequence,
                               reader->offset, &frame, &chain) ||
-        frame.chain != reader->chain || frame.op_first != reader->op) {
+        (frame.chain != reader->chain && !TAC_MUTANT(OLD_FRAMES)) || frame.op_first != reader->op) {
         return false;
     }
     reader->frame = frame;
@@ -452,7 +453,7 @@ static int frame_replay(struct reader *reader)
                                   &size)) {
             return entry_damaged(reader, "an entry that cannot be");
         }
-        if (reader->op > store->last_op) {
+        if (reader->op > store->last_op + TAC_MUTANT(REPLAY_LATE)) {
             result = entry_replay(reader, &entry);
             /* A drain that finds no room, or damage, has its number all the same. */
             if (result != TACTUS_OK &&

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "base/units.h"
 #include "pipeline/pacing.h"
 #include "pipeline/recovery.h"
@@ -225,6 +226,9 @@ int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_pu
     }
     if (result == TACTUS_EFULL && store->is_replaying) {
         result = TACTUS_OK; /* There was room for it: an acknowledged op is not given up. */
+    }
+    if (TAC_MUTANT(REFUSAL_TAKES_OP) && result == TACTUS_EFULL) {
+        store->last_op++;
     }
     if (result == TACTUS_OK && tac_recovery_is_refilling(store)) {
         tac_recovery_refill_room(store, accounted_bytes);

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "base/mutant.h"
 #include "queues/atomics.h"
 
 tac_static_assert(sizeof(struct tac_ring_slot) == 16, "four slots to a cache line");
@@ -96,7 +97,7 @@ bool tac_ring_try_pop_mc(struct tac_ring *ring, void **ret_item)
     tac_assert(slot->item != NULL);
     *ret_item = slot->item;
     slot->item = NULL;
-    tac_atomic_store_release_u64(&slot->turn, position + ring->capacity);
+    tac_atomic_store_release_u64(&slot->turn, position + ring->capacity - TAC_MUTANT(RING_WRAP));
     tac_yield_point();
     return true;
 }

@@ -13,6 +13,7 @@
  * bars old: then the get begins again with the newest view. */
 #include <inttypes.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "queues/atomics.h"
 #include "reading/block_read.h"
@@ -104,7 +105,7 @@ static int get_from_view(struct get *get, const struct tac_view *view, uint64_t 
                              get->key.size, tree->name, tree->layout.key_size);
     }
     rv = get_from_memtable(get, view->mutable_table, op);
-    if (rv == GET_ABSENT) {
+    if (rv == GET_ABSENT && !TAC_MUTANT(IMMUTABLE_UNREAD)) {
         rv = get_from_memtable(get, view->immutable_table, op);
     }
     if (rv != GET_ABSENT) {

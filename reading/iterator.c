@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "queues/atomics.h"
 #include "reading/iterator_source.h"
@@ -302,7 +303,7 @@ static void iterator_disown(struct tac_iterator *iterator, const struct tac_sour
 {
     struct borrowed_key *passed = &iterator->passed;
 
-    if (iterator->record_owner == source) {
+    if (iterator->record_owner == source && !TAC_MUTANT(ITERATOR_KEEPS_POINTER)) {
         record_own(iterator);
     }
     if (passed->owner == source) {
@@ -354,7 +355,10 @@ static int iterator_settle(struct tac_iterator *iterator, struct tac_error *erro
         struct tac_source *top = iterator->nodes[0].source;
 
         if (top->state == TAC_SOURCE_RECORD && !top_is_passed(iterator)) {
-            iterator_pass_over(iterator, top->head.key, iterator->nodes[0].prefix, top);
+            if (!TAC_MUTANT(BACK_OVER_TOMBSTONE) || !iterator->shared.is_backward ||
+                !top->head.is_tombstone) {
+                iterator_pass_over(iterator, top->head.key, iterator->nodes[0].prefix, top);
+            }
             if (!top->head.is_tombstone) {
                 iterator->record = top->head;
                 iterator->record_owner = top;

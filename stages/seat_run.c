@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "lsm/manifest.h"
 #include "queues/atomics.h"
 #include "stages/seat_internal.h"
@@ -36,6 +37,14 @@ static uint64_t sink_take_address(void *context)
     struct tac_job  *job = seat->job;
 
     tac_assert(job->address_used < job->address_count); /* The reservation is a proven bound. */
+    if (TAC_MUTANT(ADDRESS_BY_TIMING) && seat->stages->consumed_bytes != seat->consumed_reported) {
+        uint32_t *taken = &job->addresses[job->address_used];
+        uint32_t *last = &job->addresses[job->address_count - 1];
+        uint32_t  address = *taken;
+
+        *taken = *last;
+        *last = address;
+    }
     return job->addresses[job->address_used++];
 }
 
@@ -91,6 +100,9 @@ static void sink_finished(void *context, const struct tac_table *finished)
     table->tombstones = finished->tombstones;
     table->sum = finished->sum;
     tac_table_set_keys(table, finished->key_min, finished->key_max);
+    if (TAC_MUTANT(LAST_KEY_CUT) && table->key_max.size > 1) {
+        table->key_max.size--;
+    }
     if (job->outputs_last == NULL) {
         job->outputs = table;
     } else {
@@ -208,7 +220,9 @@ static void job_over(struct tac_seat *seat)
             job->memtable_overwritten = seat->sources[0].gathered_overwritten;
         }
     }
-    consumption_report(seat, job->bytes);
+    if (!TAC_MUTANT(CREDIT_KEPT)) {
+        consumption_report(seat, job->bytes);
+    }
     seat->state = TAC_SEAT_DONE;
 }
 

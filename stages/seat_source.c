@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "stages/seat_internal.h"
 
@@ -229,6 +230,7 @@ void tac_seat_gather(struct tac_request *request)
     tac_value_block_builder_init(&builder, &seat->stages->geometry, &job->layout);
     tac_value_block_begin(&builder, request->blocks[0]->data);
     while (gather_next(source, job, &view)) {
+        tac_maybe(TAC_MUTANT(FLUSH_OLDER) && tac_memtable_older(job->memtable, &view, &view));
         const struct tac_record *record = &view.record;
         struct tac_u128          hash = tac_record_hash(record->key.data, record->key.size,
                                                         record->value.size, record->is_tombstone);

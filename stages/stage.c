@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "queues/atomics.h"
 #include "stages/seat.h"
 
@@ -150,7 +151,8 @@ void tac_actor_wake(struct tac_stages *stages, struct tac_actor *actor)
                        expected == TAC_WAKE_OVER);
             return; /* It looks into the mailbox after this, or has done so: note actor-wake. */
         }
-        if (tac_atomic_compare_exchange_u32(&actor->wake, &expected, TAC_WAKE_NOTIFIED)) {
+        if (TAC_MUTANT(WAKE_LOST) ||
+            tac_atomic_compare_exchange_u32(&actor->wake, &expected, TAC_WAKE_NOTIFIED)) {
             return;
         }
     }
@@ -225,7 +227,7 @@ bool tac_merge_step(struct tac_worker *worker)
         tac_atomic_fetch_add_u64(&stages->credit_waits, 1);
         tac_atomic_exchange_u32(&seat->actor.wake, TAC_WAKE_QUEUED);
         tac_stack_push(&stages->stalled, &seat->link);
-        if (has_credit(stages)) { /* note stalled-credit */
+        if (!TAC_MUTANT(STALL_UNSEEN) && has_credit(stages)) { /* note stalled-credit */
             stalled_release(stages);
         }
         return true;
@@ -303,7 +305,7 @@ bool tac_write_step(struct tac_worker *worker)
     if (request == NULL) {
         return false;
     }
-    if (tac_stages_are_stopped(stages)) {
+    if (tac_stages_are_stopped(stages) && !TAC_MUTANT(WRITES_GO_ON)) {
         request->result = TACTUS_EPOISONED;
         request->os_error = 0;
         tac_actor_deliver(stages, request);
@@ -371,6 +373,11 @@ bool tac_reap_step(struct tac_worker *worker)
         struct tac_io      *next = list->next;
         struct tac_request *request = list->owner;
         bool                stops = list->kind != TAC_IO_READ && list->result != TACTUS_OK;
+
+        if (TAC_MUTANT(SYNC_ERROR_LOST) && list->kind == TAC_IO_SYNC) {
+            list->result = TACTUS_OK;
+            stops = false;
+        }
 
         request->result = list->result;
         request->os_error = list->os_error;

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "queues/atomics.h"
 #include "stages/storage_file.h"
@@ -160,7 +161,9 @@ bool tac_io_advance(struct tac_storage *storage, struct tac_io *io, uint64_t mov
         tac_io_fail(io, 0);
         return true;
     }
-    segments_consume(io, moved_bytes);
+    if (!TAC_MUTANT(SHORT_TRANSFER)) {
+        segments_consume(io, moved_bytes);
+    }
     return false;
 }
 

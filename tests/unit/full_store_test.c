@@ -93,9 +93,9 @@ static void test_fill_and_empty(enum tactus_layout_kind kind, uint32_t runs_per_
     struct tactus_options options;
     struct tactus        *store;
     uint64_t              counts[ROUNDS] = {0};
-    uint64_t              early = 0, late = 0;
+    uint64_t              early = 0, late = 0, op;
     uint32_t              tree;
-    bool                  is_kept = true, is_gone = true;
+    bool                  is_kept = true, is_gone = true, is_numbered = true;
 
     tactus_options_init(&options);
     options.runs_per_level = runs_per_level;
@@ -105,6 +105,8 @@ static void test_fill_and_empty(enum tactus_layout_kind kind, uint32_t runs_per_
         uint64_t seed = 1000003 * round;
 
         counts[round] = put_until_full(store, tree, seed, 1000000);
+        op = tactus_last_op(store);
+        is_numbered = is_numbered && put(store, tree, 0) == TACTUS_EFULL;
         for (uint64_t i = 0; i < counts[round]; i++) {
             is_kept = is_kept && get(store, tree, tac_mix_u64(seed + i)) == TACTUS_OK;
         }
@@ -123,6 +125,7 @@ static void test_fill_and_empty(enum tactus_layout_kind kind, uint32_t runs_per_
         if (!is_gone) {
             break;
         }
+        is_numbered = is_numbered && tactus_last_op(store) == op + counts[round];
         is_gone = is_gone && tactus_compact(store, tree) == TACTUS_OK;
     }
     tap_ok(counts[0] > 500 && is_kept, "%s, R %u: a full store has all that it took (%llu)", name,
@@ -135,7 +138,9 @@ static void test_fill_and_empty(enum tactus_layout_kind kind, uint32_t runs_per_
 
         *most = tac_max_u64(*most, counts[round]);
     }
-    tap_ok(late >= early * 9 / 10, "%s, R %u: the room comes back", name, runs_per_level);
+    tap_ok(is_numbered, "%s, R %u: what was refused has taken no op", name, runs_per_level);
+    tap_ok(early >= counts[0] / 2 && late >= early * 9 / 10, "%s, R %u: the room comes back", name,
+           runs_per_level);
     tap_ok(is_sound(store), "%s, R %u: sound", name, runs_per_level);
     tap_ok(tactus_close(store) == TACTUS_OK, "%s, R %u: close", name, runs_per_level);
 }
