@@ -127,7 +127,9 @@
     M(53, WAKE_LOST, "unit/stage_test", "splinterdb#241",                                          \
       "a delivery to a running seat does not make it look again")                                  \
     M(54, STALL_UNSEEN, "stress/store_stress_test", "splinterdb#241",                              \
-      "a merge without credit does not look again before it lies down")
+      "a merge without credit does not look again before it lies down")                            \
+    M(55, ROOT_BESIDE_SYNC, "sim/crash_test", "wiredtiger#1962",                                   \
+      "a checkpoint's superblock is written while its blocks are being synced")
 /* clang-format on */
 
 #define TAC_MUTANT_NUMBER(number, name, killer, stands_for, wrong) TAC_MUTANT_##name = (number),

@@ -331,6 +331,10 @@ bool tac_checkpoint_step(struct tactus *store)
         if (!TAC_MUTANT(DATA_NOT_SYNCED)) {
             request_sync(store);
         }
+        if (TAC_MUTANT(ROOT_BESIDE_SYNC)) {
+            checkpoint->state = TAC_CHECKPOINT_SUPERBLOCK;
+            superblock_write(store);
+        }
         return true;
     case TAC_CHECKPOINT_DATA_SYNC:
         checkpoint->state = TAC_CHECKPOINT_SUPERBLOCK;
