@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* api_internal -- what the files of the API (api*.c) share: the calling thread's last error, and the
+ * checks of arguments. */
+#ifndef TACTUS_PIPELINE_API_INTERNAL_H
+#define TACTUS_PIPELINE_API_INTERNAL_H
+
+#include "pipeline/store.h"
+
+/* What tactus_message tells. Of the calling thread; every failing call of the API fills it. */
+extern _Thread_local struct tac_error tac_api_error;
+
+/* In a forked child there are no threads of the store, nobody may be left to give back its locks,
+ * and the file is the parent's: asked before anything is waited for. */
+TAC_MUST_CHECK static inline int tac_api_fork_check(const struct tactus *store)
+{
+    if (tac_storage_is_forked(store->storage)) {
+        return tac_error_set(&tac_api_error, TACTUS_EFORKED,
+                             "the store was opened by the parent process, which goes on with it");
+    }
+    return TACTUS_OK;
+}
+
+/* The same, then takes commit_lock. */
+TAC_MUST_CHECK int tac_api_lock(struct tactus *store);
+/* TACTUS_ENOTREE. Trees are only ever added, and their layouts never change: no lock. */
+TAC_MUST_CHECK int tac_api_tree_layout(struct tactus *store, uint32_t tree,
+                                       struct tac_layout *ret_layout);
+/* TACTUS_EKEYSIZE, TACTUS_ELAYOUT. */
+TAC_MUST_CHECK int tac_api_key_check(const struct tac_layout *layout, const void *key,
+                                     size_t key_size);
+
+#endif

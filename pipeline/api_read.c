@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* api_read -- gets and iterators of tactus.h. No lock is taken here. */
+#include <stdlib.h>
+
+#include "pipeline/api_internal.h"
+
+struct tactus_iterator {
+    struct tactus       *store;
+    struct tac_iterator *iterator;
+};
+
+static int read_check(struct tactus *store, uint32_t tree, const void *key, size_t key_size)
+{
+    struct tac_layout layout;
+
+    if (tac_api_fork_check(store) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    if (tac_api_tree_layout(store, tree, &layout) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    return key_size == SIZE_MAX ? TACTUS_OK : tac_api_key_check(&layout, key, key_size);
+}
+
+int tactus_get(struct tactus *store, uint32_t tree, const void *key, size_t key_size, void *buffer,
+               size_t buffer_size, size_t *ret_value_size)
+{
+    size_t value_size;
+    int    result = read_check(store, tree, key, key_size);
+
+    if (result == TACTUS_OK) {
+        tac_error_clear(&tac_api_error);
+        result =
+            tac_read_side_get(&store->read_side, tree, (struct tac_bytes){key, (uint32_t)key_size},
+                              buffer, buffer_size, &value_size, &tac_api_error);
+    }
+    if (result == TACTUS_OK && ret_value_size != NULL) {
+        *ret_value_size = value_size;
+    }
+    return result;
+}
+
+int tactus_iterator_open(struct tactus *store, uint32_t tree, struct tactus_iterator **ret_iterator)
+{
+    struct tactus_iterator *iterator;
+    int                     result = read_check(store, tree, NULL, SIZE_MAX);
+
+    if (result != TACTUS_OK) {
+        return result;
+    }
+    iterator = calloc(1, sizeof *iterator);
+    if (iterator == NULL) {
+        return tac_error_set(&tac_api_error, TACTUS_ENOMEM, "out of memory for an iterator");
+    }
+    iterator->store = store;
+    result = tac_iterator_open(&store->read_side, tree, &iterator->iterator, &tac_api_error);
+    if (result != TACTUS_OK) {
+        free(iterator);
+        return result;
+    }
+    *ret_iterator = iterator;
+    return TACTUS_OK;
+}
+
+void tactus_iterator_close(struct tactus_iterator *iterator)
+{
+    if (iterator != NULL) {
+        tac_iterator_close(iterator->iterator);
+        free(iterator);
+    }
+}
+
+int tactus_iterator_first(struct tactus_iterator *iterator)
+{
+    return tac_api_fork_check(iterator->store) != TACTUS_OK
+               ? tac_api_error.code
+               : tac_iterator_first(iterator->iterator, &tac_api_error);
+}
+
+int tactus_iterator_last(struct tactus_iterator *iterator)
+{
+    return tac_api_fork_check(iterator->store) != TACTUS_OK
+               ? tac_api_error.code
+               : tac_iterator_last(iterator->iterator, &tac_api_error);
+}
+
+/* Any byte string is a place in the order; none at all is before every key. */
+static int seek_check(const struct tactus_iterator *iterator, const void *key, size_t key_size)
+{
+    if (tac_api_fork_check(iterator->store) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    if (key == NULL || key_size == 0 || key_size > TACTUS_KEY_SIZE_MAX) {
+        return tac_error_set(&tac_api_error, TACTUS_EKEYSIZE, "key of %zu bytes; 1 to %d", key_size,
+                             TACTUS_KEY_SIZE_MAX);
+    }
+    return TACTUS_OK;
+}
+
+int tactus_iterator_seek(struct tactus_iterator *iterator, const void *key, size_t key_size)
+{
+    int result = seek_check(iterator, key, key_size);
+
+    return result != TACTUS_OK
+               ? result
+               : tac_iterator_seek(iterator->iterator, (struct tac_bytes){key, (uint32_t)key_size},
+                                   &tac_api_error);
+}
+
+int tactus_iterator_seek_back(struct tactus_iterator *iterator, const void *key, size_t key_size)
+{
+    int result = seek_check(iterator, key, key_size);
+
+    return result != TACTUS_OK ? result
+                               : tac_iterator_seek_back(iterator->iterator,
+                                                        (struct tac_bytes){key, (uint32_t)key_size},
+                                                        &tac_api_error);
+}
+
+int tactus_iterator_next(struct tactus_iterator *iterator)
+{
+    return tac_api_fork_check(iterator->store) != TACTUS_OK
+               ? tac_api_error.code
+               : tac_iterator_next(iterator->iterator, &tac_api_error);
+}
+
+int tactus_iterator_previous(struct tactus_iterator *iterator)
+{
+    return tac_api_fork_check(iterator->store) != TACTUS_OK
+               ? tac_api_error.code
+               : tac_iterator_previous(iterator->iterator, &tac_api_error);
+}
+
+void tactus_iterator_record(const struct tactus_iterator *iterator, const void **ret_key,
+                            size_t *ret_key_size, const void **ret_value, size_t *ret_value_size)
+{
+    struct tac_record record = tac_iterator_record(iterator->iterator);
+
+    *ret_key = record.key.data;
+    *ret_key_size = record.key.size;
+    *ret_value = record.value.data;
+    *ret_value_size = record.value.size;
+}
