@@ -70,7 +70,7 @@ static uint64_t record_accounted(struct tactus *store, uint32_t tree, size_t key
 /* What a log has had been taken before: it is taken again whatever damage has been found since. */
 static int write_begin(struct tactus *store, uint64_t trees, uint64_t accounted, bool has_puts)
 {
-    bool is_new = !store->wal.is_replaying && !tac_recovery_is_refilling(store);
+    bool is_new = !store->is_replaying && !tac_recovery_is_refilling(store);
 
     if (is_new &&
         tac_damage_check(&store->damage, store->manifest, trees, &tac_api_error) != TACTUS_OK) {

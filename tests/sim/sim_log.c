@@ -170,6 +170,23 @@ int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool i
     return result;
 }
 
+int sim_log_checkpoint(struct sim *sim)
+{
+    struct sim_log *log = &sim->log_ops;
+    bool            is_new = sim_is_logged(sim) && !tac_store_is_poisoned(sim->store);
+    uint64_t        before = tactus_last_op(sim->store);
+    int             result;
+
+    if (is_new) {
+        (void)record_append(log, (struct sim_record){.kind = SIM_RECORD_CHECKPOINT}, NULL);
+    }
+    result = tactus_checkpoint(sim->store);
+    if (is_new && tactus_last_op(sim->store) == before) {
+        record_drop(log);
+    }
+    return result;
+}
+
 /* The tree of an op that the log has lost may be there all the same, in a checkpoint that was begun
  * after it. Another op takes the number. */
 static int tree_redo(struct sim *sim, struct sim_record *record, int result)
@@ -202,6 +219,15 @@ void sim_log_redo(struct sim *sim, uint64_t op)
             !is_taken(sim, result, op)) {
             record_drop(log); /* It had not been taken; nor is it now. */
             return;
+        }
+        if (!is_taken(sim, result, op) && sim_is_down(sim)) {
+            sim_recover(sim); /* A write that the open had begun has failed since */
+            return;
+        }
+        /* What an interval log has lost is new, and over too much damage nothing new is taken. */
+        if (sim_is_refused(sim, result) && sim->world->options.log == TACTUS_LOG_INTERVAL &&
+            tactus_last_op(sim->store) == op - 1) {
+            longjmp(sim->end, 1);
         }
         if (!is_taken(sim, result, op)) {
             sim_fail(sim, "op %llu of kind %d, done again: %d %s", (unsigned long long)op,

@@ -227,7 +227,7 @@ void sim_superblock_check(struct sim *sim)
 /* Each write says so, and why: the first cause. */
 static void cause_check(struct sim *sim)
 {
-    int result = tactus_checkpoint(sim->store);
+    int result = sim_log_checkpoint(sim);
 
     if (result != TACTUS_EPOISONED) {
         sim_fail(sim, "a write failed, and a checkpoint says %d", result);
