@@ -771,6 +771,7 @@ static void sim_end(struct sim *sim)
 
 static void sim_free(struct sim *sim)
 {
+    sim->report->writes += sim->model->op;
     if (sim->store != NULL) {
         store_abandon(sim);
     }

@@ -106,7 +106,9 @@ struct sim_report {
     struct marks    marks;
     char            message[SIM_MESSAGE_BYTES]; /* Empty: nothing failed */
     struct tac_u128 file_sum;                   /* Of the whole file after the last close */
-    uint64_t        ops_run, bars, recoveries;
+    uint64_t        ops_run; /* Of lists */
+    uint64_t        writes;  /* That the store has given numbers */
+    uint64_t        bars, recoveries;
     bool            aborts; /* A failure ends the process with a signal, as fuzzers want it */
 };
 

@@ -206,7 +206,8 @@ int main(void)
         shallow += marks_add(seed, &before, &report->marks, mark_seeds);
     }
     tap_ok(failures == 0, "stores do as the model under %llu seeds", (unsigned long long)seeds);
-    tap_diag("%llu ops, %llu bars, %llu recoveries", (unsigned long long)report->ops_run,
+    tap_diag("%llu ops of lists, %llu writes, %llu bars, %llu recoveries",
+             (unsigned long long)report->ops_run, (unsigned long long)report->writes,
              (unsigned long long)report->bars, (unsigned long long)report->recoveries);
     tap_ok(shallow == 0, "every seed with room compacts on three levels, moves tables and drops "
                          "tombstones");
