@@ -14,16 +14,13 @@
  * it as the durable one; the superblock copies of k - 1 are written to while k + 1 is under way. The
  * lock and is_checkpointing tell both: if no checkpoint is under way before and after the read, and
  * it is the same one that is durable, nobody has written to what was read. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* pthread_setname_np */
-#endif
 #include "pipeline/scrub.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "base/units.h"
 #include "pipeline/store.h"
 #include "queues/atomics.h"
@@ -639,30 +636,16 @@ static void *thread_main(void *argument)
     return NULL;
 }
 
-/* Signals are the application's: none is delivered to a thread of ours. */
-static int thread_start(struct tactus *store, struct tac_error *error)
-{
-    struct tac_scrub *scrub = &store->scrub;
-    sigset_t          all, before;
-    int               result;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    result = pthread_create(&scrub->thread, NULL, thread_main, store);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (result != 0) {
-        return tac_error_set(error, TACTUS_ENOMEM, "cannot start a thread: %s", strerror(result));
-    }
-    pthread_setname_np(scrub->thread, "tac-scrub");
-    scrub->has_thread = true;
-    return TACTUS_OK;
-}
-
 int tac_scrub_start(struct tactus *store, struct tac_error *error)
 {
-    bool has_thread = store->scrub.period_ns > 0 && store->workers.has_threads;
+    struct tac_scrub *scrub = &store->scrub;
 
-    return has_thread ? thread_start(store, error) : TACTUS_OK;
+    if (scrub->period_ns == 0 || !store->workers.has_threads) {
+        return TACTUS_OK;
+    }
+    scrub->has_thread =
+        tac_thread_start(&scrub->thread, "tac-scrub", thread_main, store, error) == TACTUS_OK;
+    return scrub->has_thread ? TACTUS_OK : error->code;
 }
 
 void tac_scrub_stop(struct tactus *store)

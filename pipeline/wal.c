@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* wal -- see wal.h. Locks: commit_lock before wait_lock before lock; none is held during I/O but
  * commit_lock, by a writer that finds both images full. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* pthread_setname_np */
-#endif
 #include "pipeline/wal.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "base/units.h"
 #include "pipeline/store.h"
 #include "queues/atomics.h"
@@ -462,19 +459,9 @@ void tac_wal_clock_start(struct tac_wal *wal)
 
 int tac_wal_thread_start(struct tac_wal *wal, struct tac_error *error)
 {
-    sigset_t all, before;
-    int      result;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    result = pthread_create(&wal->thread, NULL, thread_main, wal);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (result != 0) {
-        return tac_error_set(error, TACTUS_ENOMEM, "cannot start a thread: %s", strerror(result));
-    }
-    pthread_setname_np(wal->thread, "tac-log");
-    wal->has_thread = true;
-    return TACTUS_OK;
+    wal->has_thread =
+        tac_thread_start(&wal->thread, "tac-log", thread_main, wal, error) == TACTUS_OK;
+    return wal->has_thread ? TACTUS_OK : error->code;
 }
 
 void tac_wal_thread_stop(struct tac_wal *wal)

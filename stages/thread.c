@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* thread -- see thread.h. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* pthread_setname_np */
-#endif
 #include "stages/thread.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/thread.h"
 #include "base/units.h"
 #include "queues/atomics.h"
 
@@ -51,23 +48,6 @@ static void *worker_main(void *argument)
     }
     worker_finish_io(slot);
     return NULL;
-}
-
-/* Signals are the application's: none is delivered to a thread of ours. */
-static int thread_start(struct tac_worker_slot *slot, const char *name, struct tac_error *error)
-{
-    sigset_t all, before;
-    int      result;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    result = pthread_create(&slot->thread, NULL, worker_main, slot);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (result != 0) {
-        return tac_error_set(error, TACTUS_ENOMEM, "cannot start a thread: %s", strerror(result));
-    }
-    pthread_setname_np(slot->thread, name);
-    return TACTUS_OK;
 }
 
 static int slot_create(struct tac_worker_pool *pool, struct tac_stages *stages,
@@ -196,7 +176,8 @@ int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stage
     for (uint32_t i = 0; pool->has_threads && i < pool->count; i++) {
         struct tac_worker_slot *slot = &pool->slots[i];
 
-        if (thread_start(slot, thread_names[slot->worker.home], error) != TACTUS_OK) {
+        if (tac_thread_start(&slot->thread, thread_names[slot->worker.home], worker_main, slot,
+                             error) != TACTUS_OK) {
             slot->thread = 0;
             tac_worker_pool_stop(pool);
             return error->code;

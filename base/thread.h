@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* thread -- how every thread of the library begins. */
+#ifndef TACTUS_BASE_THREAD_H
+#define TACTUS_BASE_THREAD_H
+
+#include <pthread.h>
+
+#include "base/error.h"
+
+/* Starts `main` under a name of at most 15 bytes, with all signals blocked: they are the
+ * application's, none is delivered to a thread of ours. TACTUS_ENOMEM: the system gives no thread. */
+TAC_MUST_CHECK int tac_thread_start(pthread_t *ret_thread, const char *name, void *(*main)(void *),
+                                    void *argument, struct tac_error *error);
+
+#endif
