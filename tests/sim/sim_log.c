@@ -96,7 +96,8 @@ static int tree_run(struct sim *sim, uint32_t number)
 
 static int record_run(struct sim *sim, const struct sim_record *record)
 {
-    const struct sim_entry *entries = sim->log_ops.entries + record->entry_first;
+    const struct sim_entry *entries =
+        record->entry_count > 0 ? sim->log_ops.entries + record->entry_first : NULL;
 
     switch (record->kind) {
     case SIM_RECORD_WRITE:
