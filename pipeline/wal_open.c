@@ -253,6 +253,32 @@ static int image_read(struct reader *reader, struct tac_wal_segment *ret_segment
     return result;
 }
 
+/* Once more from where the log seems to end. What lies before has been checked and stays as it is:
+ * tail_wipe writes a part of it back. */
+static int image_read_again(struct reader *reader)
+{
+    struct tac_wal *wal = reader->wal;
+    uint64_t        begin = reader->offset / PROBE_BYTES * PROBE_BYTES;
+    uint8_t        *image = image_of(reader) + begin;
+    uint8_t         checked[PROBE_BYTES];
+    int             result = TACTUS_EIO;
+
+    if (begin == wal->geometry.segment_bytes) {
+        return TACTUS_OK;
+    }
+    memcpy(checked, image, reader->offset - begin);
+    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && result != TACTUS_OK; attempt++) {
+        result = wal->storage->ops->read(
+            wal->storage, image, wal->geometry.segment_bytes - begin,
+            tac_wal_segment_offset(&wal->geometry, reader->sequence) + begin, reader->error);
+    }
+    memcpy(image, checked, reader->offset - begin);
+    if (result == TACTUS_OK) {
+        tac_error_clear(reader->error); /* Of the first attempt */
+    }
+    return result;
+}
+
 static int segment_load(struct reader *reader, uint64_t sequence,
                         struct tac_wal_segment *ret_segment)
 {
@@ -308,7 +334,7 @@ static int frame_next(struct reader *reader)
 
         if (!goes_on && !is_sure) {
             is_sure = true;
-            if (image_read(reader, &own) != TACTUS_OK) {
+            if (image_read_again(reader) != TACTUS_OK) {
                 return reader->error->code;
             }
             continue;
