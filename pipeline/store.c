@@ -137,6 +137,9 @@ int tac_store_create(struct tac_storage *storage, const struct tactus_options *o
 
 /* ---- open: what is on disk ------------------------------------------------------------------ */
 
+/* Of the superblocks: two in a row agree by then if one of them was wrong. */
+#define READINGS_MAX 4
+
 /* What was found where the superblock copies are. */
 struct copies {
     uint8_t         *bytes;           /* All four, one behind the other */
@@ -176,26 +179,47 @@ static void copies_load(struct tac_storage *storage, uint32_t block_size, struct
     }
 }
 
+static bool choice_is_same(const struct tac_superblock_choice *a,
+                           const struct tac_superblock_choice *b)
+{
+    return a->superblock.sequence == b->superblock.sequence &&
+           a->repair_first_mask == b->repair_first_mask &&
+           a->repair_second_mask == b->repair_second_mask &&
+           tac_u128_equal(tac_superblock_checksum(&a->superblock),
+                          tac_superblock_checksum(&b->superblock));
+}
+
 /* The block size is in the superblock, and where the other copies are depends on it: the first copy
- * tells, or else the places that other sizes would give are tried. What looks bad is read once more:
- * a copy is not to be given up for what the bus got wrong. */
+ * tells, or else the places that other sizes would give are tried. Believed is what two readings in
+ * a row agree on. One is not enough even if all in it is whole: of a checkpoint that a crash cut
+ * short one copy may be all there is, and if that is read as it was before, once, the store goes on
+ * from the checkpoint before while the disk has two histories. */
 static int superblock_copies_read(struct tac_storage *storage, uint32_t block_size,
                                   struct copies *copies, struct tac_superblock_choice *choice,
                                   struct tac_error *error)
 {
-    const uint8_t *readable[TAC_SUPERBLOCK_COPIES];
-    int            result = TACTUS_EIO;
+    const uint8_t               *readable[TAC_SUPERBLOCK_COPIES];
+    struct tac_superblock_choice before;
+    int                          result = TACTUS_EIO, result_before;
+    bool                         is_agreed = false;
 
-    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS; attempt++) {
+    for (uint32_t reading = 0; reading < READINGS_MAX && !is_agreed; reading++) {
+        before = *choice;
+        result_before = result;
         copies_load(storage, block_size, copies, readable);
         if (copies->unreadable_mask == 0xf) {
             *error = copies->read_error;
             return tac_error_wrap(error, "no superblock can be read");
         }
         result = tac_superblock_choose(readable, choice, error);
-        if (result == TACTUS_OK && (choice->repair_first_mask | choice->repair_second_mask) == 0) {
-            break;
-        }
+        is_agreed = reading > 0 && result == result_before &&
+                    (result != TACTUS_OK || choice_is_same(choice, &before));
+    }
+    if (!is_agreed) {
+        return tac_error_set(error, TACTUS_EIO,
+                             "the superblocks were read %d times, and no two readings in a row "
+                             "agree; check the device, or try again",
+                             READINGS_MAX);
     }
     return result;
 }
@@ -279,6 +303,7 @@ int tac_store_superblock_find(struct tac_storage *storage, struct tac_superblock
         return tac_error_set(error, TACTUS_ENOMEM, "out of memory for superblocks");
     }
     tac_error_clear(ret_doubt);
+    *ret_choice = (struct tac_superblock_choice){.repair_first_mask = 0};
     result = superblock_choose(storage, &copies, ret_choice, error);
     free(copies.bytes);
     if (result == TACTUS_OK) {

@@ -32,10 +32,6 @@ enum tac_io_kind {
 #define TAC_STORAGE_ALIGNMENT_MIN 512
 #define TAC_STORAGE_ALIGNMENT_MAX 4096
 
-/* Whoever checks what was read looks at a failure once more: what the device or the bus got wrong
- * is not damage (rule R8). */
-#define TAC_READ_ATTEMPTS 2
-
 /* One request; the submitter's memory until it comes back from reap. */
 struct tac_io {
     enum tac_io_kind kind;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct faulty_storage {
     struct tac_storage  base; /* First: the two are cast into each other */
@@ -57,7 +58,10 @@ static int faulty_read(struct tac_storage *storage, void *data, uint64_t size, u
         return tac_error_set(error, TACTUS_EIO, "read of the faulty disk failed");
     }
     result = inner_of(storage)->ops->read(inner_of(storage), data, size, offset, error);
-    if (is_wrong) {
+    if (is_wrong && disk_now->stale != NULL && offset == disk_now->offset &&
+        size <= disk_now->size) {
+        memcpy(data, disk_now->stale, size);
+    } else if (is_wrong) {
         byte_change(data, offset, size);
     }
     return result;

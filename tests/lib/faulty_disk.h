@@ -11,11 +11,13 @@
 struct faulty_disk {
     struct tac_memory_disk *memory;
     /* Reads that touch the range go wrong, so many of them: its first byte comes back changed, or
-     * the read fails (EIO). */
-    uint64_t offset, size;
-    uint32_t reads_left;
-    bool     is_io_error;
-    uint64_t reads_met; /* That touched it, wrong or right */
+     * the read fails (EIO), or (where somebody waits for it, and it is of the range only) other
+     * bytes come back. */
+    uint64_t       offset, size;
+    uint32_t       reads_left;
+    bool           is_io_error;
+    const uint8_t *stale;     /* Those bytes, `size` of them; NULL: none */
+    uint64_t       reads_met; /* That touched it, wrong or right */
     /* Called once, before the next read that somebody waits for; what it does, reads included, is
      * done when that read begins. NULL: nothing. */
     void (*before_read_fn)(void *context);

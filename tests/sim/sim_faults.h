@@ -92,7 +92,7 @@ struct sim_faults {
     uint64_t         draws;
     struct sim_range wrong[SIM_FAULT_RANGES_MAX]; /* They have been read wrong once */
     uint32_t         wrong_count;
-    bool             is_superblock_met; /* A copy has been read wrong, or is bad */
+    bool             is_superblock_met; /* A copy has been read wrong in this op */
     /* The write or sync that is to go wrong */
     enum sim_write_fault armed;
     bool                 armed_is_log;

@@ -202,7 +202,6 @@ void sim_superblock_spoil(struct sim *sim)
     memcpy(faults->spoiled, data + offset, TAC_SUPERBLOCK_BYTES);
     faults->spoiled_offset = offset;
     faults->is_spoiled = true;
-    faults->is_superblock_met = true;
 }
 
 void sim_superblock_check(struct sim *sim)
