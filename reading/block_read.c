@@ -206,27 +206,61 @@ static struct tac_cache_key page_key(uint64_t address, const struct tac_page_ent
     };
 }
 
+struct tac_cache_frame *tac_page_find(struct tac_read_side *side, uint64_t address,
+                                      const struct tac_page_entry *entry, uint32_t tree,
+                                      struct tac_read_counts *counts)
+{
+    struct tac_cache_key    key = page_key(address, entry, tree);
+    struct tac_cache_frame *frame =
+        entry->unit_count == 1 ? tac_cache_find(side->page_cache, &key) : NULL;
+
+    counts->hits += frame != NULL;
+    counts->misses += frame == NULL;
+    return frame;
+}
+
+void tac_page_offer(struct tac_read_side *side, uint64_t address,
+                    const struct tac_page_entry *entry, uint32_t tree, const uint8_t *data,
+                    bool replaces)
+{
+    struct tac_cache_key    key = page_key(address, entry, tree);
+    struct tac_cache_frame *frame;
+
+    if (entry->unit_count != 1) {
+        return;
+    }
+    frame = tac_cache_find(side->page_cache, &key);
+    if (frame != NULL) { /* Read for a page before it, and there already */
+        tac_cache_unpin(frame);
+        return;
+    }
+    frame = replaces ? tac_cache_claim(side->page_cache, &key)
+                     : tac_cache_claim_empty(side->page_cache, &key);
+    if (frame != NULL) {
+        memcpy(frame->data, data, side->geometry.page_size);
+        tac_cache_publish(frame);
+        tac_cache_unpin(frame);
+    }
+}
+
 int tac_page_read(struct tac_read_side *side, uint64_t address, const struct tac_page_entry *entry,
                   uint32_t tree, const struct tac_layout *layout, struct tac_read_counts *counts,
                   struct tac_cache_frame **ret_frame, struct tac_page *ret_page,
                   struct tac_error *error)
 {
     struct tac_cache_key    key = page_key(address, entry, tree);
-    bool                    is_single = entry->unit_count == 1;
     struct tac_page         page = tac_page_of_entry(side, entry, layout, NULL);
-    struct tac_cache_frame *frame = is_single ? tac_cache_find(side->page_cache, &key) : NULL;
+    struct tac_cache_frame *frame = tac_page_find(side, address, entry, tree, counts);
     uint64_t                frame_bytes = page.size_bytes;
     int                     rv;
 
     if (frame != NULL) {
-        counts->hits++;
         page.data = frame->data;
         *ret_page = page;
         *ret_frame = frame;
         return TACTUS_OK;
     }
-    counts->misses++;
-    if (is_single) {
+    if (entry->unit_count == 1) {
         frame = tac_cache_claim(side->page_cache, &key);
     }
     if (frame == NULL) {

@@ -54,6 +54,17 @@ TAC_MUST_CHECK int tac_page_read(struct tac_read_side *side, uint64_t address,
                                  struct tac_cache_frame **ret_frame, struct tac_page *ret_page,
                                  struct tac_error *error);
 
+/* The page if it is in the cache, which it can be only if it has one unit; the frame is pinned. Or
+ * NULL. */
+struct tac_cache_frame *tac_page_find(struct tac_read_side *side, uint64_t address,
+                                      const struct tac_page_entry *entry, uint32_t tree,
+                                      struct tac_read_counts *counts);
+/* Puts a page that was read past the cache, and checked, into it if it has one unit and there is
+ * room: where nothing has to leave, or (`replaces`) as if it had been read by way of the cache. */
+void tac_page_offer(struct tac_read_side *side, uint64_t address,
+                    const struct tac_page_entry *entry, uint32_t tree, const uint8_t *data,
+                    bool replaces);
+
 /* Reads units of a value block into memory, not by way of the cache and not checked. The buffer is
  * aligned like the storage and has room for tac_units_buffer_bytes; *ret_data is where the first
  * unit lies in it. */

@@ -289,20 +289,41 @@ static struct tac_cache_frame *way_claim(struct tac_cache *cache, uint32_t set, 
     return frame;
 }
 
+/* An empty frame, of the emptier set: both fill up from their first way. */
+static struct tac_cache_frame *empty_claim(struct tac_cache *cache, const struct place *place,
+                                           const struct tac_cache_key *key)
+{
+    struct tac_cache_frame *frame = NULL;
+
+    for (uint32_t i = 0; i < 2 * cache->way_count && frame == NULL; i++) {
+        frame = way_claim(cache, place->sets[i % 2], i / 2, place->tag, key, true);
+    }
+    return frame;
+}
+
+struct tac_cache_frame *tac_cache_claim_empty(struct tac_cache           *cache,
+                                              const struct tac_cache_key *key)
+{
+    struct place place;
+
+    if (cache->way_count == 0) {
+        return NULL;
+    }
+    place = cache_place(cache, key);
+    return empty_claim(cache, &place, key);
+}
+
 struct tac_cache_frame *tac_cache_claim(struct tac_cache *cache, const struct tac_cache_key *key)
 {
     uint32_t                ways = cache->way_count;
-    struct tac_cache_frame *frame = NULL;
+    struct tac_cache_frame *frame;
     struct place            place;
 
     if (ways == 0) {
         return NULL;
     }
     place = cache_place(cache, key);
-    /* An empty frame, of the emptier set: both fill up from their first way. */
-    for (uint32_t i = 0; i < 2 * ways && frame == NULL; i++) {
-        frame = way_claim(cache, place.sets[i % 2], i / 2, place.tag, key, true);
-    }
+    frame = empty_claim(cache, &place, key);
     /* Any frame, around both sets from a place that the key decides; and once more, as the first
      * round may only have taken second chances away. */
     for (uint32_t i = 0; i < 4 * ways && frame == NULL; i++) {

@@ -55,6 +55,9 @@ struct tac_cache_frame *tac_cache_find(struct tac_cache *cache, const struct tac
 /* A frame to fill, pinned, which is not in the cache yet; or NULL when every frame that the key may
  * use is pinned: then use a private one. */
 struct tac_cache_frame *tac_cache_claim(struct tac_cache *cache, const struct tac_cache_key *key);
+/* The same, but nothing leaves the cache for it: NULL too when the key has no empty frame. */
+struct tac_cache_frame *tac_cache_claim_empty(struct tac_cache           *cache,
+                                              const struct tac_cache_key *key);
 /* The claimed frame is filled: others may find it. It stays pinned. Private frames: nothing. */
 void tac_cache_publish(struct tac_cache_frame *frame);
 /* The claimed or private frame could not be filled: gives it back, unpinned. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The happy path of a run: a seek finds the table in the view, its page in the index block, and
- * takes that one page by way of the cache. Each further read is of twice as many pages, past the
- * cache, up to most of a value block. A table that only follows is a bound until it is reached.
+ * takes that one page by way of the cache. So does a walk as long as its pages are there. What is
+ * not is read in chunks past the cache, each of twice as many pages as the one before, up to most
+ * of a value block. The pages of the first chunks, of a short walk, then go into the cache as those
+ * of a get would; those of a long walk, which may come once, only take frames that are empty. A table that only follows is a bound until it is reached.
  *
  * Possible failures are: the view has expired; a read of the storage; damage. What looks like
  * damage in an expired view is a block that has been given a new life, and is reported as expired.
@@ -322,6 +324,15 @@ static void chunk_choose(const struct tac_source *source, const struct tac_sourc
     }
 }
 
+/* Chunks of more pages take no frame from a page that is in the cache. */
+#define CHUNK_SHORT_PAGES 8
+
+static void chunk_take_page(struct tac_source *source, const uint8_t *data, uint32_t size_bytes)
+{
+    memcpy(source->near, data, size_bytes);
+    source->chunk = source->near;
+}
+
 /* One page, by way of the cache: what a seek needs. */
 static int chunk_read_cached(struct tac_source *source, struct tac_source_shared *shared,
                              const struct chunk *chunk, struct tac_error *error)
@@ -332,8 +343,7 @@ static int chunk_read_cached(struct tac_source *source, struct tac_source_shared
                            &shared->layout, &shared->counts, &frame, &page, error);
 
     if (rv == TACTUS_OK) {
-        memcpy(source->near, page.data, page.size_bytes);
-        source->chunk = source->near;
+        chunk_take_page(source, page.data, page.size_bytes);
         tac_cache_unpin(frame);
     }
     return rv;
@@ -358,7 +368,45 @@ static int chunk_read_direct(struct tac_source *source, struct tac_source_shared
             rv = tac_page_verify(shared->side, chunk->address, entry, &page, error);
         }
     }
+    for (uint32_t i = 0; i < chunk->page_count && rv == TACTUS_OK; i++) {
+        const struct tac_page_entry *entry = &chunk->entries[i];
+        uint32_t offset = (uint32_t)(entry->unit_first - chunk->unit_first) * page_size;
+
+        tac_page_offer(shared->side, chunk->address, entry, shared->tree, source->chunk + offset,
+                       chunk->page_count <= CHUNK_SHORT_PAGES);
+    }
     return rv;
+}
+
+static struct tac_chunk_page chunk_page_make(const struct tac_page_entry *entry, uint32_t offset)
+{
+    return (struct tac_chunk_page){
+        .offset = offset,
+        .unit_count = entry->unit_count,
+        .record_count = entry->record_count,
+        .flags = entry->flags,
+    };
+}
+
+/* A further page of the walk, if it is in the cache: then it is the chunk. */
+static bool chunk_find(struct tac_source *source, struct tac_source_shared *shared,
+                       const struct tac_index_block *index, uint32_t page)
+{
+    struct tac_page_entry        entry = tac_index_page(index, page);
+    struct tac_index_value_block block =
+        tac_index_value_block(index, tac_index_block_of_page(index, page));
+    struct tac_cache_frame *frame =
+        tac_page_find(shared->side, block.reference.address, &entry, shared->tree, &shared->counts);
+
+    if (frame == NULL) {
+        return false;
+    }
+    chunk_take_page(source, frame->data, shared->side->geometry.page_size);
+    tac_cache_unpin(frame);
+    source->page_first = page;
+    source->page_count = 1;
+    source->pages[0] = chunk_page_make(&entry, 0);
+    return true;
 }
 
 static int chunk_read(struct tac_source *source, struct tac_source_shared *shared,
@@ -383,20 +431,39 @@ static int chunk_read(struct tac_source *source, struct tac_source_shared *share
     source->page_first = chunk->page_first;
     source->page_count = chunk->page_count;
     for (uint32_t i = 0; i < chunk->page_count; i++) {
-        const struct tac_page_entry *entry = &chunk->entries[i];
+        uint32_t offset = (uint32_t)(chunk->entries[i].unit_first - chunk->unit_first) * page_size;
 
-        source->pages[i] = (struct tac_chunk_page){
-            .offset = (uint32_t)(entry->unit_first - chunk->unit_first) * page_size,
-            .unit_count = entry->unit_count,
-            .record_count = entry->record_count,
-            .flags = entry->flags,
-        };
+        source->pages[i] = chunk_page_make(&chunk->entries[i], offset);
     }
     if (source->units_next < shared->chunk_units) {
         source->units_next = 2 * source->units_next < shared->chunk_units ? 2 * source->units_next
                                                                           : shared->chunk_units;
     }
     return TACTUS_OK;
+}
+
+/* Makes a chunk with the page, from the cache or read, the current one. */
+static int run_chunk(struct tac_source *source, struct tac_source_shared *shared, uint32_t page,
+                     struct tac_error *error)
+{
+    const struct tac_index_block *index;
+    struct tac_cache_frame       *frame;
+    struct chunk                  chunk;
+    bool                          is_found;
+    int rv = tac_block_read(shared->side, TAC_BLOCK_INDEX, &source->place.index, &shared->counts,
+                            &frame, error);
+
+    if (rv != TACTUS_OK) {
+        return rv;
+    }
+    index = frame->extra;
+    /* Of a seek's page the read itself looks into the cache. */
+    is_found = source->units_next > 1 && chunk_find(source, shared, index, page);
+    if (!is_found) {
+        chunk_choose(source, shared, index, page, &chunk);
+    }
+    tac_cache_unpin(frame);
+    return is_found ? TACTUS_OK : chunk_read(source, shared, &chunk, error);
 }
 
 /* Makes a page of the current table the current one; reads it if it is not in the chunk. */
@@ -407,16 +474,8 @@ static int run_page(struct tac_source *source, struct tac_source_shared *shared,
 
     tac_assert(page >= source->page_lowest && page < source->page_end);
     if (page < source->page_first || page - source->page_first >= source->page_count) {
-        struct tac_cache_frame *frame;
-        struct chunk            chunk;
-        int rv = tac_block_read(shared->side, TAC_BLOCK_INDEX, &source->place.index,
-                                &shared->counts, &frame, error);
+        int rv = run_chunk(source, shared, page, error);
 
-        if (rv == TACTUS_OK) {
-            chunk_choose(source, shared, frame->extra, page, &chunk);
-            tac_cache_unpin(frame);
-            rv = chunk_read(source, shared, &chunk, error);
-        }
         if (rv != TACTUS_OK) {
             return run_failure(source, shared, rv, error);
         }

@@ -231,6 +231,31 @@ static void test_private(void)
     tac_cache_abandon(tac_cache_frame_private(1, 0)); /* A leak check tells whether it is freed. */
 }
 
+static void test_claim_empty(void)
+{
+    struct tac_cache       *cache = cache_of(bytes_for_frames(64), 0);
+    uint32_t                taken = 0, kept = 0;
+    struct tac_cache_frame *frame;
+
+    for (uint64_t i = 0; i < 10000; i++) {
+        struct tac_cache_key key = key_of(i);
+
+        frame = tac_cache_claim_empty(cache, &key);
+        if (frame != NULL) {
+            memset(frame->data, (int)(i & 0xff), FRAME_BYTES);
+            tac_cache_publish(frame);
+            tac_cache_unpin(frame);
+            taken++;
+        }
+    }
+    for (uint64_t i = 0; i < 10000; i++) {
+        kept += has(cache, i);
+    }
+    tap_ok(taken == tac_cache_frame_count(cache) && kept == taken,
+           "what only takes empty frames takes each once, and nothing leaves for it (%u)", taken);
+    tac_cache_free(cache);
+}
+
 int main(void)
 {
     uint64_t seed;
@@ -244,5 +269,6 @@ int main(void)
     test_second_chance();
     test_fill(seed);
     test_private();
+    test_claim_empty();
     return tap_done();
 }

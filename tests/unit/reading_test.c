@@ -378,6 +378,89 @@ static void test_two_references(uint64_t seed)
     world_free(world);
 }
 
+/* Reads of the storage that a walk takes. */
+static uint64_t walk_reads(struct world *world, struct tac_iterator *iterator, bool is_backward)
+{
+    uint64_t reads = world->storage.reads;
+
+    if (walk_wrong(world, iterator, world->model, is_backward, TACTUS_OK) != 0) {
+        tap_bail("a walk is wrong");
+    }
+    return world->storage.reads - reads;
+}
+
+static uint64_t get_reads(struct world *world)
+{
+    uint64_t reads = world->storage.reads;
+
+    if (gets_wrong(world) != 0) {
+        tap_bail("a get is wrong");
+    }
+    return world->storage.reads - reads;
+}
+
+static void test_walk_caches(uint64_t seed)
+{
+    struct world        *world = world_of(0, seed);
+    struct tac_iterator *iterator;
+    uint64_t             first, second;
+
+    world_fill(world);
+    world_caches(world, 64 * TAC_MIB, 64 * TAC_MIB);
+    iterator = iterator_of(world);
+    first = walk_reads(world, iterator, false);
+    second = walk_reads(world, iterator, false);
+    tap_ok(first > 0 && second == 0, "what a walk has read the next one finds in the cache (%llu)",
+           (unsigned long long)first);
+    tap_ok(walk_reads(world, iterator, true) == 0 && get_reads(world) == 0,
+           "a walk backward and gets do too");
+    tac_iterator_close(iterator);
+    world_free(world);
+}
+
+/* A get that has to read a page, after the walk has left the cache as it is. */
+static uint32_t number_on_a_page(struct world *world)
+{
+    struct tac_error error;
+    bool             is_right;
+
+    for (uint32_t i = 0; i < world->key_count; i++) {
+        uint64_t reads = world->storage.reads;
+
+        (void)get(world, i, false, &is_right, &error);
+        if (world->storage.reads > reads) {
+            return i;
+        }
+    }
+    tap_bail("no get reads a page");
+}
+
+static void test_walk_evicts_nothing(uint64_t seed)
+{
+    struct world        *world = world_of(0, seed);
+    struct tac_iterator *iterator;
+    struct tac_error     error;
+    uint64_t             reads;
+    uint32_t             number;
+    bool                 is_right;
+
+    world_fill(world);
+    world_remove_tables(world);
+    world_add_model(world, 2); /* One run: a walk through it is a long one. */
+    world_publish(world);
+    world_caches(world, 64 * (uint64_t)world->geometry.page_size, 64 * TAC_MIB);
+    iterator = iterator_of(world);
+    (void)walk_reads(world, iterator, false);
+    number = number_on_a_page(world);
+    (void)get(world, number, false, &is_right, &error);
+    (void)walk_reads(world, iterator, false);
+    reads = world->storage.reads;
+    (void)get(world, number, false, &is_right, &error);
+    tap_ok(world->storage.reads == reads, "a walk leaves what gets have read twice in the cache");
+    tac_iterator_close(iterator);
+    world_free(world);
+}
+
 /* Damages every kind of block in turn: answers are right or an error that names the place. */
 static void test_damage(uint32_t configuration, uint64_t seed)
 {
@@ -630,6 +713,8 @@ int main(void)
         test_snapshot(i, seed);
     }
     test_two_references(seed);
+    test_walk_caches(seed);
+    test_walk_evicts_nothing(seed);
     test_reuse(seed);
     test_guard(seed);
     test_expire(seed);
