@@ -36,9 +36,9 @@ uint64_t             tac_manifest_memory_bytes(uint32_t tables_max);
 
 /* Adds a tree (id = how many there were), last level 1. Name and layout have been checked.
  * TACTUS_EFULL beyond TACTUS_TREES_MAX; EEXISTS; ENOMEM. */
-TAC_MUST_CHECK int        tac_manifest_tree_add(struct tac_manifest *manifest, const char *name,
-                                                const struct tac_layout *layout, uint32_t *ret_tree,
-                                                struct tac_error *error);
+TAC_MUST_CHECK int tac_manifest_tree_add(struct tac_manifest *manifest, const char *name,
+                                         const struct tac_layout *layout, uint32_t *ret_tree,
+                                         struct tac_error *error);
 /* Takes back the newest tree, which nobody has seen yet. */
 void                      tac_manifest_tree_undo(struct tac_manifest *manifest);
 uint32_t                  tac_manifest_tree_count(const struct tac_manifest *manifest);
@@ -81,7 +81,8 @@ uint32_t tac_manifest_level_depth(const struct tac_manifest_level *level);
  * overlap and the one that may hold a key is found by binary search. There are as many runs as the
  * level is deep; which of two runs is newer differs from key to key: stamps tell. Read-only. */
 struct tac_version_run {
-    struct tac_table **tables; /* Ascending, disjoint */
+    struct tac_table **tables;       /* Ascending, disjoint */
+    uint64_t          *key_prefixes; /* Of each one's key_min: searched without visiting them */
     uint32_t           table_count;
 };
 struct tac_version_level {
@@ -105,6 +106,8 @@ struct tac_version *tac_version_new(uint32_t tables_max);
 void                tac_version_free(struct tac_version *version);
 uint64_t            tac_version_memory_bytes(uint32_t tables_max);
 void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest, uint64_t bar);
+/* The last table of the run that begins at or below the key; table_count: none does. */
+uint32_t tac_version_run_floor(const struct tac_version_run *run, struct tac_bytes key);
 /* The table of the run that may hold the key, or NULL. */
 struct tac_table *tac_version_run_find(const struct tac_version_run *run, struct tac_bytes key);
 

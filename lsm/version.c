@@ -10,6 +10,7 @@ struct version_object {
     uint32_t                tables_max;
     uint32_t                tables_used, runs_used;
     struct tac_table      **tables;
+    uint64_t               *key_prefixes; /* Of the tables, in the same order */
     struct tac_version_run *runs;
     uint64_t               *ended; /* Scratch: runs of the level whose last table is over */
 };
@@ -17,7 +18,8 @@ struct version_object {
 uint64_t tac_version_memory_bytes(uint32_t tables_max)
 {
     return sizeof(struct version_object) +
-           tables_max * (sizeof(struct tac_table *) + sizeof(struct tac_version_run)) +
+           tables_max *
+               (sizeof(struct tac_table *) + sizeof(uint64_t) + sizeof(struct tac_version_run)) +
            tac_div_ceil(tables_max, 64) * 8;
 }
 
@@ -31,9 +33,11 @@ struct tac_version *tac_version_new(uint32_t tables_max)
     }
     object->tables_max = tables_max;
     object->tables = calloc(tables_max, sizeof *object->tables);
+    object->key_prefixes = calloc(tables_max, sizeof *object->key_prefixes);
     object->runs = calloc(tables_max, sizeof *object->runs);
     object->ended = calloc(tac_div_ceil(tables_max, 64), 8);
-    if (object->tables == NULL || object->runs == NULL || object->ended == NULL) {
+    if (object->tables == NULL || object->key_prefixes == NULL || object->runs == NULL ||
+        object->ended == NULL) {
         tac_version_free(&object->version);
         return NULL;
     }
@@ -55,6 +59,7 @@ void tac_version_free(struct tac_version *version)
     }
     free(object->ended);
     free(object->runs);
+    free(object->key_prefixes);
     free(object->tables);
     free(object);
 }
@@ -121,13 +126,17 @@ static void level_fill(struct version_object *object, struct tac_version_level *
     for (uint32_t i = 0; i < run_count; i++) {
         tac_assert(runs[i].table_count > 0);
         runs[i].tables = object->tables + object->tables_used;
+        runs[i].key_prefixes = object->key_prefixes + object->tables_used;
         object->tables_used += runs[i].table_count;
         runs[i].table_count = 0;
     }
     for (uint32_t i = 0; i < level->table_count; i++) {
-        struct tac_version_run *run = &runs[level->tables[i]->run];
+        struct tac_table       *table = level->tables[i];
+        struct tac_version_run *run = &runs[table->run];
 
-        run->tables[run->table_count++] = level->tables[i];
+        run->key_prefixes[run->table_count] =
+            tac_key_prefix(table->key_min.data, table->key_min.size);
+        run->tables[run->table_count++] = table;
     }
     object->runs_used += run_count;
     *ret_level = (struct tac_version_level){.runs = runs, .run_count = run_count};
@@ -157,11 +166,33 @@ void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest
     tac_assert(object->tables_used == tac_manifest_table_count(manifest));
 }
 
-struct tac_table *tac_version_run_find(const struct tac_version_run *run, struct tac_bytes key)
+/* The last table that begins at or below the key, as far as prefixes tell: with equal ones it is the
+ * highest of them. A binary search without branches on the data; table_count: none. */
+static uint32_t run_find_prefix(const struct tac_version_run *run, uint64_t prefix)
 {
-    uint32_t low = 0, high = run->table_count;
+    uint32_t base = 0;
 
-    /* The last table that begins at or below the key */
+    for (uint32_t count = run->table_count; count > 1;) {
+        uint32_t half = count / 2;
+        bool     is_reached = run->key_prefixes[base + half] <= prefix;
+
+        base += half & -(uint32_t)is_reached;
+        count -= half;
+    }
+    return run->key_prefixes[base] <= prefix ? base : run->table_count;
+}
+
+uint32_t tac_version_run_floor(const struct tac_version_run *run, struct tac_bytes key)
+{
+    uint64_t prefix = tac_key_prefix(key.data, key.size);
+    uint32_t at = run_find_prefix(run, prefix);
+    uint32_t low = 0, high = at;
+
+    if (at == run->table_count || run->key_prefixes[at] != prefix ||
+        tac_bytes_compare(run->tables[at]->key_min, key) <= 0) {
+        return at;
+    }
+    /* The prefixes do not decide: how many of the tables below it begin at or below the key? */
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
 
@@ -171,8 +202,15 @@ struct tac_table *tac_version_run_find(const struct tac_version_run *run, struct
             high = middle;
         }
     }
-    if (low == 0 || tac_bytes_compare(key, run->tables[low - 1]->key_max) > 0) {
+    return low == 0 ? run->table_count : low - 1;
+}
+
+struct tac_table *tac_version_run_find(const struct tac_version_run *run, struct tac_bytes key)
+{
+    uint32_t at = tac_version_run_floor(run, key);
+
+    if (at == run->table_count || tac_bytes_compare(key, run->tables[at]->key_max) > 0) {
         return NULL;
     }
-    return run->tables[low - 1];
+    return run->tables[at];
 }

@@ -36,8 +36,6 @@ struct borrowed_key {
 struct tac_iterator {
     struct tac_source_shared   shared;
     struct tac_memtable_reader readers[2];
-    uint64_t                   memory_bytes;
-    uint8_t                   *far; /* Of all runs; NULL: there are none */
     uint32_t                   source_count;
     struct tac_source         *sources;
     struct heap_node          *nodes; /* A heap of node_count; valid while positioned */
@@ -112,9 +110,9 @@ static void shared_dimension(struct tac_source_shared *shared)
     }
 }
 
-/* The iterator and what it and its sources have near, in one piece. */
-static uint64_t iterator_near_bytes(const struct tac_source_shared *shared,
-                                    const struct opening           *opening)
+/* The iterator and its sources, with their memory, in one piece. */
+static uint64_t iterator_bytes(const struct tac_source_shared *shared,
+                               const struct opening           *opening)
 {
     uint64_t memtables = opening->memtable_count, runs = opening->run_count;
 
@@ -126,13 +124,13 @@ static uint64_t iterator_near_bytes(const struct tac_source_shared *shared,
 }
 
 static void iterator_init(struct tac_iterator *iterator, const struct tac_source_shared *shared,
-                          const struct opening *opening, uint8_t *far)
+                          const struct opening *opening)
 {
     struct tac_source *source = (struct tac_source *)(iterator + 1);
     uint32_t           source_count = opening->memtable_count + opening->run_count;
     uint8_t           *near;
 
-    *iterator = (struct tac_iterator){.shared = *shared, .source_count = source_count, .far = far};
+    *iterator = (struct tac_iterator){.shared = *shared, .source_count = source_count};
     iterator->sources = source;
     iterator->nodes = (struct heap_node *)(source + source_count);
     near = (uint8_t *)(iterator->nodes + source_count);
@@ -143,36 +141,28 @@ static void iterator_init(struct tac_iterator *iterator, const struct tac_source
         near += tac_source_near_bytes(shared, false);
     }
     for (uint32_t i = 0; i < opening->run_count; i++) {
-        tac_source_init_run(source++, shared, opening->levels[i], opening->runs[i], near, far);
+        tac_source_init_run(source++, shared, opening->levels[i], opening->runs[i], near);
         near += tac_source_near_bytes(shared, true);
-        far += tac_source_far_bytes(shared);
     }
     tac_assert(source == iterator->sources + source_count);
     iterator->record_memory = near;
     iterator->passed_memory = near + tac_round_up(shared->record_bytes, 8);
     iterator->seek_memory = iterator->passed_memory + TACTUS_KEY_SIZE_MAX;
     near = iterator->seek_memory + TACTUS_KEY_SIZE_MAX;
-    tac_assert((uint64_t)(near - (uint8_t *)iterator) == iterator_near_bytes(shared, opening));
+    tac_assert((uint64_t)(near - (uint8_t *)iterator) == iterator_bytes(shared, opening));
 }
 
 static int iterator_new(const struct tac_source_shared *shared, const struct opening *opening,
                         struct tac_iterator **ret_iterator, struct tac_error *error)
 {
-    uint64_t             near_bytes = iterator_near_bytes(shared, opening);
-    uint64_t             far_bytes = opening->run_count * tac_source_far_bytes(shared);
-    struct tac_iterator *iterator = malloc(near_bytes);
-    uint8_t             *far = NULL;
+    uint64_t             bytes = iterator_bytes(shared, opening);
+    struct tac_iterator *iterator = malloc(bytes);
 
-    if (iterator != NULL && far_bytes > 0) {
-        far = aligned_alloc(shared->side->storage->alignment_bytes, far_bytes);
-    }
-    if (iterator == NULL || (far == NULL && far_bytes > 0)) {
-        free(iterator);
+    if (iterator == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "no memory for an iterator: %" PRIu64 " bytes",
-                             near_bytes + far_bytes);
+                             bytes);
     }
-    iterator_init(iterator, shared, opening, far);
-    iterator->memory_bytes = near_bytes + far_bytes;
+    iterator_init(iterator, shared, opening);
     *ret_iterator = iterator;
     return TACTUS_OK;
 }
@@ -200,15 +190,13 @@ int tac_iterator_open(struct tac_read_side *side, uint32_t tree, struct tac_iter
 
 void tac_iterator_close(struct tac_iterator *iterator)
 {
-    if (iterator != NULL) {
-        free(iterator->far);
-        free(iterator);
+    if (iterator == NULL) {
+        return;
     }
-}
-
-uint64_t tac_iterator_memory_bytes(const struct tac_iterator *iterator)
-{
-    return iterator->memory_bytes;
+    for (uint32_t i = 0; i < iterator->source_count; i++) {
+        tac_source_finish(&iterator->sources[i]);
+    }
+    free(iterator);
 }
 
 /* ---- the heap ---- */

@@ -12,6 +12,7 @@
 #include "reading/iterator_source.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "base/units.h"
 
@@ -41,18 +42,7 @@ static int view_enter(const struct tac_source_shared *shared, struct tac_read_ti
 
 uint64_t tac_source_near_bytes(const struct tac_source_shared *shared, bool is_run)
 {
-    uint64_t bytes = shared->record_bytes;
-
-    if (is_run) {
-        bytes = shared->side->geometry.page_size + 2 * (uint64_t)shared->layout.key_size;
-    }
-    return tac_round_up(bytes, 8);
-}
-
-uint64_t tac_source_far_bytes(const struct tac_source_shared *shared)
-{
-    return tac_round_up(tac_units_buffer_bytes(shared->side, shared->chunk_units),
-                        shared->side->storage->alignment_bytes);
+    return tac_round_up(is_run ? 2 * shared->layout.key_size : shared->record_bytes, 8);
 }
 
 void tac_source_init_memtable(struct tac_source *source, const struct tac_source_shared *shared,
@@ -64,20 +54,33 @@ void tac_source_init_memtable(struct tac_source *source, const struct tac_source
 }
 
 void tac_source_init_run(struct tac_source *source, const struct tac_source_shared *shared,
-                         uint32_t level, uint32_t run, uint8_t *near, uint8_t *far)
+                         uint32_t level, uint32_t run, uint8_t *near)
 {
-    uint8_t *keys = near + shared->side->geometry.page_size;
-
-    tac_assert((uintptr_t)far % shared->side->storage->alignment_bytes == 0);
     tac_assert(level < TACTUS_LEVELS_MAX);
     *source = (struct tac_source){
         .rank = 2 + level,
         .run = run,
         .near = near,
-        .far = far,
-        .key_min = keys,
-        .key_max = keys + shared->layout.key_size,
+        .key_min = near,
+        .key_max = near + shared->layout.key_size,
     };
+}
+
+/* No page is there any more. */
+static void chunk_drop(struct tac_source *source)
+{
+    if (source->frame != NULL) {
+        tac_cache_unpin(source->frame);
+        source->frame = NULL;
+    }
+    source->page_first = source->page_count = 0;
+}
+
+void tac_source_finish(struct tac_source *source)
+{
+    chunk_drop(source);
+    free(source->far);
+    source->far = NULL;
 }
 
 static struct tac_bytes source_key_min(const struct tac_source *source)
@@ -195,7 +198,7 @@ static void run_table_take(struct tac_source *source, const struct tac_source_sh
     source->key_max_size = table->key_max.size;
     memcpy(source->key_min, table->key_min.data, table->key_min.size);
     memcpy(source->key_max, table->key_max.data, table->key_max.size);
-    source->page_first = source->page_count = 0;
+    chunk_drop(source);
     source->head = (struct tac_record){
         .key = shared->is_backward ? source_key_max(source) : source_key_min(source),
     };
@@ -206,24 +209,19 @@ static void run_table_take(struct tac_source *source, const struct tac_source_sh
  * below it. Table_count, or the highest number, when there is none. */
 static uint32_t run_find(const struct tac_version_run *run, bool is_backward, struct tac_bytes key)
 {
-    uint32_t low = 0, high = run->table_count;
+    uint32_t floor;
 
     if (key.size == 0) {
         return is_backward ? run->table_count - 1 : 0;
     }
-    while (low < high) {
-        uint32_t                middle = low + (high - low) / 2;
-        const struct tac_table *table = run->tables[middle];
-        bool is_before = is_backward ? tac_bytes_compare(table->key_min, key) <= 0
-                                     : tac_bytes_compare(table->key_max, key) < 0;
-
-        if (is_before) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+    floor = tac_version_run_floor(run, key);
+    if (floor == run->table_count) {
+        return is_backward ? UINT32_MAX : 0;
     }
-    return is_backward ? low - 1 : low;
+    if (!is_backward && tac_bytes_compare(run->tables[floor]->key_max, key) < 0) {
+        floor++;
+    }
+    return floor;
 }
 
 static int run_next_table(struct tac_source *source, const struct tac_source_shared *shared,
@@ -327,26 +325,35 @@ static void chunk_choose(const struct tac_source *source, const struct tac_sourc
 /* Chunks of more pages take no frame from a page that is in the cache. */
 #define CHUNK_SHORT_PAGES 8
 
-static void chunk_take_page(struct tac_source *source, const uint8_t *data, uint32_t size_bytes)
-{
-    memcpy(source->near, data, size_bytes);
-    source->chunk = source->near;
-}
-
 /* One page, by way of the cache: what a seek needs. */
 static int chunk_read_cached(struct tac_source *source, struct tac_source_shared *shared,
                              const struct chunk *chunk, struct tac_error *error)
 {
-    struct tac_cache_frame *frame;
-    struct tac_page         page;
+    struct tac_page page;
     int rv = tac_page_read(shared->side, chunk->address, &chunk->entries[0], shared->tree,
-                           &shared->layout, &shared->counts, &frame, &page, error);
+                           &shared->layout, &shared->counts, &source->frame, &page, error);
 
     if (rv == TACTUS_OK) {
-        chunk_take_page(source, page.data, page.size_bytes);
-        tac_cache_unpin(frame);
+        source->chunk = page.data;
     }
     return rv;
+}
+
+static int far_obtain(struct tac_source *source, const struct tac_source_shared *shared,
+                      struct tac_error *error)
+{
+    uint64_t alignment = shared->side->storage->alignment_bytes;
+    uint64_t bytes =
+        tac_round_up(tac_units_buffer_bytes(shared->side, shared->chunk_units), alignment);
+
+    if (source->far == NULL) {
+        source->far = aligned_alloc(alignment, bytes);
+    }
+    if (source->far == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "no memory to read ahead: %" PRIu64 " bytes",
+                             bytes);
+    }
+    return TACTUS_OK;
 }
 
 /* Several pages, past the cache. */
@@ -356,6 +363,9 @@ static int chunk_read_direct(struct tac_source *source, struct tac_source_shared
     uint32_t page_size = shared->side->geometry.page_size;
     int      rv = TACTUS_ECORRUPT;
 
+    if (far_obtain(source, shared, error) != TACTUS_OK) {
+        return error->code;
+    }
     for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && rv != TACTUS_OK; attempt++) {
         rv = tac_units_read(shared->side, chunk->address, chunk->unit_first, chunk->unit_count,
                             source->far, &source->chunk, error);
@@ -401,8 +411,9 @@ static bool chunk_find(struct tac_source *source, struct tac_source_shared *shar
     if (frame == NULL) {
         return false;
     }
-    chunk_take_page(source, frame->data, shared->side->geometry.page_size);
-    tac_cache_unpin(frame);
+    chunk_drop(source);
+    source->frame = frame;
+    source->chunk = frame->data;
     source->page_first = page;
     source->page_count = 1;
     source->pages[0] = chunk_page_make(&entry, 0);
@@ -415,7 +426,7 @@ static int chunk_read(struct tac_source *source, struct tac_source_shared *share
     uint32_t page_size = shared->side->geometry.page_size;
     int      rv;
 
-    source->page_count = 0;
+    chunk_drop(source);
     if (chunk->unit_count > shared->chunk_units) {
         rv = tac_error_set(error, TACTUS_ECORRUPT,
                            "block %" PRIu64 ": the page at unit %u is too large", chunk->address,

@@ -6,8 +6,8 @@
  * at a bound: it has no record before the bound, and what comes next is read when the bound is
  * reached. Or it has ended. "Before" and "next" are meant in the direction of the walk.
  *
- * Heads lie in memory of the source, never in a memtable or the cache: they stay as they are until
- * the source is moved, whatever becomes of the view.
+ * Heads lie in memory of the source, or in a page of the cache that it has pinned, never in a
+ * memtable: they stay as they are until the source is moved, whatever becomes of the view.
  *
  * Guard    view, version, table descriptors and memtables are looked into only inside the guard and
  *          before the view has expired; no section lasts over a read of the storage.
@@ -56,8 +56,8 @@ struct tac_source {
     /* Fixed. */
     struct tac_memtable_reader *reader; /* Of a memtable; NULL: a run */
     uint32_t                    run;    /* In its level, which is rank - 2 */
-    uint8_t                    *near;   /* Of a memtable: its record. Of a run: a page, two keys */
-    uint8_t                    *far;    /* Of a run: a chunk */
+    uint8_t                    *near;   /* Of a memtable: its record. Of a run: two keys */
+    uint8_t                    *far;    /* Of a run: memory for chunks; NULL: not needed yet */
     uint8_t                    *key_min, *key_max; /* Of the current table; in near */
     /* The current table of the run. */
     uint32_t               table, table_count;
@@ -65,25 +65,27 @@ struct tac_source {
     uint32_t               key_min_size, key_max_size;
     bool                   is_trimmed;            /* Records below key_min do not count */
     uint32_t               page_lowest, page_end; /* Pages with records that count */
-    /* The chunk: pages in near or far, in order. */
-    uint32_t              page_first, page_count;
-    uint32_t              units_next; /* Of the next read: grows with every one in sequence */
-    const uint8_t        *chunk;
-    struct tac_chunk_page pages[TAC_CHUNK_PAGES_MAX];
+    /* The chunk: a page of the cache, or pages in far, in order. */
+    uint32_t                page_first, page_count;
+    uint32_t                units_next; /* Of the next read: grows with every one in sequence */
+    struct tac_cache_frame *frame;      /* Pinned, with the page; NULL: they are in far */
+    const uint8_t          *chunk;
+    struct tac_chunk_page   pages[TAC_CHUNK_PAGES_MAX];
     /* The head in the chunk. */
     uint32_t        page; /* In the table */
     uint32_t        record;
     struct tac_page current;
 };
 
-/* A source's memory. What a seek needs is kept apart from the chunks of long walks: it is little,
- * and so it is cheap to get and warm. near is aligned to 8 bytes, far like the storage. */
+/* A source's memory, aligned to 8 bytes. What the chunks of long walks need comes when the first is
+ * read. */
 uint64_t tac_source_near_bytes(const struct tac_source_shared *shared, bool is_run);
-uint64_t tac_source_far_bytes(const struct tac_source_shared *shared);
 void     tac_source_init_memtable(struct tac_source *source, const struct tac_source_shared *shared,
                                   uint32_t rank, struct tac_memtable_reader *reader, uint8_t *near);
 void     tac_source_init_run(struct tac_source *source, const struct tac_source_shared *shared,
-                             uint32_t level, uint32_t run, uint8_t *near, uint8_t *far);
+                             uint32_t level, uint32_t run, uint8_t *near);
+/* Gives back what it has pinned and allocated. */
+void tac_source_finish(struct tac_source *source);
 
 /* To the first record at or behind the key in the direction of the walk, or a bound before it.
  * key.size 0: to the beginning. The key is not in the source's memory. */
@@ -117,8 +119,5 @@ static inline bool tac_source_advance_in_page(struct tac_source              *so
     source->head = tac_page_record(&source->current, source->record);
     return true;
 }
-
-/* All that an open iterator has allocated. */
-uint64_t tac_iterator_memory_bytes(const struct tac_iterator *iterator);
 
 #endif
