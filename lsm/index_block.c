@@ -256,6 +256,14 @@ struct tac_bytes tac_index_separator(const struct tac_index_block *index, uint32
     };
 }
 
+void tac_index_prefetch(const struct tac_index_block *index)
+{
+    const uint8_t *prefixes = index->data + index->offset_prefixes;
+
+    __builtin_prefetch(prefixes);
+    __builtin_prefetch(prefixes + (size_t)(index->page_count - 1) * TAC_INDEX_PREFIX_BYTES);
+}
+
 #define FIND_WINDOW 8 /* Prefixes of a cache line */
 
 /* Where the prefix lies among the pages if keys are spread evenly, which hashes and random numbers

@@ -51,6 +51,8 @@ struct tac_block_reference   tac_index_filter_block(const struct tac_index_block
 struct tac_page_entry        tac_index_page(const struct tac_index_block *index, uint32_t page);
 /* The page's separator; for page 0 it is empty. */
 struct tac_bytes tac_index_separator(const struct tac_index_block *index, uint32_t page);
+/* What tac_index_find_page looks at first comes into the processor's caches; nothing waits for it. */
+void tac_index_prefetch(const struct tac_index_block *index);
 /* The only page that may hold the key: the last one whose separator is <= key. */
 uint32_t tac_index_find_page(const struct tac_index_block *index, struct tac_bytes key);
 /* The value block that holds a page. */

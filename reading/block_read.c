@@ -43,6 +43,25 @@ static int block_fill(struct tac_read_side *side, enum tac_block_kind kind,
     return rv;
 }
 
+static void cache_prefetch(const struct tac_cache *cache, const struct tac_cache_key *key,
+                           uint32_t step)
+{
+    tac_assert(step <= 1);
+    if (step == 0) {
+        tac_cache_prefetch_set(cache, key);
+    } else {
+        tac_cache_prefetch_frame(cache, key);
+    }
+}
+
+void tac_block_prefetch(struct tac_read_side *side, enum tac_block_kind kind,
+                        const struct tac_block_reference *reference, uint32_t step)
+{
+    struct tac_cache_key key = {reference->address, reference->checksum.low, kind};
+
+    cache_prefetch(side->index_cache, &key, step);
+}
+
 struct tac_cache_frame *tac_block_find(struct tac_read_side *side, enum tac_block_kind kind,
                                        const struct tac_block_reference *reference,
                                        struct tac_read_counts           *counts)
@@ -204,6 +223,14 @@ static struct tac_cache_key page_key(uint64_t address, const struct tac_page_ent
         .detail = entry->unit_first | (uint64_t)entry->record_count << 16 |
                   (uint64_t)entry->flags << 32 | (uint64_t)tree << 48,
     };
+}
+
+void tac_page_prefetch(struct tac_read_side *side, uint64_t address,
+                       const struct tac_page_entry *entry, uint32_t tree, uint32_t step)
+{
+    struct tac_cache_key key = page_key(address, entry, tree);
+
+    cache_prefetch(side->page_cache, &key, step);
 }
 
 struct tac_cache_frame *tac_page_find(struct tac_read_side *side, uint64_t address,

@@ -36,6 +36,11 @@ static inline struct tac_table_place tac_table_place_of(const struct tac_table *
     };
 }
 
+/* The two steps of tac_cache_prefetch_set and _frame for an index or filter block, and for a page. */
+void tac_block_prefetch(struct tac_read_side *side, enum tac_block_kind kind,
+                        const struct tac_block_reference *reference, uint32_t step);
+void tac_page_prefetch(struct tac_read_side *side, uint64_t address,
+                       const struct tac_page_entry *entry, uint32_t tree, uint32_t step);
 /* An index or filter block that is in the cache, pinned; or NULL. */
 struct tac_cache_frame *tac_block_find(struct tac_read_side *side, enum tac_block_kind kind,
                                        const struct tac_block_reference *reference,

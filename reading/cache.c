@@ -217,6 +217,36 @@ static bool frame_pin(struct tac_cache_frame *frame, const struct tac_cache_key 
     return true;
 }
 
+void tac_cache_prefetch_set(const struct tac_cache *cache, const struct tac_cache_key *key)
+{
+    if (cache->way_count > 0) {
+        struct place place = cache_place(cache, key);
+
+        __builtin_prefetch(&cache->sets[place.sets[0]]);
+        __builtin_prefetch(&cache->sets[place.sets[1]]);
+    }
+}
+
+void tac_cache_prefetch_frame(const struct tac_cache *cache, const struct tac_cache_key *key)
+{
+    struct place place;
+
+    if (cache->way_count == 0) {
+        return;
+    }
+    place = cache_place(cache, key);
+    for (uint32_t i = 0; i < 2 * cache->way_count; i++) {
+        uint32_t set = place.sets[i / cache->way_count], way = i % cache->way_count;
+
+        if (tac_atomic_load_relaxed_u32(&cache->sets[set].tags[way]) == place.tag) {
+            const uint8_t *frame = (const uint8_t *)cache_frame(cache, set, way);
+
+            __builtin_prefetch(frame, 1);
+            __builtin_prefetch(frame + TAC_CACHE_LINE_BYTES);
+        }
+    }
+}
+
 struct tac_cache_frame *tac_cache_find(struct tac_cache *cache, const struct tac_cache_key *key)
 {
     struct place place;

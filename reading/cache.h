@@ -49,6 +49,11 @@ void     tac_cache_free(struct tac_cache *cache);
 uint64_t tac_cache_frame_count(const struct tac_cache *cache);
 uint64_t tac_cache_memory_bytes(const struct tac_cache *cache);
 
+/* What a find of the key will look at comes into the processor's caches, in two steps for which
+ * nothing waits: first where the keys of its sets lie, then the frame's state and what is decoded in
+ * it. For whoever has several keys to find. */
+void tac_cache_prefetch_set(const struct tac_cache *cache, const struct tac_cache_key *key);
+void tac_cache_prefetch_frame(const struct tac_cache *cache, const struct tac_cache_key *key);
 /* The published frame of the key, pinned; or NULL. */
 struct tac_cache_frame *tac_cache_find(struct tac_cache *cache, const struct tac_cache_key *key);
 

@@ -245,6 +245,11 @@ static int get_from_group(struct get *get, uint32_t first, struct tac_error *err
     int          rv = GET_ABSENT;
 
     count = count < GROUP_MAX ? count : GROUP_MAX;
+    for (uint32_t step = 0; step <= 1; step++) {
+        for (uint32_t i = 0; i < count; i++) {
+            tac_block_prefetch(get->side, TAC_BLOCK_INDEX, &get->candidates[first + i].index, step);
+        }
+    }
     for (uint32_t i = 0; i < count; i++) {
         const struct tac_table_place *place = &get->candidates[first + i];
 

@@ -371,19 +371,21 @@ static int iterator_settle(struct tac_iterator *iterator, struct tac_error *erro
 static int iterator_seek_sources(struct tac_iterator *iterator, struct tac_bytes key,
                                  bool is_backward, struct tac_error *error)
 {
+    int rv;
+
     if (iterator->record_owner != NULL) {
         record_own(iterator);
     }
     iterator->passed = (struct borrowed_key){0};
     iterator->shared.is_backward = is_backward;
     iterator->node_count = 0;
+    rv = tac_sources_seek(iterator->sources, iterator->source_count, &iterator->shared, key, error);
+    if (rv != TACTUS_OK) {
+        return rv;
+    }
     for (uint32_t i = 0; i < iterator->source_count; i++) {
         struct tac_source *source = &iterator->sources[i];
-        int                rv = tac_source_seek(source, &iterator->shared, key, error);
 
-        if (rv != TACTUS_OK) {
-            return rv;
-        }
         if (source->state != TAC_SOURCE_END) {
             iterator->nodes[iterator->node_count++] = (struct heap_node){
                 .prefix = walk_prefix(iterator, source->head.key),

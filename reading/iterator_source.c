@@ -118,18 +118,14 @@ static void memtable_head(struct tac_source *source, const struct tac_source_sha
     source->state = TAC_SOURCE_RECORD;
 }
 
-static int memtable_seek(struct tac_source *source, const struct tac_source_shared *shared,
-                         struct tac_bytes key, struct tac_error *error)
+/* Inside the guard. */
+static void memtable_seek(struct tac_source *source, const struct tac_source_shared *shared,
+                          struct tac_bytes key)
 {
     struct tac_memtable_reader *reader = source->reader;
     struct tac_record_view      view;
-    struct tac_read_ticket      ticket;
     bool                        is_found;
-    int                         rv = view_enter(shared, &ticket, error);
 
-    if (rv != TACTUS_OK) {
-        return rv;
-    }
     if (key.size == 0) {
         is_found = shared->is_backward ? tac_memtable_reader_last(reader, &view)
                                        : tac_memtable_reader_first(reader, &view);
@@ -138,8 +134,6 @@ static int memtable_seek(struct tac_source *source, const struct tac_source_shar
                                        : tac_memtable_reader_seek(reader, key, &view);
     }
     memtable_head(source, shared, is_found, &view);
-    tac_read_side_leave(shared->side, ticket);
-    return TACTUS_OK;
 }
 
 static int memtable_advance(struct tac_source *source, const struct tac_source_shared *shared,
@@ -253,25 +247,20 @@ static int run_failure(const struct tac_source *source, const struct tac_source_
     return tac_read_side_name_place(shared->side, &source->place, code, error);
 }
 
-/* Reads the table's index block: the pages that count, and the one that may hold the key. */
-static int run_table_open(struct tac_source *source, struct tac_source_shared *shared,
-                          struct tac_bytes key, uint32_t *ret_page, struct tac_error *error)
+/* Takes from the table's index block, which is pinned: the pages that count, and the one that may
+ * hold the key. */
+static void run_table_open(struct tac_source *source, struct tac_bytes key)
 {
-    struct tac_cache_frame       *frame;
-    const struct tac_index_block *index;
-    int rv = tac_block_read(shared->side, TAC_BLOCK_INDEX, &source->place.index, &shared->counts,
-                            &frame, error);
+    const struct tac_index_block *index = source->index_frame->extra;
 
-    if (rv != TACTUS_OK) {
-        return run_failure(source, shared, rv, error);
-    }
-    index = frame->extra;
     source->page_end = index->page_count;
     source->page_lowest =
         source->is_trimmed ? tac_index_find_page(index, source_key_min(source)) : 0;
-    *ret_page = tac_index_find_page(index, key);
-    tac_cache_unpin(frame);
-    return TACTUS_OK;
+    source->seek_page = tac_index_find_page(index, key);
+    source->seek_entry = tac_index_page(index, source->seek_page);
+    source->seek_address =
+        tac_index_value_block(index, tac_index_block_of_page(index, source->seek_page))
+            .reference.address;
 }
 
 /* A chunk that is to be read: pages of one value block. */
@@ -398,15 +387,12 @@ static struct tac_chunk_page chunk_page_make(const struct tac_page_entry *entry,
     };
 }
 
-/* A further page of the walk, if it is in the cache: then it is the chunk. */
+/* A page of the current table, if it is in the cache: then it is the chunk. */
 static bool chunk_find(struct tac_source *source, struct tac_source_shared *shared,
-                       const struct tac_index_block *index, uint32_t page)
+                       uint64_t address, const struct tac_page_entry *entry, uint32_t page)
 {
-    struct tac_page_entry        entry = tac_index_page(index, page);
-    struct tac_index_value_block block =
-        tac_index_value_block(index, tac_index_block_of_page(index, page));
     struct tac_cache_frame *frame =
-        tac_page_find(shared->side, block.reference.address, &entry, shared->tree, &shared->counts);
+        tac_page_find(shared->side, address, entry, shared->tree, &shared->counts);
 
     if (frame == NULL) {
         return false;
@@ -416,7 +402,10 @@ static bool chunk_find(struct tac_source *source, struct tac_source_shared *shar
     source->chunk = frame->data;
     source->page_first = page;
     source->page_count = 1;
-    source->pages[0] = chunk_page_make(&entry, 0);
+    source->pages[0] = chunk_page_make(entry, 0);
+    if (source->units_next == 1) {
+        source->units_next = 2;
+    }
     return true;
 }
 
@@ -459,8 +448,9 @@ static int run_chunk(struct tac_source *source, struct tac_source_shared *shared
 {
     const struct tac_index_block *index;
     struct tac_cache_frame       *frame;
+    struct tac_page_entry         entry;
     struct chunk                  chunk;
-    bool                          is_found;
+    bool                          is_found = false;
     int rv = tac_block_read(shared->side, TAC_BLOCK_INDEX, &source->place.index, &shared->counts,
                             &frame, error);
 
@@ -469,7 +459,13 @@ static int run_chunk(struct tac_source *source, struct tac_source_shared *shared
     }
     index = frame->extra;
     /* Of a seek's page the read itself looks into the cache. */
-    is_found = source->units_next > 1 && chunk_find(source, shared, index, page);
+    if (source->units_next > 1) {
+        entry = tac_index_page(index, page);
+        is_found = chunk_find(
+            source, shared,
+            tac_index_value_block(index, tac_index_block_of_page(index, page)).reference.address,
+            &entry, page);
+    }
     if (!is_found) {
         chunk_choose(source, shared, index, page, &chunk);
     }
@@ -537,20 +533,15 @@ static int run_next_page(struct tac_source *source, struct tac_source_shared *sh
     return run_record(source, shared, is_backward ? source->current.record_count - 1 : 0, error);
 }
 
-/* To the first record at or behind the key, which lies within the current table's range. */
-static int run_seek_in_table(struct tac_source *source, struct tac_source_shared *shared,
-                             struct tac_bytes key, struct tac_error *error)
-{
-    uint32_t page = 0, record;
-    bool     is_equal;
-    int      rv = run_table_open(source, shared, key, &page, error);
+/* ---- runs: seeks ---- */
 
-    if (rv == TACTUS_OK) {
-        rv = run_page(source, shared, page, error);
-    }
-    if (rv != TACTUS_OK) {
-        return rv;
-    }
+/* To the first record of the page at or behind the key, or to what follows the page. */
+static int run_seek_in_page(struct tac_source *source, struct tac_source_shared *shared,
+                            struct tac_bytes key, struct tac_error *error)
+{
+    uint32_t record;
+    bool     is_equal;
+
     record = tac_page_lower_bound(&source->current, key, &is_equal);
     if (shared->is_backward && !is_equal) {
         record--; /* From 0 to the highest number there is: no record of the page */
@@ -561,38 +552,136 @@ static int run_seek_in_table(struct tac_source *source, struct tac_source_shared
     return run_record(source, shared, record, error);
 }
 
-static int run_seek(struct tac_source *source, struct tac_source_shared *shared,
-                    struct tac_bytes key, struct tac_error *error)
+/* To the first record at or behind the key, which lies within the current table's range; with what
+ * is pinned already. */
+static int run_seek_in_table(struct tac_source *source, struct tac_source_shared *shared,
+                             struct tac_bytes key, struct tac_error *error)
 {
-    struct tac_read_ticket        ticket;
-    const struct tac_version_run *run;
-    int                           rv = view_enter(shared, &ticket, error);
+    int rv;
+
+    if (source->index_frame == NULL) {
+        rv = tac_block_read(shared->side, TAC_BLOCK_INDEX, &source->place.index, &shared->counts,
+                            &source->index_frame, error);
+        if (rv != TACTUS_OK) {
+            return run_failure(source, shared, rv, error);
+        }
+        run_table_open(source, key);
+    }
+    tac_cache_unpin(source->index_frame);
+    source->index_frame = NULL;
+    rv = run_page(source, shared, source->seek_page, error);
+    return rv == TACTUS_OK ? run_seek_in_page(source, shared, key, error) : rv;
+}
+
+/* Whether what comes first of the table is before the key: then a page of it is to be looked at. */
+static bool run_is_before(const struct tac_source *source, const struct tac_source_shared *shared,
+                          struct tac_bytes key)
+{
+    int order = tac_bytes_compare(source->head.key, key);
+
+    return shared->is_backward ? order > 0 : order < 0;
+}
+
+/* ---- all of them ---- */
+
+/* Inside the guard: memtables to their record, runs to a table. */
+static void source_seek_in_view(struct tac_source *source, const struct tac_source_shared *shared,
+                                struct tac_bytes key)
+{
+    if (source->reader != NULL) {
+        memtable_seek(source, shared, key);
+    } else {
+        const struct tac_version_run *run = run_in_view(source, shared);
+
+        run_table_take(source, shared, run_find(run, shared->is_backward, key));
+        source->units_next = 1;
+    }
+    source->is_seeking = source->reader == NULL && source->state == TAC_SOURCE_BOUND &&
+                         key.size > 0 && run_is_before(source, shared, key);
+}
+
+#define SEEK_STEPS 6
+#define PREFETCH_BYTES 512 /* The least page; of a larger one about where its keys are */
+
+/* A step of a source on the way to its page; each asks for the memory that the next one looks at. */
+static void source_look_up(struct tac_source *source, struct tac_source_shared *shared,
+                           struct tac_bytes key, uint32_t step)
+{
+    struct tac_read_side  *side = shared->side;
+    struct tac_read_counts before = shared->counts;
+
+    switch (step) {
+    case 0:
+    case 1:
+        tac_block_prefetch(side, TAC_BLOCK_INDEX, &source->place.index, step);
+        break;
+    case 2:
+        source->index_frame =
+            tac_block_find(side, TAC_BLOCK_INDEX, &source->place.index, &shared->counts);
+        if (source->index_frame != NULL) {
+            tac_index_prefetch(source->index_frame->extra);
+        }
+        break;
+    case 3:
+        run_table_open(source, key);
+        tac_page_prefetch(side, source->seek_address, &source->seek_entry, shared->tree, 0);
+        break;
+    case 4:
+        tac_page_prefetch(side, source->seek_address, &source->seek_entry, shared->tree, 1);
+        break;
+    default:
+        if (chunk_find(source, shared, source->seek_address, &source->seek_entry,
+                       source->seek_page)) {
+            for (uint32_t at = 0; at < PREFETCH_BYTES; at += TAC_CACHE_LINE_BYTES) {
+                __builtin_prefetch(source->chunk + at);
+            }
+        } else {
+            shared->counts = before; /* Counted when it is read */
+        }
+        break;
+    }
+}
+
+/* Pins index blocks and pages as far as they are in the caches, all sources side by side: so they
+ * wait for memory together, where one by one each would wait eight times. What is not there is left
+ * to the seek of the source itself. */
+static void sources_look_up(struct tac_source *sources, uint32_t source_count,
+                            struct tac_source_shared *shared, struct tac_bytes key)
+{
+    for (uint32_t step = 0; step < SEEK_STEPS; step++) {
+        for (uint32_t i = 0; i < source_count; i++) {
+            if (sources[i].is_seeking && (step <= 2 || sources[i].index_frame != NULL)) {
+                source_look_up(&sources[i], shared, key, step);
+            }
+        }
+    }
+}
+
+int tac_sources_seek(struct tac_source *sources, uint32_t source_count,
+                     struct tac_source_shared *shared, struct tac_bytes key,
+                     struct tac_error *error)
+{
+    struct tac_read_ticket ticket;
+    int                    rv = view_enter(shared, &ticket, error);
 
     if (rv != TACTUS_OK) {
         return rv;
     }
-    run = run_in_view(source, shared);
-    run_table_take(source, shared, run_find(run, shared->is_backward, key));
+    for (uint32_t i = 0; i < source_count; i++) {
+        source_seek_in_view(&sources[i], shared, key);
+    }
     tac_read_side_leave(shared->side, ticket);
-    source->units_next = 1;
-    if (source->state == TAC_SOURCE_END || key.size == 0) {
-        return TACTUS_OK;
+    sources_look_up(sources, source_count, shared, key);
+    for (uint32_t i = 0; i < source_count; i++) {
+        if (sources[i].is_seeking && rv == TACTUS_OK) {
+            rv = run_seek_in_table(&sources[i], shared, key, error);
+        }
+        if (sources[i].index_frame != NULL) { /* After a failure, of those that come behind it */
+            tac_cache_unpin(sources[i].index_frame);
+            sources[i].index_frame = NULL;
+        }
     }
-    tac_assert(source->state == TAC_SOURCE_BOUND);
-    if (shared->is_backward ? tac_bytes_compare(source->head.key, key) <= 0
-                            : tac_bytes_compare(source->head.key, key) >= 0) {
-        return TACTUS_OK; /* The whole table is behind the key. */
-    }
-    return run_seek_in_table(source, shared, key, error);
-}
-
-/* ---- both ---- */
-
-int tac_source_seek(struct tac_source *source, struct tac_source_shared *shared,
-                    struct tac_bytes key, struct tac_error *error)
-{
-    return source->reader != NULL ? memtable_seek(source, shared, key, error)
-                                  : run_seek(source, shared, key, error);
+    return rv;
 }
 
 int tac_source_load(struct tac_source *source, struct tac_source_shared *shared,

@@ -71,6 +71,12 @@ struct tac_source {
     struct tac_cache_frame *frame;      /* Pinned, with the page; NULL: they are in far */
     const uint8_t          *chunk;
     struct tac_chunk_page   pages[TAC_CHUNK_PAGES_MAX];
+    /* While a seek is under way. */
+    bool                    is_seeking;  /* It has to look at a page */
+    struct tac_cache_frame *index_frame; /* Of the table, pinned; NULL: not in the cache, or over */
+    uint64_t                seek_address;
+    struct tac_page_entry   seek_entry; /* Of the page that may hold the key */
+    uint32_t                seek_page;
     /* The head in the chunk. */
     uint32_t        page; /* In the table */
     uint32_t        record;
@@ -87,10 +93,11 @@ void     tac_source_init_run(struct tac_source *source, const struct tac_source_
 /* Gives back what it has pinned and allocated. */
 void tac_source_finish(struct tac_source *source);
 
-/* To the first record at or behind the key in the direction of the walk, or a bound before it.
- * key.size 0: to the beginning. The key is not in the source's memory. */
-TAC_MUST_CHECK int tac_source_seek(struct tac_source *source, struct tac_source_shared *shared,
-                                   struct tac_bytes key, struct tac_error *error);
+/* Each source to its first record at or behind the key in the direction of the walk, or to a bound
+ * before it. key.size 0: to the beginning. The key is not in a source's memory. */
+TAC_MUST_CHECK int tac_sources_seek(struct tac_source *sources, uint32_t source_count,
+                                    struct tac_source_shared *shared, struct tac_bytes key,
+                                    struct tac_error *error);
 /* From a bound to the first record behind it, to another bound, or to the end. */
 TAC_MUST_CHECK int tac_source_load(struct tac_source *source, struct tac_source_shared *shared,
                                    struct tac_error *error);
