@@ -323,6 +323,44 @@ struct tactus_level_stats {
     uint32_t depth;      /* Most tables over one key */
 };
 
+/* The stages of the pipeline, which tactus_stats tells apart. */
+enum tactus_stage {
+    TACTUS_STAGE_READ,        /* Reads blocks and checks them; gathers what a flush takes out of a
+                                 memtable into blocks. */
+    TACTUS_STAGE_MERGE,       /* Merges sources into blocks, checksums included. */
+    TACTUS_STAGE_WRITE,       /* Writes blocks, and syncs. */
+    TACTUS_STAGE_COORDINATOR, /* Plans, paces, and commits what was merged; checkpoints. */
+    TACTUS_STAGES,
+};
+
+/* Where the time went since open, of one stage. Any thread may do a stage's work (option assist;
+ * without threads, the one that waits or calls tactus_step): bytes, items and busy_ns are those of
+ * the stage, whoever did it. What is idle is a thread, and counts under its own stage (threads_read
+ * and so on); without threads nobody is. Of a store's thread busy and idle time together are the
+ * time since open, but for the step that it is in. It is time by the clock: a thread that waits for
+ * a processor in the middle of a step is busy. */
+struct tactus_stage_stats {
+    uint64_t bytes;          /* READ, WRITE: read from and written to the store file. MERGE: keys
+                                and values that it took in. COORDINATOR: none. */
+    uint64_t items;          /* READ: reads that came back, and gathers, of a block each. WRITE:
+                                writes and syncs that came back. MERGE: turns, of about a block of
+                                input each or until one lacks something. COORDINATOR: turns. */
+    uint64_t busy_ns;        /* In steps that did something. With the backend "posix" the device's
+                                time too: it is waited for in a step. */
+    uint64_t gathered_bytes; /* READ: keys and values gathered out of memtables; not in bytes. */
+    uint64_t gather_ns;      /* READ: what that took; in busy_ns. */
+    uint64_t idle_ns;        /* Of its threads: asleep, going to sleep, waking up. It is the sum of
+                                those below, each by what the thread waited for as it lay down. */
+    uint64_t wait_work_ns;   /* Nothing was there to be done. MERGE: fewer jobs waited for anything
+                                than threads slept. */
+    uint64_t wait_device_ns; /* READ, WRITE: requests that the thread itself had submitted. */
+    uint64_t wait_credit_ns; /* MERGE: a job had used up the credit of the beats so far. */
+    uint64_t wait_read_ns;   /* MERGE: most jobs that waited needed a block from READ: from the
+                                device, or still to be asked for, checked or gathered. */
+    uint64_t wait_write_ns;  /* MERGE: most jobs that waited needed one of their blocks back from
+                                WRITE, to fill it again, or had only their last writes to come. */
+};
+
 struct tactus_stats {
     uint64_t last_op, durable_op, checkpoint_sequence;
     uint64_t bars, beats;
@@ -358,6 +396,7 @@ struct tactus_stats {
     uint32_t trees, levels;         /* levels: of the deepest tree */
     const char *backend;            /* "io_uring", "posix", "memory"; static */
     bool     direct_io;
+    struct tactus_stage_stats stage[TACTUS_STAGES];
     struct tactus_level_stats level[TACTUS_LEVELS_MAX]; /* All trees together */
     char     scrub_damage[TACTUS_MESSAGE_BYTES]; /* The last of scrub_damages: place and what is
                                                     wrong; empty: none */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/units.h"
 #include "pipeline/options.h"
 #include "pipeline/recovery.h"
@@ -469,6 +470,7 @@ bool tactus_step(struct tactus *store)
     if (tac_api_lock(store) != TACTUS_OK) {
         return false;
     }
+    tac_worker_pool_enter(&store->workers, tac_clock_now_ns());
     progressed = tac_worker_pool_step(&store->workers) || tac_scrub_step(store);
     pthread_mutex_unlock(&store->commit_lock);
     return progressed;

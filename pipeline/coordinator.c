@@ -96,6 +96,10 @@ static bool seats_take_back(struct tactus *store)
         store->bar.jobs_done++;
         link = next;
     }
+    if (progressed && store->bar.jobs_done == store->bar.job_count) {
+        /* A merge thread may sleep long from here on: it is to know that it is for want of work. */
+        tac_event_count_notify_all(store->stages.events[TAC_STAGE_MERGE]);
+    }
     return progressed;
 }
 

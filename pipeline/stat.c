@@ -97,6 +97,7 @@ void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
     ret_stats->block_size = store->shape.block_size;
     ret_stats->blocks_in_file = store->storage->ops->size(store->storage) / store->shape.block_size;
     ret_stats->memory_budget_bytes = store->memory_budget_bytes;
+    tac_worker_pool_report(&store->workers, ret_stats);
     ret_stats->threads_read = store->options.threads_read;
     ret_stats->threads_merge = store->options.threads_merge;
     ret_stats->threads_write = store->options.threads_write;

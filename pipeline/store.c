@@ -459,6 +459,7 @@ static int seats_create(struct tactus *store, uint32_t count, uint64_t blocks,
     if (store->seats == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "out of memory for jobs");
     }
+    store->stages.seats = store->seats;
     store->memory_budget_bytes +=
         tac_block_pool_memory_bytes((uint32_t)blocks, store->shape.block_size);
     if (tac_block_pool_create(&store->pool, (uint32_t)blocks, store->shape.block_size, error) !=
@@ -470,7 +471,7 @@ static int seats_create(struct tactus *store, uint32_t count, uint64_t blocks,
                             error) != TACTUS_OK) {
             return error->code;
         }
-        store->seat_count++;
+        store->stages.seat_count = ++store->seat_count;
         store->memory_budget_bytes +=
             tac_seat_memory_bytes(&store->geometry, most, store->table_records_max);
     }

@@ -40,6 +40,7 @@ static void wait_until(struct tactus *store, tac_store_condition_fn *condition, 
         tac_coordinator_wake(&store->stages);
         wait_parked(store, condition, argument);
     } else {
+        tac_worker_pool_enter(&store->workers, begin_ns);
         while (!condition(store, argument)) {
             /* Work is left and nobody can do any of it: a deadlock of ours. */
             bool progressed = tac_worker_pool_step(&store->workers);

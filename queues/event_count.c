@@ -162,6 +162,16 @@ uint32_t tac_event_count_notify_all(struct tac_event_count *ec)
     return tac_event_count_notify(ec, TAC_EVENT_COUNT_SLOTS_MAX);
 }
 
+uint32_t tac_event_count_parked(const struct tac_event_count *ec)
+{
+    uint32_t count = 0;
+
+    for (uint32_t word = 0; word < ec->word_count; word++) {
+        count += (uint32_t)__builtin_popcountll(tac_atomic_load_relaxed_u64(&ec->parked[word]));
+    }
+    return count;
+}
+
 /* ---- borrowed slots ------------------------------------------------------------------------- */
 
 uint32_t tac_event_count_slot_acquire(struct tac_event_count *ec)

@@ -100,6 +100,10 @@ uint32_t tac_event_count_notify(struct tac_event_count *ec, uint32_t wake_max);
 /* Everybody: for a change that concerns all, such as shutdown. */
 uint32_t tac_event_count_notify_all(struct tac_event_count *ec);
 
+/* Slots between prepare and the end of cancel or wait, the caller's included: as of some moment of
+ * the call. */
+uint32_t tac_event_count_parked(const struct tac_event_count *ec);
+
 /* For threads without a slot of their own (an application's): borrows one, bounded, without
  * waiting. TAC_EVENT_COUNT_NO_SLOT: all are taken. Either all users of an event count borrow their
  * slots or none does. */

@@ -124,6 +124,7 @@ enum tac_seat_state {
 struct tac_seat {
     struct tac_link     link;  /* First: the seat travels */
     struct tac_actor    actor;
+    uint32_t            waits_for; /* Atomic, enum tac_wait; whoever runs it writes */
     struct tac_stages  *stages;
     bool                is_taken; /* Coordinator: from tac_seat_start to tac_seat_finish */
     /* Memory of the seat, reused from job to job */
@@ -172,14 +173,16 @@ struct tac_block *tac_seat_finish(struct tac_seat *seat, uint32_t *ret_count);
 struct tac_block *tac_seat_abandon(struct tac_seat *seat);
 
 enum tac_seat_outcome {
-    TAC_SEAT_RUN_AGAIN,   /* There is more to do now */
-    TAC_SEAT_RUN_WAIT,    /* Nothing to do until a request comes back */
-    TAC_SEAT_RUN_STALLED, /* Could merge, but has no credit */
-    TAC_SEAT_RUN_OVER,    /* The job is over, one way or the other */
+    TAC_SEAT_RUN_AGAIN,      /* There is more to do now */
+    TAC_SEAT_RUN_WAIT_READ,  /* Nothing to do until a source's block has come … */
+    TAC_SEAT_RUN_WAIT_WRITE, /* … or until writes are done; of a job that fails: anything */
+    TAC_SEAT_RUN_STALLED,    /* Could merge, but has no credit */
+    TAC_SEAT_RUN_OVER,       /* The job is over, one way or the other */
 };
 /* One unit of a seat's work, by the worker that popped it. */
 enum tac_seat_outcome tac_seat_run(struct tac_seat *seat, bool has_credit);
-/* The read stage's part of a flush: fills the request's block from the memtable. */
-void tac_seat_gather(struct tac_request *request);
+/* The read stage's part of a flush: fills the request's block from the memtable. Returns the bytes
+ * of the keys and values. */
+uint64_t tac_seat_gather(struct tac_request *request);
 
 #endif

@@ -237,7 +237,7 @@ static enum tac_seat_outcome merge_piece(struct tac_seat *seat)
         if (seat->source_waiting != UINT32_MAX) {
             if (!tac_seat_source_advance(seat, seat->source_waiting)) {
                 tac_seat_feed(seat);
-                return TAC_SEAT_RUN_WAIT;
+                return TAC_SEAT_RUN_WAIT_READ;
             }
             seat->source_waiting = UINT32_MAX;
             tac_seat_feed(seat);
@@ -251,7 +251,7 @@ static enum tac_seat_outcome merge_piece(struct tac_seat *seat)
         case TAC_MERGE_NEEDS_BUFFER:
             output_send(seat); /* What is sealed must reach the disk to come back as buffers. */
             tac_assert(seat->outstanding > 0);
-            return TAC_SEAT_RUN_WAIT;
+            return TAC_SEAT_RUN_WAIT_WRITE;
         case TAC_MERGE_PAUSED:
             return TAC_SEAT_RUN_AGAIN;
         case TAC_MERGE_DONE:
@@ -300,7 +300,7 @@ enum tac_seat_outcome tac_seat_run(struct tac_seat *seat, bool has_credit)
         __attribute__((fallthrough));
     case TAC_SEAT_FINISHING:
         if (seat->outstanding > 0) {
-            return TAC_SEAT_RUN_WAIT;
+            return TAC_SEAT_RUN_WAIT_WRITE;
         }
         job_over(seat);
         return TAC_SEAT_RUN_OVER;

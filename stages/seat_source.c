@@ -218,7 +218,7 @@ static bool gather_next(struct tac_source *source, const struct tac_job *job,
 }
 
 /* Read stage. Nobody else touches the memtable part of the source meanwhile. */
-void tac_seat_gather(struct tac_request *request)
+uint64_t tac_seat_gather(struct tac_request *request)
 {
     struct tac_source *source = request->source;
     struct tac_seat   *seat =
@@ -226,6 +226,7 @@ void tac_seat_gather(struct tac_request *request)
     const struct tac_job          *job = seat->job;
     struct tac_value_block_builder builder;
     struct tac_record_view         view;
+    uint64_t                       bytes_before = source->gathered.bytes;
 
     tac_value_block_builder_init(&builder, &seat->stages->geometry, &job->layout);
     tac_value_block_begin(&builder, request->blocks[0]->data);
@@ -252,6 +253,7 @@ void tac_seat_gather(struct tac_request *request)
     } else {
         request->failed_block = GATHERED_NOTHING;
     }
+    return source->gathered.bytes - bytes_before;
 }
 
 static void gather_arrived(struct tac_seat *seat, struct tac_source *source,

@@ -198,6 +198,25 @@ static bool has_credit(struct tac_stages *stages)
            tac_atomic_fetch_add_u64(&stages->credit_bytes, 0);
 }
 
+/* A turn of the seat, with what it did and what it waits for now. */
+static enum tac_seat_outcome seat_run(struct tac_worker *worker, struct tac_seat *seat)
+{
+    static const enum tac_wait waits[] = {
+        [TAC_SEAT_RUN_AGAIN] = TAC_WAIT_WORK,       [TAC_SEAT_RUN_WAIT_READ] = TAC_WAIT_READ,
+        [TAC_SEAT_RUN_WAIT_WRITE] = TAC_WAIT_WRITE, [TAC_SEAT_RUN_STALLED] = TAC_WAIT_CREDIT,
+        [TAC_SEAT_RUN_OVER] = TAC_WAIT_WORK,
+    };
+    uint64_t              consumed = tac_merge_consumed_bytes(seat->merge);
+    enum tac_seat_outcome outcome;
+
+    tac_atomic_store_relaxed_u32(&seat->waits_for, TAC_WAIT_WORK);
+    outcome = tac_seat_run(seat, has_credit(worker->stages));
+    tac_atomic_store_relaxed_u32(&seat->waits_for, waits[outcome]);
+    tac_profile_count(&worker->profile, TAC_STAGE_MERGE,
+                      tac_merge_consumed_bytes(seat->merge) - consumed);
+    return outcome;
+}
+
 bool tac_merge_step(struct tac_worker *worker)
 {
     struct tac_stages *stages = worker->stages;
@@ -211,12 +230,13 @@ bool tac_merge_step(struct tac_worker *worker)
     }
     wake = tac_atomic_exchange_u32(&seat->actor.wake, TAC_WAKE_RUNNING);
     tac_assert(wake == TAC_WAKE_QUEUED);
-    switch (tac_seat_run(seat, has_credit(stages))) {
+    switch (seat_run(worker, seat)) {
     case TAC_SEAT_RUN_AGAIN:
         tac_atomic_exchange_u32(&seat->actor.wake, TAC_WAKE_QUEUED);
         tac_stage_push(stages, TAC_STAGE_MERGE, &seat->link);
         return true;
-    case TAC_SEAT_RUN_WAIT:
+    case TAC_SEAT_RUN_WAIT_READ:
+    case TAC_SEAT_RUN_WAIT_WRITE:
         if (!tac_atomic_compare_exchange_u32(&seat->actor.wake, &expected, TAC_WAKE_IDLE)) {
             tac_assert(expected == TAC_WAKE_NOTIFIED);
             tac_atomic_exchange_u32(&seat->actor.wake, TAC_WAKE_QUEUED);
@@ -247,6 +267,7 @@ static void request_submit(struct tac_worker *worker, struct tac_request *reques
 {
     struct tac_stages *stages = worker->stages;
     struct tac_io     *io = &request->io;
+    enum tac_stage_id  stage = kind == TAC_IO_READ ? TAC_STAGE_READ : TAC_STAGE_WRITE;
     uint32_t           block_size = stages->geometry.block_size;
 
     memset(io, 0, sizeof *io);
@@ -260,10 +281,10 @@ static void request_submit(struct tac_worker *worker, struct tac_request *reques
         tac_assert(request->transfer_bytes == block_size || request->block_count == 1);
         io->segments[i] = (struct iovec){request->blocks[i]->data, request->transfer_bytes};
     }
-    if (!stages->storage->ops->submit(worker->io, io)) {
-        /* Refused: back to the queue; nothing relies on the order of requests. */
-        tac_stage_push(stages, kind == TAC_IO_READ ? TAC_STAGE_READ : TAC_STAGE_WRITE,
-                       &request->link);
+    if (stages->storage->ops->submit(worker->io, io)) {
+        worker->unsent = stage;
+    } else { /* Refused: back to the queue; nothing relies on the order of requests. */
+        tac_stage_push(stages, stage, &request->link);
     }
 }
 
@@ -284,8 +305,10 @@ bool tac_read_step(struct tac_worker *worker)
         return false;
     }
     if (request->kind == TAC_REQUEST_GATHER) {
-        tac_seat_gather(request);
+        uint64_t bytes = tac_seat_gather(request);
+
         tac_actor_deliver(worker->stages, request);
+        tac_profile_count_gather(&worker->profile, bytes);
         return true;
     }
     tac_assert(request->kind == TAC_REQUEST_READ);
@@ -358,64 +381,139 @@ static void read_check(struct tac_stages *stages, struct tac_request *request)
     }
 }
 
+static enum tac_stage_id io_stage(const struct tac_io *io)
+{
+    return io->kind == TAC_IO_READ ? TAC_STAGE_READ : TAC_STAGE_WRITE;
+}
+
+static void io_finished(struct tac_worker *worker, struct tac_io *io)
+{
+    struct tac_stages  *stages = worker->stages;
+    struct tac_request *request = io->owner;
+    bool                stops = io->kind != TAC_IO_READ && io->result != TACTUS_OK;
+
+    if (TAC_MUTANT(SYNC_ERROR_LOST) && io->kind == TAC_IO_SYNC) {
+        io->result = TACTUS_OK;
+        stops = false;
+    }
+    tac_profile_count(&worker->profile, io_stage(io), io->result == TACTUS_OK ? io->size_bytes : 0);
+    request->result = io->result;
+    request->os_error = io->os_error;
+    if (request->kind == TAC_REQUEST_READ) {
+        read_check(stages, request);
+    }
+    tac_actor_deliver(stages, request);
+    if (stops) {
+        tac_stages_stop(stages);
+    }
+}
+
 bool tac_reap_step(struct tac_worker *worker)
 {
-    struct tac_stages *stages = worker->stages;
-    struct tac_io     *list = NULL;
+    struct tac_io *list = NULL;
+    uint32_t       count;
 
     if (worker->io == NULL || worker->io->in_flight == 0) {
         return false;
     }
-    if (stages->storage->ops->reap(worker->io, &list) == 0) {
-        return false;
+    count = worker->stages->storage->ops->reap(worker->io, &list);
+    if (worker->unsent != TAC_STAGE_COUNT) {
+        /* The system call is a part of the request that it was made for. */
+        tac_profile_lap(&worker->profile, worker->unsent);
+        worker->unsent = TAC_STAGE_COUNT;
     }
     while (list != NULL) {
-        struct tac_io      *next = list->next;
-        struct tac_request *request = list->owner;
-        bool                stops = list->kind != TAC_IO_READ && list->result != TACTUS_OK;
+        struct tac_io    *next = list->next;
+        enum tac_stage_id stage = io_stage(list);
 
-        if (TAC_MUTANT(SYNC_ERROR_LOST) && list->kind == TAC_IO_SYNC) {
-            list->result = TACTUS_OK;
-            stops = false;
-        }
-
-        request->result = list->result;
-        request->os_error = list->os_error;
-        if (request->kind == TAC_REQUEST_READ) {
-            read_check(stages, request);
-        }
-        tac_actor_deliver(stages, request);
-        if (stops) {
-            tac_stages_stop(stages);
+        io_finished(worker, list); /* The request is its owner's. */
+        if (next == NULL || io_stage(next) != stage) {
+            tac_profile_lap(&worker->profile, stage);
         }
         list = next;
     }
-    return true;
+    return count > 0;
 }
 
-bool tac_worker_step(struct tac_worker *worker)
+/* ---- a worker's turn ------------------------------------------------------------------------ */
+
+static bool stage_step(struct tac_worker *worker, enum tac_stage_id stage)
 {
     static bool (*const step[TAC_STAGES_WITH_QUEUE])(struct tac_worker *) = {
         [TAC_STAGE_READ] = tac_read_step,
         [TAC_STAGE_MERGE] = tac_merge_step,
         [TAC_STAGE_WRITE] = tac_write_step,
     };
+
+    if (!step[stage](worker)) {
+        return false;
+    }
+    tac_profile_lap(&worker->profile, stage);
+    return true;
+}
+
+static bool coordinator_step(struct tac_worker *worker)
+{
+    if (!worker->coordinator_step(worker->coordinator_context)) {
+        return false;
+    }
+    tac_profile_count(&worker->profile, TAC_STAGE_COORDINATOR, 0);
+    tac_profile_lap(&worker->profile, TAC_STAGE_COORDINATOR);
+    return true;
+}
+
+bool tac_worker_step(struct tac_worker *worker)
+{
     /* Whom to help first: writes free blocks, merges use what was read, reads come last. */
     static const enum tac_stage_id order[] = {TAC_STAGE_WRITE, TAC_STAGE_MERGE, TAC_STAGE_READ};
     bool                           progressed = tac_reap_step(worker);
 
     if (worker->home == TAC_STAGE_COORDINATOR) {
-        return worker->coordinator_step(worker->coordinator_context) || progressed;
+        return coordinator_step(worker) || progressed;
     }
-    if (step[worker->home](worker)) {
-        worker->steps++;
+    if (stage_step(worker, worker->home)) {
         return true;
     }
     for (uint32_t i = 0; worker->stages->assist && i < TAC_STAGES_WITH_QUEUE; i++) {
-        if (order[i] != worker->home && step[order[i]](worker)) {
-            worker->assists++;
+        if (order[i] != worker->home && stage_step(worker, order[i])) {
             return true;
         }
     }
     return progressed;
+}
+
+static enum tac_wait seats_wait(const struct tac_stages *stages)
+{
+    uint32_t counts[TAC_WAIT_COUNT] = {0};
+
+    for (uint32_t i = 0; i < stages->seat_count; i++) {
+        counts[tac_atomic_load_relaxed_u32(&stages->seats[i].waits_for)]++;
+    }
+    if (stages->seat_count - counts[TAC_WAIT_WORK] <
+        tac_event_count_parked(stages->events[TAC_STAGE_MERGE])) {
+        return TAC_WAIT_WORK; /* Even if all came back, one thread would be left over. */
+    }
+    if (counts[TAC_WAIT_CREDIT] > 0) {
+        return TAC_WAIT_CREDIT;
+    }
+    if (counts[TAC_WAIT_WRITE] > counts[TAC_WAIT_READ]) {
+        return TAC_WAIT_WRITE;
+    }
+    return counts[TAC_WAIT_READ] > 0 ? TAC_WAIT_READ : TAC_WAIT_WORK;
+}
+
+enum tac_wait tac_worker_wait(const struct tac_worker *worker)
+{
+    switch (worker->home) {
+    case TAC_STAGE_READ:
+    case TAC_STAGE_WRITE:
+        return worker->io->in_flight > 0 ? TAC_WAIT_DEVICE : TAC_WAIT_WORK;
+    case TAC_STAGE_MERGE:
+        return seats_wait(worker->stages);
+    case TAC_STAGE_COORDINATOR:
+        return TAC_WAIT_WORK;
+    case TAC_STAGE_COUNT:
+        break;
+    }
+    tac_unreachable();
 }

@@ -20,6 +20,7 @@
 #include "queues/block_pool.h"
 #include "queues/event_count.h"
 #include "queues/ring.h"
+#include "stages/profile.h"
 #include "stages/storage.h"
 
 enum tac_stage_id {
@@ -29,6 +30,12 @@ enum tac_stage_id {
     TAC_STAGE_COORDINATOR,
     TAC_STAGE_COUNT,
 };
+tac_static_assert(TAC_STAGE_READ == (int)TACTUS_STAGE_READ &&
+                      TAC_STAGE_MERGE == (int)TACTUS_STAGE_MERGE &&
+                      TAC_STAGE_WRITE == (int)TACTUS_STAGE_WRITE &&
+                      TAC_STAGE_COORDINATOR == (int)TACTUS_STAGE_COORDINATOR &&
+                      TAC_STAGE_COUNT == (int)TACTUS_STAGES,
+                  "the public names are these");
 #define TAC_STAGES_WITH_QUEUE 3
 
 /* First member of everything that travels in a stage queue or a list. */
@@ -91,9 +98,11 @@ struct tac_request {
 
 struct tac_stages {
     /* Fixed at open. */
-    struct tac_geometry geometry;
-    struct tac_storage *storage;
-    bool                assist;
+    struct tac_geometry    geometry;
+    struct tac_storage    *storage;
+    bool                   assist;
+    const struct tac_seat *seats; /* Only to tell what they wait for */
+    uint32_t               seat_count;
     /* Shared. */
     struct tac_stage_queue queues[TAC_STAGES_WITH_QUEUE];
     struct tac_event_count *events[TAC_STAGE_COUNT]; /* Idle threads of each home */
@@ -117,7 +126,8 @@ struct tac_worker {
     /* The coordinator's step, for the worker at home there. */
     bool (*coordinator_step)(void *context);
     void *coordinator_context;
-    uint64_t steps, assists; /* Work done at home, elsewhere */
+    enum tac_stage_id  unsent; /* Whose request the next reap hands to the device; COUNT: none */
+    struct tac_profile profile;
 };
 
 TAC_MUST_CHECK int tac_stages_create(struct tac_stages *stages, uint32_t ring_size,
@@ -156,5 +166,9 @@ bool tac_reap_step(struct tac_worker *worker);
 /* One turn of a worker: its completions, its home, and with `assist` the other stages. False: it
  * found nothing to do. */
 bool tac_worker_step(struct tac_worker *worker);
+/* What a thread waits for that is about to sleep. In the merge stage it is what the seats wait for:
+ * work, if fewer of them wait than threads sleep; credit, if any does, since then no block that
+ * comes will be merged; else blocks that are read or that are written, whatever more wait for. */
+enum tac_wait tac_worker_wait(const struct tac_worker *worker);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/thread.h"
 #include "base/units.h"
 #include "queues/atomics.h"
@@ -34,7 +35,10 @@ static void *worker_main(void *argument)
     struct tac_worker      *worker = &slot->worker;
     struct tac_event_count *event = worker->stages->events[worker->home];
 
+    tac_profile_begin(&worker->profile);
     while (tac_atomic_load_acquire_u32(slot->stop) == 0) {
+        enum tac_wait wait;
+
         if (tac_worker_step(worker)) {
             continue;
         }
@@ -44,7 +48,10 @@ static void *worker_main(void *argument)
             tac_event_count_cancel(event, slot->slot); /* note: parking, in event_count.h */
             continue;
         }
+        wait = tac_worker_wait(worker);
+        tac_profile_park(&worker->profile, wait);
         tac_event_count_wait(event, slot->slot);
+        tac_profile_unpark(&worker->profile, wait);
     }
     worker_finish_io(slot);
     return NULL;
@@ -63,6 +70,7 @@ static int slot_create(struct tac_worker_pool *pool, struct tac_stages *stages,
     slot->weight = 1;
     slot->worker.stages = stages;
     slot->worker.home = home;
+    slot->worker.unsent = TAC_STAGE_COUNT;
     slot->parker.fd = -1;
     if (tac_parker_create(&slot->parker, error) != TACTUS_OK) {
         return error->code;
@@ -159,7 +167,7 @@ int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stage
         total += number[i];
     }
     tac_assert(total <= TAC_WORKERS_MAX);
-    pool->slots = calloc(total, sizeof *pool->slots);
+    pool->slots = aligned_alloc(TAC_CACHE_LINE_BYTES, total * sizeof *pool->slots);
     if (pool->slots == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "out of memory for %u workers", total);
     }
@@ -245,22 +253,49 @@ static bool wait_for_io(struct tac_worker_pool *pool)
             if (worker_flush(worker)) {
                 tac_parker_wait(&pool->slots[i].parker);
             }
+            pool->lap_ns = tac_clock_now_ns(); /* Nobody's time: no stage did anything. */
             return true;
         }
     }
     return false;
 }
 
+/* The laps of all virtual workers are one behind the other: those of the thread that steps them. */
+static bool slot_step(struct tac_worker_pool *pool, struct tac_worker_slot *slot)
+{
+    bool progressed;
+
+    slot->worker.profile.lap_ns = pool->lap_ns;
+    progressed = tac_worker_step(&slot->worker);
+    pool->lap_ns = slot->worker.profile.lap_ns;
+    return progressed;
+}
+
+void tac_worker_pool_enter(struct tac_worker_pool *pool, uint64_t now_ns)
+{
+    tac_assert(!pool->has_threads);
+    pool->lap_ns = now_ns;
+}
+
 bool tac_worker_pool_step(struct tac_worker_pool *pool)
 {
     tac_assert(!pool->has_threads);
-    if (tac_worker_step(&slot_choose(pool)->worker)) {
+    if (slot_step(pool, slot_choose(pool))) {
         return true;
     }
     for (uint32_t i = 0; i < pool->count; i++) { /* The chosen one was idle: is everybody? */
-        if (tac_worker_step(&pool->slots[i].worker)) {
+        if (slot_step(pool, &pool->slots[i])) {
             return true;
         }
     }
     return wait_for_io(pool);
+}
+
+void tac_worker_pool_report(struct tac_worker_pool *pool, struct tactus_stats *stats)
+{
+    for (uint32_t i = 0; i < pool->count; i++) {
+        struct tac_worker *worker = &pool->slots[i].worker;
+
+        tac_profile_report(&worker->profile, worker->home, stats);
+    }
 }

@@ -42,6 +42,7 @@ struct tac_worker_pool {
     bool            is_random;
     uint32_t        turn;
     uint32_t        weight_total;
+    uint64_t        lap_ns; /* Of whichever worker is stepped next (stages/profile.h) */
 };
 
 struct tac_worker_counts {
@@ -60,7 +61,12 @@ TAC_MUST_CHECK int tac_worker_pool_start(struct tac_worker_pool *pool, struct ta
 void tac_worker_pool_stop(struct tac_worker_pool *pool);
 
 /* Without threads: one turn of some worker. False: none found anything to do and no I/O is under
- * way. When only I/O is under way it waits for a completion. */
+ * way. When only I/O is under way it waits for a completion. Before the first of a row of steps
+ * comes tac_worker_pool_enter: what the caller did until now is no worker's time. */
+void tac_worker_pool_enter(struct tac_worker_pool *pool, uint64_t now_ns);
 bool tac_worker_pool_step(struct tac_worker_pool *pool);
+
+/* Adds what all workers did, and were idle for, to the stages of stats. Any thread. */
+void tac_worker_pool_report(struct tac_worker_pool *pool, struct tactus_stats *stats);
 
 #endif
