@@ -68,6 +68,13 @@ computes() {
         awk "{ v[\$1] = \$2 } END { exit !($2) }"
 }
 
+# sum STAGE_FIGURE…: the expression of their sum.
+sum() { printf '('; printf 'v["stage_%s"] + ' "$@"; printf '0)'; }
+busy=$(sum {read,merge,write,coordinator}_busy_ns)
+idle=$(sum {read,merge,write,coordinator}_idle_ns)
+waits=$(sum {read,merge,write,coordinator}_wait_work_ns {read,write}_wait_device_ns \
+    merge_wait_{credit,read,write}_ns)
+
 # refuses STATUS TEXT ARGUMENT…
 refuses() {
     local status=0
@@ -102,6 +109,18 @@ is 'ingest: rates, amplification and percentiles agree with each other' computes
      v["latency_us_mean"] * v["records"] / 1e6 <= v["seconds"] * 1.01 &&
      v["latency_us_mean"] * v["records"] / 1e6 >= v["seconds"] * 0.9 &&
      v["peak_rss_bytes"] > 0 && v["cpu_seconds"] > 0'
+is 'ingest: the stages wrote and read what the engine did, and took in more than was put' \
+    computes ingest.json 'v["stage_write_bytes"] == v["written_bytes_engine"] &&
+     v["stage_read_bytes"] == v["read_bytes_engine"] && v["stage_read_bytes"] > 0 &&
+     v["stage_read_gathered_bytes"] == v["user_bytes"] &&
+     v["stage_merge_bytes"] > v["user_bytes"]'
+is 'ingest: each stage was busy' computes ingest.json \
+    'v["stage_read_busy_ns"] > v["stage_read_gather_ns"] && v["stage_read_gather_ns"] > 0 &&
+     v["stage_merge_busy_ns"] > 0 && v["stage_write_busy_ns"] > 0 &&
+     v["stage_coordinator_busy_ns"] > 0 && v["stage_read_items"] > 0 &&
+     v["stage_merge_items"] > 0 && v["stage_write_items"] > 0 && v["stage_coordinator_items"] > 0'
+is 'ingest: four threads were busy or idle most of the time, and idle for what they waited for' \
+    computes ingest.json "($busy + $idle) / 1e9 > 3 * v[\"seconds_settled\"] && $idle == $waits"
 is 'the digest is the one that the digest command prints' \
     test "$(field ingest.json digest)" = "$("$tactus" digest store)"
 is 'the store it leaves is sound' verifies store
@@ -110,6 +129,12 @@ bench threads.json ingest --threads 2,3,1 "${small[@]}"
 is 'other threads, the same digest' equal digest threads.json ingest.json
 bench threads.json ingest --threads 0 "${small[@]}"
 is 'no threads, the same digest' equal digest threads.json ingest.json
+is 'no threads: nobody is idle, the one there is was busy' computes threads.json \
+    "$idle == 0 && $busy > 0 && $busy / 1e9 <= v[\"seconds_settled\"] * 1.01"
+is 'no threads, the same bytes for each stage' computes threads.json \
+    "v[\"stage_merge_bytes\"] == $(field ingest.json stage_merge_bytes) &&
+     v[\"stage_read_bytes\"] == $(field ingest.json stage_read_bytes) &&
+     v[\"stage_write_bytes\"] == $(field ingest.json stage_write_bytes)"
 bench memory.json ingest --backend memory "${small[@]}"
 is 'in memory, the same digest' equal digest memory.json ingest.json
 bench seed.json ingest --backend memory --seed 2 "${small[@]}"
@@ -118,6 +143,7 @@ is 'another seed, another digest' differ digest seed.json ingest.json
 # ---- reading -------------------------------------------------------------------------------------
 
 is 'get reads what ingest left, and changes nothing' reads get 500 500
+is 'get: nothing is said of the stages' computes get.json "$busy + $idle == 0"
 is 'get: the warm-up is told apart' has get.json warmup_operations 500
 is 'get: four readers share the operations' reads get 501 501 --readers 4
 is 'miss finds nothing' reads miss 500 500
@@ -144,7 +170,10 @@ done
 compacts() { # FILE ARGUMENT…
     bench "$1" compact "${@:2}" "${blocks[@]}" && has_fields "$1" &&
         computes "$1" "v[\"records_done\"] == $records && v[\"depth_max\"] == 8 &&
-            v[\"operations\"] == 1 && v[\"seconds\"] > 0"
+            v[\"operations\"] == 1 && v[\"seconds\"] > 0 &&
+            v[\"stage_merge_bytes\"] >= v[\"user_bytes\"] && v[\"stage_merge_busy_ns\"] > 0 &&
+            v[\"stage_read_bytes\"] == v[\"read_bytes_engine\"] &&
+            v[\"stage_read_gathered_bytes\"] == 0"
 }
 
 is 'compact merges eight runs of shape A into one' compacts compact.json --store compacted
@@ -173,5 +202,8 @@ is 'no temporary file is left' test -z "$(compgen -G 'tactus-bench*')"
 
 "$tactus" bench get --store store --records $records --operations 10 >out 2>err
 is 'without --json there is a table with the digest' grep -q "^digest *$(field ingest.json digest)" out
+"$tactus" bench ingest --backend memory --records $records "${small[@]}" >out 2>err
+stage='^(read|merge|write|coordinator|memtables)  .* [0-9]+\.[0-9]{3}'
+is 'after an ingest one of the stages, too' test "$(grep -cE "$stage" out)" = 5
 
 tap_done

@@ -442,6 +442,10 @@ flat_json() {
         '^\{("[a-z0-9_]+": ([0-9.]+|"[a-z_]+"|true|false)(, ?|,|\}))+$'
 }
 is "is one flat object" flat_json
+stage_members() { # of the last output
+    grep -cE '^"stage_(read|merge|write|coordinator)_(items|busy_ns|idle_ns|wait_work_ns)": ' out
+}
+is "tells of each stage" test "$(stage_members)" = 16
 is "tells of the scrub" grep -q '^"scrub_damages": 0,' out
 is "which is an option" run 0 stat m --option scrub_days=30
 is "load --json" run 0 load m /dev/null --json

@@ -9,6 +9,7 @@
 
 #include "base/units.h"
 #include "tools/command.h"
+#include "tools/stage_report.h"
 
 /* ---- measuring ------------------------------------------------------------------------------ */
 
@@ -68,6 +69,7 @@ void tac_bench_usage_take(struct tactus *store, struct tac_bench_usage *ret_usag
         .cache_hits = stats.cache_hits,
         .cache_misses = stats.cache_misses,
     };
+    memcpy(ret_usage->stages, stats.stage, sizeof stats.stage);
 }
 
 /* ---- reporting ------------------------------------------------------------------------------ */
@@ -107,6 +109,28 @@ void tac_bench_report_costs(struct tac_bench_report *report, const struct tac_be
     report->write_amplification = ratio((double)report->written_bytes, (double)report->user_bytes);
     report->cache_hits = end->cache_hits - begin->cache_hits;
     report->cache_misses = end->cache_misses - begin->cache_misses;
+}
+
+void tac_bench_report_stages(struct tac_bench_report *report, const struct tac_bench_usage *begin,
+                             const struct tac_bench_usage *end)
+{
+    for (uint32_t i = 0; i < TACTUS_STAGES; i++) {
+        const struct tactus_stage_stats *from = &begin->stages[i], *to = &end->stages[i];
+
+        report->stages[i] = (struct tactus_stage_stats){
+            .bytes = to->bytes - from->bytes,
+            .items = to->items - from->items,
+            .busy_ns = to->busy_ns - from->busy_ns,
+            .gathered_bytes = to->gathered_bytes - from->gathered_bytes,
+            .gather_ns = to->gather_ns - from->gather_ns,
+            .idle_ns = to->idle_ns - from->idle_ns,
+            .wait_work_ns = to->wait_work_ns - from->wait_work_ns,
+            .wait_device_ns = to->wait_device_ns - from->wait_device_ns,
+            .wait_credit_ns = to->wait_credit_ns - from->wait_credit_ns,
+            .wait_read_ns = to->wait_read_ns - from->wait_read_ns,
+            .wait_write_ns = to->wait_write_ns - from->wait_write_ns,
+        };
+    }
 }
 
 void tac_bench_report_times(struct tac_bench_report *report, uint64_t begin_ns, uint64_t end_ns,
@@ -299,6 +323,10 @@ void tac_bench_report_json(FILE *out, const struct tac_bench_report *report)
         fprintf(out, "%s\"%s\": ", i == 0 ? "{\n  " : ",\n  ", fields[i].name);
         field_print(out, &fields[i], (const char *)report + fields[i].offset);
     }
+    for (uint32_t i = 0; i < TAC_STAGE_FIGURES; i++) {
+        fprintf(out, ",\n  \"%s\": %" PRIu64, tac_stage_figures[i].name,
+                tac_stage_figure_value(&tac_stage_figures[i], report->stages));
+    }
     fputs("\n}\n", out);
 }
 
@@ -379,4 +407,8 @@ void tac_bench_report_table(FILE *out, const struct tac_bench_report *report)
             bytes_or_unknown(report->peak_rss_bytes, peak),
             tac_human(report->memory_budget_bytes, budget));
     fprintf(out, "%-21s %s\n", "digest", report->digest);
+    if (report->stages[TACTUS_STAGE_MERGE].items > 0) {
+        putc('\n', out);
+        tac_stages_table(out, report->stages);
+    }
 }

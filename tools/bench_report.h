@@ -40,6 +40,8 @@ struct tac_bench_report {
     const char *backend;
     bool        direct_io;
     char        digest[33];
+    /* Named by tools/stage_report.h */
+    struct tactus_stage_stats stages[TACTUS_STAGES];
 };
 
 /* What has been used up to now; two of them make a cost. */
@@ -48,6 +50,7 @@ struct tac_bench_usage {
     uint64_t written_bytes, read_bytes;                 /* By the store's own counters */
     uint64_t process_written_bytes, process_read_bytes; /* By the system's; or unknown */
     uint64_t cache_hits, cache_misses;
+    struct tactus_stage_stats stages[TACTUS_STAGES];
 };
 
 void tac_bench_usage_take(struct tactus *store, struct tac_bench_usage *ret_usage);
@@ -55,6 +58,10 @@ void tac_bench_usage_take(struct tactus *store, struct tac_bench_usage *ret_usag
 /* cpu_*, written_*, read_*, write_amplification and cache_*; after records_done and user_bytes. */
 void tac_bench_report_costs(struct tac_bench_report *report, const struct tac_bench_usage *begin,
                             const struct tac_bench_usage *end);
+
+/* stages. Where nothing is put or compacted they stay 0. */
+void tac_bench_report_stages(struct tac_bench_report *report, const struct tac_bench_usage *begin,
+                             const struct tac_bench_usage *end);
 
 /* seconds* and *_per_s; after operations and records_done. */
 void tac_bench_report_times(struct tac_bench_report *report, uint64_t begin_ns, uint64_t end_ns,

@@ -436,6 +436,7 @@ static int ingest_measure(struct bench *bench)
     report->user_bytes = report->live_bytes = bench->store.sums.bytes;
     tac_bench_report_times(report, bench->result.begin_ns, bench->result.end_ns, settled_ns);
     tac_bench_report_costs(report, &begin, &end);
+    tac_bench_report_stages(report, &begin, &end);
     tac_bench_report_latency(report, &bench->result.latency);
     tac_bench_report_waits(report, bench->store.store);
     tac_bench_report_store(report, bench->store.store);
@@ -558,6 +559,7 @@ static int compact_measure(struct bench *bench)
     report->user_bytes = report->live_bytes = bench->store.sums.bytes;
     tac_bench_report_times(report, begin_ns, end_ns, end_ns);
     tac_bench_report_costs(report, &begin, &end);
+    tac_bench_report_stages(report, &begin, &end);
     tac_bench_report_latency(report, &latency);
     tac_bench_report_store(report, bench->store.store);
     return one_run_check(bench);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tools/command.h"
+#include "tools/stage_report.h"
 
 struct stat_entry {
     const char *name;
@@ -89,6 +90,10 @@ void tac_stats_members_print(FILE *out, const struct tactus_stats *stats)
     for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {
         fprintf(out, "\"%s\": %" PRIu64 ",\n", entries[i].name, entry_value(&entries[i], stats));
     }
+    for (uint32_t i = 0; i < TAC_STAGE_FIGURES; i++) {
+        fprintf(out, "\"%s\": %" PRIu64 ",\n", tac_stage_figures[i].name,
+                tac_stage_figure_value(&tac_stage_figures[i], stats->stage));
+    }
     for (uint32_t i = 0; i < stats->levels; i++) {
         const struct tactus_level_stats *level = &stats->level[i];
 
@@ -144,6 +149,10 @@ static void human_print(const struct tactus_stats *stats)
                stats->scrub_blocks, stats->scrub_rounds, stats->scrub_damages);
     }
     levels_print(stats);
+    if (stats->stage[TACTUS_STAGE_MERGE].items > 0) { /* What the open itself found to do */
+        putchar('\n');
+        tac_stages_table(stdout, stats->stage);
+    }
 }
 
 int tac_cmd_stat(struct tac_arguments *arguments)
