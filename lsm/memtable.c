@@ -336,6 +336,23 @@ void tac_memtable_tree_stats(const struct tac_memtable *memtable, uint32_t tree,
     tac_assert((ret_stats->last_key.size == 0) == (memtree->records == 0));
 }
 
+/* Payload of the leaf's records [begin, end). Records lie scattered, and each costs a cache miss:
+ * they are looked at only where they differ in size. */
+static uint64_t leaf_payload(const struct tac_memtable *memtable, const struct tac_memtree *memtree,
+                             const struct tac_memnode *leaf, uint32_t begin, uint32_t end)
+{
+    uint64_t bytes = 0;
+
+    if (memtree->payload_bytes == memtree->records * memtree->payload_max) {
+        return (uint64_t)(end - begin) * memtree->payload_max;
+    }
+    for (uint32_t i = begin; i < end; i++) {
+        bytes +=
+            tac_memrecord_payload_bytes(tac_memtree_record(&memtable->arena, leaf->records[i]));
+    }
+    return bytes;
+}
+
 void tac_memtable_below(const struct tac_memtable *memtable, uint32_t tree,
                         const struct tac_bytes *edges, uint32_t edge_count, uint64_t *ret_bytes,
                         uint64_t *ret_records)
@@ -347,6 +364,7 @@ void tac_memtable_below(const struct tac_memtable *memtable, uint32_t tree,
     uint64_t                  leaf_bytes = 0; /* Of the first `index` records of `leaf` */
     uint32_t                  index = 0;
 
+    tac_memtree_prefetch_leaves(&memtable->arena, memtree);
     for (uint32_t i = 0; i < edge_count; i++) {
         uint32_t                  rank = 0;
         const struct tac_memnode *edge_leaf =
@@ -362,9 +380,9 @@ void tac_memtable_below(const struct tac_memtable *memtable, uint32_t tree,
             leaf = leaf_at(memtable, leaf->next);
             tac_assert(leaf != NULL);
         }
-        for (; index < rank; index++) {
-            leaf_bytes += tac_memrecord_payload_bytes(
-                tac_memtree_record(&memtable->arena, leaf->records[index]));
+        if (rank > index) {
+            leaf_bytes += leaf_payload(memtable, memtree, leaf, index, rank);
+            index = rank;
         }
         ret_bytes[i] = leaves_bytes + leaf_bytes;
         ret_records[i] = leaves_records + index;

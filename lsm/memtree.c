@@ -507,6 +507,8 @@ void tac_memtree_put(struct tac_memarena *arena, struct tac_memtree *tree, uint6
     tree->versions++;
     tree->tombstones += record->is_tombstone;
     tree->payload_bytes += tac_memrecord_payload_bytes(written);
+    tree->payload_max =
+        (uint32_t)tac_max_u64(tree->payload_max, tac_memrecord_payload_bytes(written));
     tree->inserted_sum = tac_u128_add(tree->inserted_sum, hash);
 }
 
@@ -674,4 +676,25 @@ const struct tac_memnode *tac_memtree_find(const struct tac_memarena *arena,
     *ret_rank = node_rank(arena, leaf, 0, leaf->count, key, false, &is_equal);
     tac_assert(load_u32(&leaf->version) == version);
     return leaf;
+}
+
+/* Goes down one level at each call. */
+static void node_prefetch_leaves(const struct tac_memarena *arena, const struct tac_memnode *node)
+{
+    for (uint32_t i = 0; node->level > 0 && i < node->count; i++) {
+        const struct tac_memnode *child = node_at(arena, node->children[i]);
+
+        if (node->level == 1) {
+            __builtin_prefetch(child);
+        } else {
+            node_prefetch_leaves(arena, child);
+        }
+    }
+}
+
+void tac_memtree_prefetch_leaves(const struct tac_memarena *arena, const struct tac_memtree *tree)
+{
+    if (tree->root != 0) {
+        node_prefetch_leaves(arena, node_at(arena, tree->root));
+    }
 }

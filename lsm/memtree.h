@@ -71,6 +71,7 @@ struct tac_memtree {
     TAC_CACHE_ALIGNED uint32_t root; /* 0: empty */
     /* Writer only, and whoever reads a tree that is no longer written. */
     TAC_CACHE_ALIGNED uint32_t first_leaf;
+    uint32_t                   payload_max;   /* Of any version */
     struct tac_memnode        *last_parent;   /* A node of level 1, likely the last; NULL: none */
     uint64_t                   records;       /* Distinct keys */
     uint64_t                   versions;      /* Puts */
@@ -119,6 +120,10 @@ void tac_memtree_copy(const struct tac_memarena *arena, uint32_t leaf,
 const struct tac_memnode *tac_memtree_find(const struct tac_memarena *arena,
                                            const struct tac_memtree *tree, struct tac_bytes key,
                                            uint32_t *ret_rank);
+
+/* Has the headers of all leaves fetched, many at a time: a walk along them would wait for memory at
+ * each. For a tree that is no longer written. */
+void tac_memtree_prefetch_leaves(const struct tac_memarena *arena, const struct tac_memtree *tree);
 
 static inline const struct tac_memrecord *tac_memtree_record(const struct tac_memarena *arena,
                                                              uint32_t                   ref)

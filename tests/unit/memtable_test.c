@@ -4,6 +4,7 @@
 #include "lsm/memtable.h"
 #include "tests/lib/tap.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -589,6 +590,34 @@ static struct tac_bytes text(const char *text)
     return (struct tac_bytes){.data = (const uint8_t *)text, .size = (uint32_t)strlen(text)};
 }
 
+/* Records of one size are counted without a look at them, until there is one of another size. */
+static void test_below_of_one_size(void)
+{
+    struct tac_memtable *memtable = tac_memtable_new(TAC_MIB, 1);
+    struct tac_bytes     edges[3] = {text("key0500"), text("key0501"), text("key1999")};
+    uint64_t             bytes[3], records[3];
+    char                 key[16];
+
+    if (memtable == NULL) {
+        tap_bail("out of memory");
+    }
+    for (uint32_t i = 0; i < 2000; i += 2) {
+        snprintf(key, sizeof key, "key%04u", i);
+        tac_memtable_put(memtable, 0, i + 1, text(key), text("value"), false);
+    }
+    tac_memtable_below(memtable, 0, edges, 3, bytes, records);
+    tap_ok(records[0] == 250 && records[1] == 251 && records[2] == 1000 && bytes[0] == 250 * 12 &&
+               bytes[1] == 251 * 12 && bytes[2] == 1000 * 12,
+           "records of one size are counted below edges");
+    tac_memtable_put(memtable, 0, 2001, text("key0001"), text(""), true);
+    tac_memtable_put(memtable, 0, 2002, text("key0501"), text("a larger value"), false);
+    tac_memtable_below(memtable, 0, edges, 3, bytes, records);
+    tap_ok(records[0] == 251 && records[2] == 1002 && bytes[0] == 250 * 12 + 7 &&
+               bytes[1] == 251 * 12 + 7 && bytes[2] == 1000 * 12 + 7 + 21,
+           "and so they are beside others");
+    tac_memtable_free(memtable);
+}
+
 static void test_facts(void)
 {
     struct tac_memtable       *memtable = tac_memtable_new(TAC_MIB, 2);
@@ -664,6 +693,7 @@ int main(void)
         tap_bail("out of memory");
     }
     test_facts();
+    test_below_of_one_size();
     test_hash();
     for (enum shape shape = 0; shape < SHAPE_COUNT_; shape++) {
         test_model(seed, shape);
