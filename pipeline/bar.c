@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "base/units.h"
+#include "pipeline/admission.h"
 #include "pipeline/bar_internal.h"
 
 /* A bar's plan is some hundred jobs with their keys; far more never fit the block pool. */
@@ -239,6 +240,14 @@ bool tac_bar_tree_is_settled(struct tac_bar *bar, const struct tac_bar_order *or
     return tac_planner_is_settled(bar->planner, &state->planner, &input);
 }
 
+static void jobs_order(struct tac_bar *bar)
+{
+    for (uint32_t i = 0; i < bar->job_count; i++) {
+        bar->job_bytes[i] = bar->jobs[i]->bytes;
+    }
+    tac_admission_order(bar->job_bytes, bar->job_count, bar->order);
+}
+
 void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order)
 {
     uint32_t tree_count = tac_manifest_tree_count(order->manifest);
@@ -253,7 +262,10 @@ void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order)
     bar->flush_found_no_room = false;
     bar->compactions = tac_bar_allocate(bar, TAC_BAR_COMPACTIONS_MAX, sizeof *bar->compactions);
     bar->jobs = tac_bar_allocate(bar, TAC_BAR_JOBS_MAX, sizeof(struct tac_job *));
+    bar->job_bytes = tac_bar_allocate(bar, TAC_BAR_JOBS_MAX, sizeof *bar->job_bytes);
+    bar->order = tac_bar_allocate(bar, TAC_BAR_JOBS_MAX, sizeof *bar->order);
     tac_assert(bar->compactions != NULL && bar->jobs != NULL);
+    tac_assert(bar->job_bytes != NULL && bar->order != NULL);
     for (uint32_t tree = 0; tree < tree_count; tree++) {
         struct tac_plan_input  input;
         const struct tac_plan *plan;
@@ -263,4 +275,5 @@ void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order)
                                 &input);
         tac_bar_take_plan(bar, order, tree, &input, plan);
     }
+    jobs_order(bar);
 }

@@ -68,6 +68,8 @@ struct tac_bar {
     struct tac_bar_compaction *compactions;
     uint32_t                   compaction_count;
     struct tac_job           **jobs; /* In plan order */
+    uint64_t                  *job_bytes; /* By job, as planned */
+    uint32_t                  *order; /* In which they are seated: indexes of jobs */
     uint32_t                   job_count;
     uint32_t                   jobs_seated, jobs_done;
     uint64_t                   bytes; /* Input bytes of all jobs */

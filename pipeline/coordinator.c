@@ -5,7 +5,7 @@
  *              them; the writer asks for an end by plans_wanted.
  * A turn       (1) take finished seats back; (2) the checkpoint; (3) if the plan is to end and its
  *              work is done: commit, swap the memtables, publish; (4) if there is no plan: make
- *              one; (5) grant credit for the beat; (6) seat jobs in plan order.
+ *              one; (5) grant credit for the beat; (6) seat jobs, the largest first.
  * Failures     an error of a flush, of a write or of a sync poisons the store: the first cause
  *              stays, nothing is written any more, reads go on. A merge that meets damage is
  *              dropped (damage.h). */
@@ -13,6 +13,7 @@
 
 #include "base/mutant.h"
 #include "base/units.h"
+#include "pipeline/admission.h"
 #include "pipeline/pacing.h"
 #include "pipeline/recovery.h"
 #include "pipeline/space.h"
@@ -116,24 +117,25 @@ static struct tac_seat *seat_find_free(struct tactus *store)
 /* Seats the next job of the plan with as much read-ahead as the pool has blocks for. */
 static bool job_seat(struct tactus *store)
 {
-    struct tac_job   *job = store->bar.jobs[store->bar.jobs_seated];
+    struct tac_job   *job = store->bar.jobs[store->bar.order[store->bar.jobs_seated]];
     struct tac_seat  *seat = seat_find_free(store);
     uint32_t          sources = job->chain_count + (job->memtable != NULL);
+    uint32_t          waiting, read_ahead, allotment;
     struct tac_block *blocks;
 
     if (seat == NULL) {
         return false;
     }
-    for (uint32_t read_ahead = TAC_READ_AHEAD_MAX; read_ahead >= 1; read_ahead /= 2) {
-        uint32_t allotment = tac_seat_allotment(sources, read_ahead, store->filter_blocks_max);
-
-        if (tac_block_pool_try_take(&store->pool, allotment, &blocks)) {
-            store->bar.jobs_seated++;
-            store->seats_busy++;
-            tac_seat_start(seat, job, read_ahead, blocks, allotment,
-                           store->shape.filter_bits_per_key);
-            return true;
-        }
+    waiting = (uint32_t)tac_min_u64(store->bar.job_count - store->bar.jobs_seated,
+                                    store->seat_count - store->seats_busy);
+    read_ahead = tac_admission_read_ahead(sources, store->filter_blocks_max, store->pool.free_count,
+                                          waiting);
+    allotment = tac_seat_allotment(sources, read_ahead, store->filter_blocks_max);
+    if (read_ahead > 0 && tac_block_pool_try_take(&store->pool, allotment, &blocks)) {
+        store->bar.jobs_seated++;
+        store->seats_busy++;
+        tac_seat_start(seat, job, read_ahead, blocks, allotment, store->shape.filter_bits_per_key);
+        return true;
     }
     /* Open made sure that the pool alone can hold the largest job: somebody else has blocks. */
     tac_assert(store->seats_busy > 0);

@@ -8,59 +8,13 @@
 
 #include "base/mutant.h"
 #include "base/units.h"
+#include "pipeline/admission.h"
 #include "pipeline/options.h"
 #include "pipeline/pacing.h"
 #include "pipeline/recovery.h"
 #include "pipeline/space.h"
 #include "pipeline/wal_open.h"
 #include "queues/atomics.h"
-
-/* ---- shape of the pools --------------------------------------------------------------------- */
-
-/* Most records of a table: as many as 8 filter blocks take, or as fit twice the largest target with
- * records of 8 bytes. */
-static uint64_t table_records_max(const struct tac_shape *shape)
-{
-    uint64_t by_size = tac_max_u64(2 * shape->table_size / 8, 1024);
-    uint64_t bits = tac_max_u64(shape->filter_bits_per_key, 8);
-    uint64_t by_filter = (uint64_t)TAC_FILTER_BLOCKS_MAX * (shape->block_size - 128) * 8 / bits;
-
-    return tac_min_u64(by_size, by_filter);
-}
-
-static uint32_t filter_blocks_max(const struct tac_shape *shape, uint64_t records_max)
-{
-    uint64_t bytes = tac_filter_bytes(records_max, shape->filter_bits_per_key);
-
-    return bytes == 0 ? 0 : (uint32_t)(bytes / (shape->block_size - 128)) + 1;
-}
-
-/* Layers of the largest compaction, the target's run and the memtable. */
-static uint32_t sources_max(const struct tac_shape *shape)
-{
-    return (uint32_t)tac_min_u64(2 * shape->runs_per_level + 3, TAC_SOURCES_MAX);
-}
-
-static uint32_t seat_count(const struct tactus_options *options)
-{
-    uint32_t threads = (uint32_t)tac_max_u64(options->threads_merge, 1);
-
-    return (uint32_t)tac_min_u64(threads + 2, TAC_SEATS_MAX);
-}
-
-/* Blocks of the pool. Without a word from the options: for every merge thread one job of a bar's
- * usual depth with half its read-ahead, and the largest job once. */
-static uint64_t pool_blocks(const struct tactus *store, uint32_t seats)
-{
-    uint64_t largest = tac_seat_allotment(sources_max(&store->shape), 1, store->filter_blocks_max);
-    uint64_t usual =
-        tac_seat_allotment(store->shape.runs_per_level + 2, 4, store->filter_blocks_max);
-
-    if (store->options.pool_size != 0) {
-        return store->options.pool_size / store->shape.block_size;
-    }
-    return largest + seats * usual;
-}
 
 /* ---- create --------------------------------------------------------------------------------- */
 
@@ -441,10 +395,18 @@ static int state_load(struct tactus *store, const struct tac_superblock *superbl
 
 /* ---- open: memory --------------------------------------------------------------------------- */
 
+static uint64_t pool_blocks(const struct tactus *store, uint32_t seats)
+{
+    if (store->options.pool_size != 0) {
+        return store->options.pool_size / store->shape.block_size;
+    }
+    return tac_admission_pool_blocks(&store->shape, seats);
+}
+
 static int seats_create(struct tactus *store, uint32_t count, uint64_t blocks,
                         struct tac_error *error)
 {
-    uint32_t sources = sources_max(&store->shape);
+    uint32_t sources = tac_admission_sources_max(&store->shape);
     uint32_t largest = tac_seat_allotment(sources, 1, store->filter_blocks_max);
     uint32_t most = tac_seat_allotment(sources, TAC_READ_AHEAD_MAX, store->filter_blocks_max);
 
@@ -539,7 +501,7 @@ static int bar_create(struct tactus *store, struct tac_error *error)
 static int parts_create(struct tactus *store, const struct tac_superblock *superblock,
                         struct tac_error *error)
 {
-    uint32_t seats = seat_count(&store->options);
+    uint32_t seats = tac_admission_seats(&store->options);
     uint64_t page_cache = store->options.page_cache_size;
     uint64_t index_cache = store->options.index_cache_size;
 
@@ -629,8 +591,8 @@ static void shape_take(struct tactus *store, const struct tac_superblock *superb
     };
     store->plans_per_bar = store->shape.runs_per_level == 1 ? 2 : 1;
     store->beats_per_plan = store->shape.beats_per_bar / store->plans_per_bar;
-    store->table_records_max = table_records_max(&store->shape);
-    store->filter_blocks_max = filter_blocks_max(&store->shape, store->table_records_max);
+    store->table_records_max = tac_admission_table_records_max(&store->shape);
+    store->filter_blocks_max = tac_admission_filter_blocks_max(&store->shape);
 }
 
 /* Jobs in the middle of their work give back what they hold; their results are gone. */

@@ -32,7 +32,6 @@
 #define TAC_MEMTABLES                                                                              \
     3 /* Mutable, immutable, and the one that readers of the bar before still see */
 #define TAC_VIEWS_MAX 8
-#define TAC_SEATS_MAX 66
 
 /* What the writer and the coordinator tell each other. Atomics; each word has one writer. */
 struct tac_clock {
