@@ -312,10 +312,7 @@ static void cut_job(struct tac_planner *planner, struct cutter *cutter, uint32_t
     bool     is_sparse = false;
 
     tac_assert(begin < end);
-    if (cutter->level_target == planner->last_level) {
-        cut_equal(planner, cutter, begin, end, true);
-        return;
-    }
+    tac_assert(cutter->level_target < planner->last_level);
     for (uint32_t e = begin; e < end;) {
         uint32_t next = cell_end(planner, e, end);
         bool     sparse = 2 * (planner->below[next] - planner->below[e]) < planner->table_bytes;
@@ -332,25 +329,29 @@ static void cut_job(struct tac_planner *planner, struct cutter *cutter, uint32_t
 
 /* ---- jobs ----------------------------------------------------------------------------------- */
 
-/* The best place for a job's border within a quarter of a job around the ideal one. */
+static uint64_t distance_of(uint64_t a, uint64_t b) { return a > b ? a - b : b - a; }
+
+/* Where a stream into the last level, whose tables end at no edge, is parted nearest to bytes_ideal:
+ * at an edge of that level's tables, which stays one then, and never so that a part has less than
+ * bytes_min. */
 static uint32_t border_find(const struct tac_planner *planner, uint32_t begin, uint32_t end,
-                            uint64_t bytes_ideal, uint64_t bytes_around)
+                            uint64_t bytes_ideal, uint64_t bytes_min)
 {
     uint32_t best = TAC_EDGE_NONE;
-    uint64_t best_distance = 0;
 
     for (uint32_t e = begin + 1; e < end; e++) {
         uint64_t bytes = planner->below[e];
-        uint64_t distance = bytes > bytes_ideal ? bytes - bytes_ideal : bytes_ideal - bytes;
 
-        if (bytes > bytes_ideal + bytes_around) {
-            break;
+        if (planner->cut_class[e] == TAC_CUT_CLASS_NONE ||
+            bytes < planner->below[begin] + bytes_min || bytes + bytes_min > planner->below[end]) {
+            continue;
         }
-        if (distance <= bytes_around &&
-            (best == TAC_EDGE_NONE || planner->cut_class[e] > planner->cut_class[best] ||
-             (planner->cut_class[e] == planner->cut_class[best] && distance < best_distance))) {
+        if (best == TAC_EDGE_NONE ||
+            distance_of(bytes, bytes_ideal) < distance_of(planner->below[best], bytes_ideal)) {
             best = e;
-            best_distance = distance;
+        }
+        if (bytes >= bytes_ideal) {
+            break; /* Those that follow lie further away. */
         }
     }
     return best;
@@ -385,24 +386,23 @@ static bool is_covered(const struct tac_planner         *planner,
     return false;
 }
 
-static bool job_add(struct tac_planner *planner, struct cutter *cutter,
-                    const struct tac_plan_compaction *compaction, uint32_t begin, uint32_t end)
+/* A job whose cuts have been made. */
+static bool job_add(struct tac_planner *planner, const struct tac_plan_compaction *compaction,
+                    uint32_t begin, uint32_t end, uint32_t cut_first, uint32_t cut_count)
 {
-    struct tac_plan     *plan = &planner->plan;
-    struct tac_plan_job *job;
+    struct tac_plan *plan = &planner->plan;
 
     if (plan->job_count == planner->jobs_max) {
         return false;
     }
-    job = &plan->jobs[plan->job_count++];
-    *job = (struct tac_plan_job){.edge_begin = begin,
-                                 .edge_end = end,
-                                 .cut_first = plan->cut_count,
-                                 .bytes = planner->below[end] - planner->below[begin],
-                                 .drops_tombstones = !is_covered(planner, compaction, begin, end)};
-    cut_job(planner, cutter, begin, end);
-    job->cut_count = plan->cut_count - job->cut_first;
-    return !cutter->is_full;
+    plan->jobs[plan->job_count++] =
+        (struct tac_plan_job){.edge_begin = begin,
+                              .edge_end = end,
+                              .cut_first = cut_first,
+                              .cut_count = cut_count,
+                              .bytes = planner->below[end] - planner->below[begin],
+                              .drops_tombstones = !is_covered(planner, compaction, begin, end)};
+    return true;
 }
 
 /* The hull's own ends are no limits: the first and the last job are open there. */
@@ -417,59 +417,106 @@ static void open_ends(struct tac_planner *planner, const struct tac_plan_compact
 }
 
 /* One job and no place to cut at: a table ends where the builder cannot hold more. */
-static bool jobs_add_tight(struct tac_planner *planner, struct tac_plan_compaction *compaction,
-                           uint32_t begin, uint32_t end)
+static bool jobs_add_tight(struct tac_planner               *planner,
+                           const struct tac_plan_compaction *compaction, uint32_t begin,
+                           uint32_t end)
 {
     struct tac_plan *plan = &planner->plan;
 
-    if (plan->job_count == planner->jobs_max || plan->cut_count == planner->cuts_max) {
+    if (plan->cut_count == planner->cuts_max) {
         return false;
     }
-    compaction->job_first = plan->job_count;
-    compaction->job_count = 1;
-    plan->jobs[plan->job_count++] =
-        (struct tac_plan_job){.edge_begin = begin,
-                              .edge_end = end,
-                              .cut_first = plan->cut_count,
-                              .cut_count = 1,
-                              .bytes = planner->below[end] - planner->below[begin],
-                              .drops_tombstones = !is_covered(planner, compaction, begin, end)};
     plan->cuts[plan->cut_count++] =
         (struct tac_plan_cut){.edge = end, .limit_bytes = TAC_PLAN_LIMIT_NONE};
-    open_ends(planner, compaction);
+    return job_add(planner, compaction, begin, end, plan->cut_count - 1, 1);
+}
+
+/* Into the last level: the borders come first, each job has equal tables. */
+static bool jobs_add_last(struct tac_planner *planner, struct cutter *cutter,
+                          const struct tac_plan_compaction *compaction, uint32_t begin,
+                          uint32_t end, uint64_t jobs)
+{
+    struct tac_plan *plan = &planner->plan;
+    uint64_t         bytes = planner->below[end];
+
+    for (uint64_t i = 1; i <= jobs; i++) {
+        uint32_t edge = end;
+
+        if (i < jobs) {
+            edge = border_find(planner, begin, end, bytes * i / jobs, bytes / jobs / 2);
+        }
+        if (edge == TAC_EDGE_NONE) {
+            continue;
+        }
+        cut_equal(planner, cutter, begin, edge, true);
+        if (cutter->is_full || !job_add(planner, compaction, begin, edge, plan->cut_count - 1, 1)) {
+            return false;
+        }
+        begin = edge;
+    }
     return true;
 }
 
-/* Cuts the stream over [begin, end) into jobs of about slice_size. */
+/* Into another level: the tables come first, as if it were one job, and jobs end where tables do. So
+ * where tables end does not depend on slice_size. */
+static bool jobs_add_cut(struct tac_planner *planner, struct cutter *cutter,
+                         const struct tac_plan_compaction *compaction, uint32_t begin, uint32_t end,
+                         uint64_t jobs)
+{
+    struct tac_plan *plan = &planner->plan;
+    uint64_t         bytes = planner->below[end];
+    uint32_t         first = plan->cut_count;
+    uint64_t         i = 1;
+
+    cut_job(planner, cutter, begin, end);
+    for (uint32_t c = first; c < plan->cut_count; c++) {
+        uint32_t edge = plan->cuts[c].edge;
+        bool     is_last = c + 1 == plan->cut_count;
+        uint64_t ideal = bytes * i / jobs;
+
+        /* The table that would end nearer to the ideal is the next one. */
+        if (!is_last && distance_of(planner->below[plan->cuts[c + 1].edge], ideal) <
+                            distance_of(planner->below[edge], ideal)) {
+            continue;
+        }
+        if (!is_last && i == jobs) {
+            continue;
+        }
+        if (!job_add(planner, compaction, begin, edge, first, c + 1 - first)) {
+            return false;
+        }
+        begin = edge;
+        first = c + 1;
+        while (i < jobs && bytes * i / jobs <= planner->below[edge]) {
+            i++;
+        }
+    }
+    return !cutter->is_full;
+}
+
+/* Cuts the stream over [begin, end) into tables, and into jobs of about slice_size. */
 static bool jobs_add(struct tac_planner *planner, struct tac_plan_compaction *compaction,
                      uint32_t begin, uint32_t end)
 {
     uint64_t      bytes = planner->below[end];
     uint64_t      slice = planner->options.slice_size;
     uint64_t      jobs = tac_max_u64(1, (bytes + slice / 2) / slice);
-    uint32_t      border = begin;
+    bool          is_added;
     struct cutter cutter = {.level_target = compaction->level_target,
                             .stream_bytes = bytes,
                             .stream_cells = planner->cell[end] - planner->cell[begin] + 1};
 
     tac_assert(begin < end && planner->below[begin] == 0);
-    if (planner->input->is_tight) {
-        return jobs_add_tight(planner, compaction, begin, end);
-    }
-    tac_cut_classes_build(planner, compaction->level_target);
     compaction->job_first = planner->plan.job_count;
-    for (uint64_t i = 1; i < jobs; i++) {
-        uint32_t edge = border_find(planner, border, end, bytes * i / jobs, bytes / jobs / 4);
-
-        if (edge == TAC_EDGE_NONE) {
-            continue;
-        }
-        if (!job_add(planner, &cutter, compaction, border, edge)) {
-            return false;
-        }
-        border = edge;
+    tac_cut_classes_build(planner, compaction->level_target);
+    if (planner->input->is_tight) {
+        is_added = jobs_add_tight(planner, compaction, begin, end);
+    } else if (compaction->level_target == planner->last_level) {
+        is_added = jobs_add_last(planner, &cutter, compaction, begin, end, jobs);
+    } else {
+        is_added = jobs_add_cut(planner, &cutter, compaction, begin, end, jobs);
     }
-    if (!job_add(planner, &cutter, compaction, border, end)) {
+    if (!is_added) {
         return false;
     }
     compaction->job_count = planner->plan.job_count - compaction->job_first;
