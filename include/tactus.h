@@ -114,7 +114,7 @@ struct tactus_options {
     uint32_t block_size;             /* Power of two, 4 KiB to 1 MiB; 128 KiB. */
     uint32_t page_size;              /* Power of two, 512 B to 64 KiB, 4 to 128 per block; 4 KiB. */
     uint64_t table_size;             /* Largest target size of a table; 8 MiB. */
-    uint64_t slice_size;             /* A compaction above this is cut into several jobs; 16 MiB. */
+    uint64_t slice_size;             /* A compaction above this is cut into several jobs; 6 MiB. */
     uint32_t runs_per_level;         /* 1 (classic levelling) to 16; 8. */
     uint32_t last_ratio;             /* Last level : level above; 1 to 16; 2. */
     uint32_t beats_per_bar;          /* 8 to 1024; 64. */

@@ -21,7 +21,7 @@ void tactus_options_init(struct tactus_options *options)
     options->block_size = 128 * TAC_KIB;
     options->page_size = 4 * TAC_KIB;
     options->table_size = 8 * TAC_MIB;
-    options->slice_size = 16 * TAC_MIB;
+    options->slice_size = 6 * TAC_MIB;
     options->runs_per_level = 8;
     options->last_ratio = 2;
     options->beats_per_bar = 64;

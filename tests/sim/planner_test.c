@@ -227,7 +227,7 @@ static struct run run_begin(const struct workload *workload, const struct run_op
     struct tac_planner_options planner = {.memtable_size = memtable,
                                           .block_size = part / blocks,
                                           .table_size = tac_max_u64(memtable / 8, part / blocks),
-                                          .slice_size = memtable / 4,
+                                          .slice_size = memtable * 3 / 32,
                                           .runs_per_level = options->runs,
                                           .last_ratio = options->ratio,
                                           .tables_max = 40000};
