@@ -345,9 +345,9 @@ void model_check(struct model *model)
         }
         live += is_newest && (version->record.version & 1) == 0;
     }
-    if (live * RECORD_BYTES != model_live_bytes(model)) {
+    if (live * model->record_bytes != model_live_bytes(model)) {
         model_problem(model, "%llu live records, %llu expected", (unsigned long long)live,
-                      (unsigned long long)(model_live_bytes(model) / RECORD_BYTES));
+                      (unsigned long long)(model_live_bytes(model) / model->record_bytes));
     }
     free(versions);
 }

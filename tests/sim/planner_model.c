@@ -11,6 +11,8 @@
 #include "base/units.h"
 #include "tests/lib/tap.h"
 
+#define JOBS_MAX 8192 /* Of a plan, at most */
+
 void *model_alloc(size_t count, size_t item_bytes)
 {
     void *p = calloc(count + 1, item_bytes);
@@ -49,7 +51,7 @@ struct model *model_new(const struct tac_planner_options *options, uint32_t memt
     }
     tac_planner_state_init(&model->state);
     model->stamp_next = 1;
-    model->tombstone_bytes = RECORD_BYTES;
+    model->record_bytes = model->tombstone_bytes = RECORD_BYTES;
     model->memtable_max = memtable_records;
     model->memtable = model_alloc(memtable_records, sizeof *model->memtable);
     model->oracle = model_alloc(slots, sizeof *model->oracle);
@@ -72,6 +74,7 @@ void model_free(struct model *model)
         free(model->level[l].tables);
     }
     tac_planner_free(model->planner);
+    free(model->jobs);
     free(model->memtable);
     free(model->oracle);
     free(model->tables);
@@ -83,13 +86,18 @@ void model_free(struct model *model)
     free(model);
 }
 
+void model_record_jobs(struct model *model)
+{
+    model->jobs = model_alloc(JOBS_MAX, sizeof *model->jobs);
+}
+
 /* ---- records -------------------------------------------------------------------------------- */
 
 static bool is_tombstone(const struct model_record *record) { return record->version & 1; }
 
 static uint64_t record_bytes(const struct model *model, const struct model_record *record)
 {
-    return is_tombstone(record) ? model->tombstone_bytes : RECORD_BYTES;
+    return is_tombstone(record) ? model->tombstone_bytes : model->record_bytes;
 }
 
 static uint64_t records_bytes(const struct model *model, const struct model_record *records,
@@ -242,7 +250,7 @@ uint64_t model_live_bytes(const struct model *model)
 
     for (uint64_t i = 0; i <= model->oracle_mask; i++) {
         if (model->oracle[i].version != 0 && !is_tombstone(&model->oracle[i])) {
-            sum += RECORD_BYTES;
+            sum += model->record_bytes;
         }
     }
     return sum;
@@ -525,6 +533,58 @@ static void job_build(struct model *model, const struct tac_plan *plan,
     }
 }
 
+static int list_order(const void *a, const void *b)
+{
+    const struct list *x = a;
+    const struct list *y = b;
+
+    return record_order(&x->records[0], &y->records[0]);
+}
+
+/* The most lists over one key: sources that the engine reads side by side, since it chains those
+ * that follow each other (pipeline/bar_jobs.c). Sorts the lists. */
+static uint32_t lists_depth(struct list *lists, uint32_t count)
+{
+    uint64_t *ends = model_alloc(count, sizeof *ends); /* By chain */
+    uint32_t  chains = 0;
+
+    qsort(lists, count, sizeof *lists, list_order);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t chain = 0;
+
+        while (chain < chains && ends[chain] >= lists[i].records[0].key) {
+            chain++;
+        }
+        ends[chain] = lists[i].records[lists[i].count - 1].key;
+        chains += chain == chains;
+    }
+    free(ends);
+    return chains;
+}
+
+/* The lists are those that the job has read. */
+static void job_record(struct model *model, const struct tac_plan_compaction *c,
+                       const struct tac_plan_job *job, struct list *lists, uint32_t list_count,
+                       uint64_t bytes_written)
+{
+    struct model_job *recorded = &model->jobs[model->job_count++];
+    uint32_t          kept = 0;
+
+    tac_assert(model->job_count <= JOBS_MAX);
+    *recorded = (struct model_job){.kind = c->kind,
+                                   .level_source = c->level_source,
+                                   .level_target = c->level_target,
+                                   .bytes_planned = job->bytes,
+                                   .bytes_written = bytes_written};
+    for (uint32_t i = 0; i < list_count; i++) {
+        if (lists[i].count > 0) {
+            recorded->bytes_consumed += records_bytes(model, lists[i].records, lists[i].count);
+            lists[kept++] = lists[i];
+        }
+    }
+    recorded->sources = lists_depth(lists, kept);
+}
+
 static void job_run(struct model *model, const struct tac_plan *plan,
                     const struct tac_plan_compaction *c, const struct tac_plan_job *job,
                     const struct source *sources, uint32_t source_count, struct model_bar *bar,
@@ -553,6 +613,10 @@ static void job_run(struct model *model, const struct tac_plan *plan,
     }
     stream.count = kept;
     bar->written_bytes += records_bytes(model, stream.records, stream.count);
+    if (model->jobs != NULL) {
+        job_record(model, c, job, lists, source_count,
+                   records_bytes(model, stream.records, stream.count));
+    }
     if (c->kind == TAC_PLAN_IN_PLACE) {
         job_build(model, plan, job, stream, c->stamp, 0, outputs);
     } else {
@@ -746,6 +810,7 @@ struct model_bar model_bar_end(struct model *model, enum model_mode mode, uint64
     struct model_bar bar = {0};
     uint64_t         manual[2] = {manual_min, manual_max};
 
+    model->job_count = 0;
     if (model->memtable_count > 0) {
         model->memtable_count = sort_newest(model->memtable, model->memtable_count);
     }

@@ -4,7 +4,7 @@
  * Every record really lies in a table, every compaction really merges: newest source first by level
  * and stamp, cut as the plan says, slices leave the rest of their tables behind, tombstones go when
  * the job says so. A map of what was written is the oracle. Keys and ops are numbers; a record
- * counts as RECORD_BYTES, a tombstone as model->tombstone_bytes.
+ * counts as model->record_bytes, a tombstone as model->tombstone_bytes.
  */
 #ifndef TACTUS_TESTS_SIM_PLANNER_MODEL_H
 #define TACTUS_TESTS_SIM_PLANNER_MODEL_H
@@ -45,11 +45,21 @@ struct model_bar {
     uint32_t tables;
 };
 
+/* One job of a plan, as it was carried out. */
+struct model_job {
+    enum tac_plan_kind kind;
+    uint32_t           level_source, level_target;
+    uint32_t           sources;       /* Tables over one key, at most; of a flush one more */
+    uint64_t           bytes_planned; /* As the planner thought */
+    uint64_t           bytes_consumed, bytes_written;
+};
+
 struct model {
     struct tac_planner_options options;
     struct tac_planner        *planner;
     struct tac_planner_state   state;
-    uint32_t           tombstone_bytes; /* RECORD_BYTES unless changed before the first write */
+    uint32_t           record_bytes;    /* RECORD_BYTES unless changed before the first write */
+    uint32_t           tombstone_bytes; /* The same */
     uint32_t           bars_stuck;      /* What plans are told of it */
     bool               shares_stamps;   /* Outputs of a compaction get one stamp, not one each */
     uint64_t           op;
@@ -74,6 +84,10 @@ struct model {
         uint32_t reserved;
     } * sort_a, *sort_b;
 
+    /* The last bar's jobs, in planned order; NULL unless model_record_jobs was called. */
+    struct model_job *jobs;
+    uint32_t          job_count;
+
     /* Figures. */
     uint64_t user_bytes, written_bytes;
     uint32_t depth_max;
@@ -91,6 +105,8 @@ struct model {
 struct model *model_new(const struct tac_planner_options *options, uint32_t memtable_records,
                         uint64_t records_total);
 void          model_free(struct model *model);
+/* From now on model->jobs is filled. */
+void model_record_jobs(struct model *model);
 
 void model_write(struct model *model, uint64_t key, bool is_tombstone);
 bool model_memtable_is_full(const struct model *model);
