@@ -161,8 +161,7 @@ pacing() {
                 "$percent % of $engine's rate"
         fi
     done
-    fresh
-    run "$engine" paced "$common_rate a second" --rate "$common_rate" --seconds "$pace_seconds"
+    paced "$engine" "$common_rate" "$common_rate a second"
 }
 
 # What the device does by itself: as much read as written, as compactions do, without any engine.

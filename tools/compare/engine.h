@@ -48,11 +48,10 @@ typedef bool tac_engine_record_fn(void *context, const void *key, size_t key_siz
                                   const void *value, size_t value_size);
 
 enum tac_engine_trait {
-    TAC_ENGINE_READS_ONLY = 1,     /* Filled in order of keys, then only read */
-    TAC_ENGINE_HOLDS = 2,          /* Can hold compactions back */
-    TAC_ENGINE_KEEPS_NOTHING = 4,  /* The null engine: what the driver alone costs */
-    TAC_ENGINE_SYNCS_ITSELF = 8,   /* Syncs its log every 100 ms: needs no calls of sync */
-    TAC_ENGINE_OWN_CACHE_ONLY = 16 /* Reads past the system's cache: all memory is its own */
+    TAC_ENGINE_READS_ONLY = 1,    /* Filled in order of keys, then only read */
+    TAC_ENGINE_HOLDS = 2,         /* Can hold compactions back */
+    TAC_ENGINE_KEEPS_NOTHING = 4, /* The null engine: what the driver alone costs */
+    TAC_ENGINE_SYNCS_ITSELF = 8,  /* Syncs its log every 100 ms: needs no calls of sync */
 };
 
 struct tac_engine_ops {

@@ -171,7 +171,7 @@ static uint64_t tactus_engine_budget(struct tac_engine *engine)
 const struct tac_engine_ops tac_engine_tactus = {
     .name = "tactus",
     .caveat = "reads past the system's cache: its own cache has all the memory",
-    .traits = TAC_ENGINE_HOLDS | TAC_ENGINE_SYNCS_ITSELF | TAC_ENGINE_OWN_CACHE_ONLY,
+    .traits = TAC_ENGINE_HOLDS | TAC_ENGINE_SYNCS_ITSELF,
     .version = tactus_version_put,
     .open = tactus_engine_open,
     .close = tactus_engine_close,
