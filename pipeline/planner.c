@@ -297,12 +297,12 @@ static bool candidate_add(struct tac_planner *planner, uint32_t level, struct pa
 
 static bool is_over_mean(const struct tac_planner *planner, const struct pass *pass)
 {
-    return pass->is_paced && planner->plan.bytes * 10 > pass->work_mean * 13;
+    return pass->is_paced && planner->plan.bytes * 10 > pass->work_mean * 12;
 }
 
 static bool is_under_mean(const struct tac_planner *planner, const struct pass *pass)
 {
-    return pass->is_paced && planner->plan.bytes * 10 < pass->work_mean * 7;
+    return pass->is_paced && planner->plan.bytes * 10 < pass->work_mean * 9;
 }
 
 /* Picks the next candidate of the level; false: nothing is due, or nothing can be taken. */
