@@ -118,9 +118,10 @@ struct tactus_options {
     uint32_t runs_per_level;         /* 1 (classic levelling) to 16; 8. */
     uint32_t last_ratio;             /* Last level : level above; 1 to 16; 2. */
     uint32_t beats_per_bar;          /* 8 to 1024; 64. */
-    uint32_t lag_beats;              /* A writer waits when work is more beats behind; 1 to 8; 2.
-                                        At most a plan's beats (beats_per_bar; with runs of 1 half
-                                        of them) less 3. */
+    uint32_t lag_beats;              /* A writer waits when work is more beats behind; 1 to 8, and
+                                        at most a plan's beats (beats_per_bar; with runs of 1 half
+                                        of them) less 3. 0: an eighth of a plan's beats, at most
+                                        8; 0. */
     uint32_t checkpoint_interval_bars; /* 1 to 64; 4. */
     uint32_t filter_bits_per_key;    /* 0 (no filter) to 20; 10. */
     uint64_t file_size_max;          /* The file never grows beyond this; 1 TiB, or with smaller

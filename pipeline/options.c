@@ -13,6 +13,7 @@
 #include "base/units.h"
 
 #define FILE_SIZE_MAX_DEFAULT TAC_TIB
+#define LAG_BEATS_MOST 8
 
 void tactus_options_init(struct tactus_options *options)
 {
@@ -25,7 +26,7 @@ void tactus_options_init(struct tactus_options *options)
     options->runs_per_level = 8;
     options->last_ratio = 2;
     options->beats_per_bar = 64;
-    options->lag_beats = 2;
+    options->lag_beats = 0;
     options->checkpoint_interval_bars = 4;
     options->filter_bits_per_key = 10;
     options->file_size_max = FILE_SIZE_MAX_DEFAULT;
@@ -76,7 +77,7 @@ static const struct option_entry entries[] = {
     OPTION(runs_per_level, OPTION_U32, 1, 16),
     OPTION(last_ratio, OPTION_U32, 1, 16),
     OPTION(beats_per_bar, OPTION_U32, 8, 1024),
-    OPTION(lag_beats, OPTION_U32, 1, 8),
+    OPTION(lag_beats, OPTION_U32, 0, LAG_BEATS_MOST),
     OPTION(checkpoint_interval_bars, OPTION_U32, 1, 64),
     OPTION(filter_bits_per_key, OPTION_U32, 0, 20),
     OPTION(file_size_max, OPTION_U64, TAC_MIB, 4096 * TAC_TIB),
@@ -258,6 +259,15 @@ int tac_options_set(struct tactus_options *options, const char *name, const char
     return tac_error_set(error, TACTUS_EOPTION, "unknown option \"%s\"", name);
 }
 
+/* An eighth of a plan absorbs the moments in which a device is slow; what is granted before the lag
+ * has to be done in the rest of the plan. docs/PERFORMANCE.md, "Lag". */
+static uint32_t lag_auto(const struct tactus_options *options)
+{
+    uint32_t beats = options->beats_per_bar / (options->runs_per_level == 1 ? 2 : 1);
+
+    return (uint32_t)tac_max_u64(1, tac_min_u64(beats / 8, LAG_BEATS_MOST));
+}
+
 void tac_options_shape(const struct tactus_options *options, struct tac_shape *ret_shape)
 {
     *ret_shape = (struct tac_shape){
@@ -270,7 +280,7 @@ void tac_options_shape(const struct tactus_options *options, struct tac_shape *r
         .runs_per_level = options->runs_per_level,
         .last_ratio = options->last_ratio,
         .beats_per_bar = options->beats_per_bar,
-        .lag_beats = options->lag_beats,
+        .lag_beats = options->lag_beats == 0 ? lag_auto(options) : options->lag_beats,
         .checkpoint_interval_bars = options->checkpoint_interval_bars,
         .filter_bits_per_key = options->filter_bits_per_key,
     };

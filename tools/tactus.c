@@ -12,7 +12,8 @@ static const struct tac_command commands[] = {
     {"create", "STORE", "Makes a store with one empty tree, \"default\", of variable records",
      "Options that are fixed from then on, with their defaults:\n"
      "  memtable_size=64MiB  block_size=128KiB  page_size=4KiB  table_size=8MiB\n"
-     "  slice_size=6MiB  runs_per_level=8  last_ratio=2  beats_per_bar=64  lag_beats=2\n"
+     "  slice_size=6MiB  runs_per_level=8  last_ratio=2  beats_per_bar=64\n"
+     "  lag_beats=0 (an eighth of a plan's beats, at most 8)\n"
      "  checkpoint_interval_bars=4  filter_bits_per_key=10  file_size_max=1TiB\n"
      "  uuid=32 hexadecimal digits (random)\n"
      "Options that every command takes anew (--threads and --backend set some of them):\n"

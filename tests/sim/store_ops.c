@@ -34,7 +34,7 @@ static void options_shape_draw(struct tactus_options *options, struct tac_prng *
     options->slice_size = DRAW_OF(prng, 8, 16, 32, 64) * TAC_KIB * (options->block_size / 4096);
     options->runs_per_level = DRAW_OF(prng, 1, 2, 2, 3, 4, 6, 8);
     options->last_ratio = draw(prng, 1, 4);
-    options->lag_beats = draw(prng, 1, 3);
+    options->lag_beats = draw(prng, 0, 3); /* 0: the store chooses */
     options->beats_per_bar = DRAW_OF(prng, 16, 16, 24, 64);
     options->checkpoint_interval_bars = DRAW_OF(prng, 1, 1, 2, 3, 4, 8);
     options->filter_bits_per_key = DRAW_OF(prng, 0, 4, 10, 10, 20);
