@@ -38,12 +38,17 @@ bool sim_read_result(struct sim *sim, int code, const char *what)
 
 /* ---- damage --------------------------------------------------------------------------------- */
 
-/* A block in use, but none with a superblock. 0: none was found. */
+/* A block in use, but none with a superblock; now and then one that an open cannot do without. 0:
+ * none was found. */
 static uint64_t block_choose(struct sim *sim)
 {
     const struct tac_free_set *set = sim->store->free_set;
+    uint64_t                   newest = sim->store->checkpoint.durable.manifest_newest.address;
     uint64_t                   size;
 
+    if (sim_faults_draw(&sim->faults, 4) == 0 && newest != 0) {
+        return newest;
+    }
     (void)tac_memory_disk_data(sim->disk.memory, &size);
     for (uint32_t i = 0; i < BLOCK_TRIES_MAX; i++) {
         uint64_t address = sim_faults_draw(&sim->faults, tac_free_set_blocks_used(set));

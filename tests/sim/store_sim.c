@@ -93,6 +93,7 @@ static void store_open(struct sim *sim)
             sim_open_failed(sim, &error);
         } else if (sim->faults.has_stopped) {
             tac_store_abandon(sim->store);
+            sim->store = NULL; /* Nothing to be observed while the next try runs */
             sim_open_failed(sim, &error);
         } else {
             sim_faults_heal(&sim->faults);
