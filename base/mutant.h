@@ -129,7 +129,9 @@
     M(54, STALL_UNSEEN, "stress/store_stress_test", "splinterdb#241",                              \
       "a merge without credit does not look again before it lies down")                            \
     M(55, ROOT_BESIDE_SYNC, "sim/crash_test", "wiredtiger#1962",                                   \
-      "a checkpoint's superblock is written while its blocks are being synced")
+      "a checkpoint's superblock is written while its blocks are being synced")                    \
+    M(56, HINT_BELIEVED, "unit/cache_test", "none",                                                \
+      "a frame of the cache is taken for that of the key that was there before")
 /* clang-format on */
 
 #define TAC_MUTANT_NUMBER(number, name, killer, stands_for, wrong) TAC_MUTANT_##name = (number),

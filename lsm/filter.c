@@ -86,21 +86,16 @@ void tac_filter_build(uint8_t *const *segments, uint32_t segment_lines, uint64_t
     }
 }
 
+void tac_filter_probes_make(struct tac_filter_probes *probes, uint32_t hash, uint32_t bits_per_key)
+{
+    *probes = (struct tac_filter_probes){.bits_per_key = bits_per_key};
+    line_add((uint8_t *)probes->words, hash, filter_probes(bits_per_key));
+}
+
 bool tac_filter_line_may_contain(const uint8_t *line, uint32_t hash, uint32_t bits_per_key)
 {
-    uint32_t probes = filter_probes(bits_per_key);
-    uint32_t hits = 1;
+    struct tac_filter_probes probes;
 
-    for (uint32_t round = 0; probes > 0; round++) {
-        uint64_t word = probe_word(hash, round);
-        uint32_t count = probes < WORD_PROBES ? probes : WORD_PROBES;
-
-        for (uint32_t i = 0; i < count; i++) {
-            uint32_t bit = probe_next(&word);
-
-            hits &= (uint32_t)line[bit / 8] >> bit % 8;
-        }
-        probes -= count;
-    }
-    return (hits & 1) != 0;
+    tac_filter_probes_make(&probes, hash, bits_per_key);
+    return tac_filter_line_has(line, &probes);
 }

@@ -31,6 +31,23 @@ static inline uint64_t tac_filter_line(uint32_t hash, uint64_t filter_bytes)
 }
 bool tac_filter_line_may_contain(const uint8_t *line, uint32_t hash, uint32_t bits_per_key);
 
+/* The same for many filters with the same bits_per_key: a key's probes are the same bits of every
+ * line. */
+struct tac_filter_probes {
+    uint64_t words[TAC_FILTER_LINE_BYTES / 8]; /* The line of a filter with this key alone */
+    uint32_t bits_per_key;                     /* 0: not made yet */
+};
+void tac_filter_probes_make(struct tac_filter_probes *probes, uint32_t hash, uint32_t bits_per_key);
+static inline bool tac_filter_line_has(const uint8_t *line, const struct tac_filter_probes *probes)
+{
+    uint64_t missing = 0;
+
+    for (uint32_t i = 0; i < TAC_FILTER_LINE_BYTES / 8; i++) {
+        missing |= probes->words[i] & ~tac_load_u64(line + 8 * i);
+    }
+    return missing == 0;
+}
+
 /* A filter block is the common header, then lines: line n of the filter is line n % lines of filter
  * block n / lines, at 64 + 64 * (n % lines). */
 static inline uint32_t tac_filter_block_lines(uint32_t block_size)

@@ -256,7 +256,7 @@ struct tac_bytes tac_index_separator(const struct tac_index_block *index, uint32
     };
 }
 
-void tac_index_prefetch(const struct tac_index_block *index)
+void tac_index_prefetch_ends(const struct tac_index_block *index)
 {
     const uint8_t *prefixes = index->data + index->offset_prefixes;
 
@@ -264,25 +264,46 @@ void tac_index_prefetch(const struct tac_index_block *index)
     __builtin_prefetch(prefixes + (size_t)(index->page_count - 1) * TAC_INDEX_PREFIX_BYTES);
 }
 
+/* The page at which a key with the prefix lies if keys are spread evenly, which hashes and random
+ * numbers are, and times nearly. */
+static uint32_t guess_page(const struct tac_index_block *index, uint64_t prefix)
+{
+    uint32_t count = index->page_count;
+    uint64_t low, high;
+
+    if (count < 3) {
+        return 0;
+    }
+    low = page_prefix(index, 1);
+    high = page_prefix(index, count - 1);
+    if (prefix < low || prefix >= high) {
+        return prefix < low ? 0 : count - 1;
+    }
+    return 1 + (uint32_t)((double)(prefix - low) / (double)(high - low) * (count - 2));
+}
+
+void tac_index_prefetch_guess(const struct tac_index_block *index, struct tac_bytes key)
+{
+    uint32_t page = guess_page(index, tac_key_prefix(key.data, key.size));
+    uint32_t block = (uint32_t)((uint64_t)page * index->value_block_count / index->page_count);
+
+    __builtin_prefetch(index->data + index->offset_prefixes +
+                       (size_t)page * TAC_INDEX_PREFIX_BYTES);
+    __builtin_prefetch(page_entry(index, page));
+    __builtin_prefetch(block_entry(index, block));
+}
+
 #define FIND_WINDOW 8 /* Prefixes of a cache line */
 
-/* Where the prefix lies among the pages if keys are spread evenly, which hashes and random numbers
- * are, and times nearly: *ret_first is not above it, and *ret_end is above it or the end. From the
- * guess on steps double, so the worst case has twice the steps of a binary search; the best one
- * touches three lines, where a binary search from the middle touches one for each step. */
+/* From the guess on steps double until *ret_first is not above the prefix, and *ret_end is above it
+ * or the end: so the worst case has twice the steps of a binary search; the best one touches three
+ * lines, where a binary search from the middle touches one for each step. */
 static void find_window(const struct tac_index_block *index, uint64_t prefix, uint32_t *ret_first,
                         uint32_t *ret_end)
 {
     uint32_t count = index->page_count, step = FIND_WINDOW;
-    uint64_t low = page_prefix(index, 1), high = page_prefix(index, count - 1);
-    uint32_t first, end;
+    uint32_t first = guess_page(index, prefix), end;
 
-    if (prefix < low || prefix >= high) {
-        *ret_first = prefix < low ? 0 : count - 1;
-        *ret_end = *ret_first + 1;
-        return;
-    }
-    first = 1 + (uint32_t)((unsigned __int128)(prefix - low) * (count - 2) / (high - low));
     end = first < count - FIND_WINDOW / 2 ? first + FIND_WINDOW / 2 : count;
     first = first > FIND_WINDOW / 2 ? first - FIND_WINDOW / 2 : 0;
     while (page_prefix(index, first) > prefix) { /* Ends at page 0 */
@@ -336,6 +357,44 @@ uint32_t tac_index_find_page(const struct tac_index_block *index, struct tac_byt
         }
     }
     return low;
+}
+
+/* Between the separators of the page and of the next one; the table's first and last page take the
+ * distance from their neighbour. */
+uint32_t tac_index_guess_record(const struct tac_index_block *index, uint32_t page,
+                                struct tac_bytes key)
+{
+    uint64_t prefix = tac_key_prefix(key.data, key.size);
+    uint32_t records = tac_index_page(index, page).record_count;
+    uint64_t low, high;
+
+    if (index->page_count < 3) {
+        return records / 2;
+    }
+    low = page_prefix(index, page);
+    if (page == 0) {
+        high = page_prefix(index, 1);
+        low = high - tac_min_u64(page_prefix(index, 2) - high, high);
+    } else if (page + 1 < index->page_count) {
+        high = page_prefix(index, page + 1);
+    } else {
+        uint64_t distance = low - page_prefix(index, page - 1);
+
+        high = low + tac_min_u64(distance, UINT64_MAX - low);
+    }
+    if (prefix <= low) {
+        return 0;
+    }
+    if (prefix >= high) {
+        return records - 1;
+    }
+    return (uint32_t)((unsigned __int128)(prefix - low) * records / (high - low));
+}
+
+uint64_t tac_index_block_address(const struct tac_index_block *index, uint32_t block)
+{
+    tac_assert(block < index->value_block_count);
+    return tac_load_u64(block_entry(index, block) + TAC_INDEX_BLOCK_OFFSET_REFERENCE);
 }
 
 uint32_t tac_index_block_of_page(const struct tac_index_block *index, uint32_t page)

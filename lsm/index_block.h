@@ -25,6 +25,9 @@ struct tac_index_value_block {
 
 /* A verified index block in memory. */
 struct tac_index_block {
+    const uint8_t  *filter; /* In the index block; NULL when in filter blocks or none */
+    uint32_t        filter_bytes; /* Of the whole filter; 0: the table has none */
+    uint32_t        filter_bits_per_key;
     const uint8_t  *data;
     uint32_t        block_size;
     uint32_t        value_block_count;
@@ -32,9 +35,6 @@ struct tac_index_block {
     uint64_t        record_count, tombstone_count, payload_bytes;
     struct tac_u128 sum;
     uint32_t        filter_block_count;
-    uint32_t        filter_bytes; /* Of the whole filter; 0: the table has none */
-    uint32_t        filter_bits_per_key;
-    const uint8_t  *filter; /* In the index block; NULL when in filter blocks or none */
     /* private */
     uint32_t offset_pages, offset_prefixes, offset_heap;
 };
@@ -51,11 +51,18 @@ struct tac_block_reference   tac_index_filter_block(const struct tac_index_block
 struct tac_page_entry        tac_index_page(const struct tac_index_block *index, uint32_t page);
 /* The page's separator; for page 0 it is empty. */
 struct tac_bytes tac_index_separator(const struct tac_index_block *index, uint32_t page);
-/* What tac_index_find_page looks at first comes into the processor's caches; nothing waits for it. */
-void tac_index_prefetch(const struct tac_index_block *index);
+/* What finding the key's page looks at comes into the processor's caches, in two steps for which
+ * nothing waits: first what the guess is made of, then what lies where it leads. */
+void tac_index_prefetch_ends(const struct tac_index_block *index);
+void tac_index_prefetch_guess(const struct tac_index_block *index, struct tac_bytes key);
 /* The only page that may hold the key: the last one whose separator is <= key. */
 uint32_t tac_index_find_page(const struct tac_index_block *index, struct tac_bytes key);
-/* The value block that holds a page. */
+/* About where in the page a record with the key would be, if keys are spread evenly: below the
+ * page's record_count. */
+uint32_t tac_index_guess_record(const struct tac_index_block *index, uint32_t page,
+                                struct tac_bytes key);
+/* The value block that holds a page, and a value block's address. */
+uint64_t tac_index_block_address(const struct tac_index_block *index, uint32_t block);
 uint32_t tac_index_block_of_page(const struct tac_index_block *index, uint32_t page);
 
 #endif

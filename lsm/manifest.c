@@ -69,7 +69,7 @@ void tac_manifest_free(struct tac_manifest *manifest)
 static size_t descriptor_bytes(uint32_t key_size)
 {
     return (size_t)tac_round_up(sizeof(struct tac_table) + 2 * (uint64_t)key_size,
-                                _Alignof(struct tac_table));
+                                TAC_CACHE_LINE_BYTES);
 }
 
 uint64_t tac_manifest_memory_bytes(uint32_t tables_max)
@@ -84,8 +84,9 @@ static int tree_memory_map(struct tac_manifest *manifest, uint32_t tree, uint32_
 {
     struct tree_memory *memory = &manifest->memory[tree];
     size_t              array_bytes = manifest->tables_max * sizeof(struct tac_table *);
-    size_t              arrays_bytes = TACTUS_LEVELS_MAX * LEVEL_ARRAYS * array_bytes;
-    uint8_t            *mapping;
+    size_t              arrays_bytes =
+        (size_t)tac_round_up(TACTUS_LEVELS_MAX * LEVEL_ARRAYS * array_bytes, TAC_CACHE_LINE_BYTES);
+    uint8_t *mapping;
 
     *memory = (struct tree_memory){.descriptor_bytes = descriptor_bytes(key_size)};
     memory->mapping_bytes = arrays_bytes + manifest->tables_max * memory->descriptor_bytes;
@@ -226,6 +227,30 @@ void tac_manifest_table_give_back(struct tac_manifest *manifest, struct tac_tabl
 uint32_t tac_manifest_tables_free(const struct tac_manifest *manifest)
 {
     return manifest->tables_max - manifest->tables_out;
+}
+
+void tac_table_copy(struct tac_table *copy, const struct tac_table *table)
+{
+    *copy = (struct tac_table){
+        .id = table->id,
+        .tree = table->tree,
+        .level = table->level,
+        .stamp = table->stamp,
+        .index = table->index,
+        .snapshot_min = table->snapshot_min,
+        .snapshot_max = table->snapshot_max,
+        .value_block_count = table->value_block_count,
+        .filter_block_count = table->filter_block_count,
+        .bytes = table->bytes,
+        .records = table->records,
+        .tombstones = table->tombstones,
+        .sum = table->sum,
+        .is_damaged = table->is_damaged,
+        .is_trimmed = table->is_trimmed,
+        .log_sequence = table->log_sequence,
+        .key_capacity = copy->key_capacity,
+    };
+    tac_table_set_keys(copy, table->key_min, table->key_max);
 }
 
 void tac_table_set_keys(struct tac_table *table, struct tac_bytes key_min, struct tac_bytes key_max)

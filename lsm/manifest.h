@@ -53,6 +53,8 @@ void     tac_manifest_table_give_back(struct tac_manifest *manifest, struct tac_
 uint32_t tac_manifest_tables_free(const struct tac_manifest *manifest);
 void     tac_table_set_keys(struct tac_table *table, struct tac_bytes key_min,
                             struct tac_bytes key_max);
+/* Makes a blank descriptor of the same tree one of the same table. */
+void tac_table_copy(struct tac_table *copy, const struct tac_table *table);
 
 /* Puts a descriptor into its tree and level; takes it out (it is then the caller's). O(tables). */
 void tac_manifest_insert(struct tac_manifest *manifest, struct tac_table *table);
@@ -82,7 +84,8 @@ uint32_t tac_manifest_level_depth(const struct tac_manifest_level *level);
  * level is deep; which of two runs is newer differs from key to key: stamps tell. Read-only. */
 struct tac_version_run {
     struct tac_table **tables;       /* Ascending, disjoint */
-    uint64_t          *key_prefixes; /* Of each one's key_min: searched without visiting them */
+    /* Of each one's key_min and key_max: searched without visiting the tables. */
+    uint64_t *key_min_prefixes, *key_max_prefixes;
     uint32_t           table_count;
 };
 struct tac_version_level {

@@ -190,7 +190,8 @@ static struct position block_lower_bound(const struct tac_merge        *merge,
         struct tac_page page = source_page(merge, source, low);
         bool            is_equal;
 
-        return (struct position){low, tac_page_lower_bound(&page, key, &is_equal)};
+        return (struct position){
+            low, tac_page_lower_bound(&page, key, page.record_count / 2, &is_equal)};
     }
     return (struct position){low, 0};
 }

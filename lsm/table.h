@@ -4,8 +4,8 @@
  *
  * A descriptor never changes once readers can see it: a slice makes a new descriptor of the same
  * table. But when the last level sinks its tables' level gets another number (atomic, relaxed);
- * readers only tell it in messages. Descriptors have room for the two keys of their tree's layout
- * right behind them. */
+ * readers only tell it in messages. And index_hint is the readers' to write. Descriptors have room
+ * for the two keys of their tree's layout right behind them. */
 #ifndef TACTUS_LSM_TABLE_H
 #define TACTUS_LSM_TABLE_H
 
@@ -20,13 +20,16 @@ struct tac_layout {
 };
 
 struct tac_table {
+    /* What a get looks at: a cache line. */
     uint64_t                   id;    /* 1, 2, 3 … in order of commit; never used again */
     uint32_t                   tree;
     uint32_t                   level;
     uint64_t                   stamp; /* Of overlapping tables of a level the higher one is newer */
+    struct tac_block_reference index;
+    uint32_t index_hint; /* Memory only; atomic, relaxed: where readers had the index block last */
+
     uint64_t                   snapshot_min; /* Op at which it became visible */
     uint64_t                   snapshot_max; /* Op that made it invisible; UINT64_MAX: none yet */
-    struct tac_block_reference index;
     uint32_t                   value_block_count; /* As written */
     uint32_t                   filter_block_count; /* 0: a filter is in the index block, if at all */
     /* What is left of the table: as written, less what slices have taken from its low end. */

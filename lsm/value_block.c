@@ -378,29 +378,41 @@ struct tac_record tac_page_record(const struct tac_page *page, uint32_t index)
 
 /* ---- searching a page ---- */
 
-/* The number of records whose key's first eight bytes, as a number, are below the key's: a binary
- * search without branches on the data. */
-static uint32_t fixed_prefix_lower_bound(const struct tac_page *page, struct tac_bytes key)
+static uint64_t fixed_prefix(const struct tac_page *page, uint32_t index)
 {
-    size_t         record_bytes = (size_t)page->layout->key_size + page->layout->value_size;
-    uint64_t       prefix = tac_key_prefix(key.data, key.size);
-    uint32_t       key_size = page->layout->key_size;
-    const uint8_t *base = page->data;
-    uint32_t       count = page->record_count;
+    uint32_t key_size = page->layout->key_size;
+    size_t   record_bytes = (size_t)key_size + page->layout->value_size;
 
-    /* The page may be cold: fetch the first three probes' lines at once, not one by one. */
-    for (uint32_t i = 1; i < 8; i++) {
-        __builtin_prefetch(base + (size_t)(count * i / 8) * record_bytes);
+    return tac_key_prefix(page->data + index * record_bytes, key_size);
+}
+
+/* The number of records whose key's first eight bytes, as a number, are below the key's. From the
+ * guess steps double until the answer is between `low` and `high`, then a binary search without
+ * branches on the data finds it. Evenly spread keys are two or three records from the guess. */
+static uint32_t fixed_prefix_lower_bound(const struct tac_page *page, struct tac_bytes key,
+                                         uint32_t guess)
+{
+    uint64_t prefix = tac_key_prefix(key.data, key.size);
+    uint32_t low = guess, high = guess, step = 2;
+
+    while (low > 0 && fixed_prefix(page, low - 1) >= prefix) {
+        high = low - 1;
+        low = high > step ? high - step : 0;
+        step *= 2;
     }
-    while (count > 1) {
-        uint32_t half = count / 2;
-        bool     is_below = tac_key_prefix(base + (half - 1) * record_bytes, key_size) < prefix;
+    while (high < page->record_count && fixed_prefix(page, high) < prefix) {
+        low = high + 1;
+        high = page->record_count - low > step ? low + step : page->record_count;
+        step *= 2;
+    }
+    for (uint32_t count = high - low; count > 0;) {
+        uint32_t half = (count + 1) / 2;
+        bool     is_below = fixed_prefix(page, low + half - 1) < prefix;
 
-        base += (half * record_bytes) & -(size_t)is_below;
+        low += half & -(uint32_t)is_below;
         count -= half;
     }
-    return (uint32_t)((size_t)(base - page->data) / record_bytes) +
-           (tac_key_prefix(base, key_size) < prefix);
+    return low;
 }
 
 /* The same for variable pages, by the slots' prefixes behind the shared bytes. */
@@ -429,13 +441,14 @@ static uint32_t slots_lower_bound(const struct tac_page *page, struct tac_bytes 
            (tac_load_u32(base) < prefix);
 }
 
-uint32_t tac_page_lower_bound(const struct tac_page *page, struct tac_bytes key, bool *ret_equal)
+uint32_t tac_page_lower_bound(const struct tac_page *page, struct tac_bytes key, uint32_t guess,
+                              bool *ret_equal)
 {
     uint32_t low, high;
 
-    tac_assert(key.size > 0 && page->record_count > 0);
+    tac_assert(key.size > 0 && guess < page->record_count);
     if (page->layout->kind == TACTUS_LAYOUT_FIXED) {
-        low = fixed_prefix_lower_bound(page, key);
+        low = fixed_prefix_lower_bound(page, key, guess);
     } else {
         low = page->flags == TAC_PAGE_LARGE ? 0 : slots_lower_bound(page, key);
     }

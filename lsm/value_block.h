@@ -74,8 +74,18 @@ struct tac_page {
 TAC_MUST_CHECK int tac_page_check(const struct tac_page *page, struct tac_error *error);
 /* Record `index` of the page; key and value point into it, contiguous. */
 struct tac_record tac_page_record(const struct tac_page *page, uint32_t index);
-/* First record with a key >= key (record_count: none); *ret_equal when it is equal. */
-uint32_t tac_page_lower_bound(const struct tac_page *page, struct tac_bytes key, bool *ret_equal);
+/* Bytes from each record to the next one of a page of which all have the same sizes and none is a
+ * tombstone; 0: of this page that is not known. */
+static inline uint32_t tac_page_stride(const struct tac_page *page)
+{
+    return page->layout->kind == TACTUS_LAYOUT_FIXED && (page->flags & TAC_PAGE_TOMBSTONES) == 0
+               ? page->layout->key_size + page->layout->value_size
+               : 0;
+}
+/* First record with a key >= key (record_count: none); *ret_equal when it is equal. `guess` below
+ * record_count: about where it may be; a wrong one costs time. */
+uint32_t tac_page_lower_bound(const struct tac_page *page, struct tac_bytes key, uint32_t guess,
+                              bool *ret_equal);
 
 /* ---- writing ---- */
 

@@ -10,7 +10,7 @@ struct version_object {
     uint32_t                tables_max;
     uint32_t                tables_used, runs_used;
     struct tac_table      **tables;
-    uint64_t               *key_prefixes; /* Of the tables, in the same order */
+    uint64_t               *key_min_prefixes, *key_max_prefixes; /* Of the tables, in order */
     struct tac_version_run *runs;
     uint64_t               *ended; /* Scratch: runs of the level whose last table is over */
 };
@@ -18,8 +18,8 @@ struct version_object {
 uint64_t tac_version_memory_bytes(uint32_t tables_max)
 {
     return sizeof(struct version_object) +
-           tables_max *
-               (sizeof(struct tac_table *) + sizeof(uint64_t) + sizeof(struct tac_version_run)) +
+           tables_max * (sizeof(struct tac_table *) + 2 * sizeof(uint64_t) +
+                         sizeof(struct tac_version_run)) +
            tac_div_ceil(tables_max, 64) * 8;
 }
 
@@ -33,11 +33,12 @@ struct tac_version *tac_version_new(uint32_t tables_max)
     }
     object->tables_max = tables_max;
     object->tables = calloc(tables_max, sizeof *object->tables);
-    object->key_prefixes = calloc(tables_max, sizeof *object->key_prefixes);
+    object->key_min_prefixes = calloc(tables_max, sizeof *object->key_min_prefixes);
+    object->key_max_prefixes = calloc(tables_max, sizeof *object->key_max_prefixes);
     object->runs = calloc(tables_max, sizeof *object->runs);
     object->ended = calloc(tac_div_ceil(tables_max, 64), 8);
-    if (object->tables == NULL || object->key_prefixes == NULL || object->runs == NULL ||
-        object->ended == NULL) {
+    if (object->tables == NULL || object->key_min_prefixes == NULL ||
+        object->key_max_prefixes == NULL || object->runs == NULL || object->ended == NULL) {
         tac_version_free(&object->version);
         return NULL;
     }
@@ -59,7 +60,8 @@ void tac_version_free(struct tac_version *version)
     }
     free(object->ended);
     free(object->runs);
-    free(object->key_prefixes);
+    free(object->key_max_prefixes);
+    free(object->key_min_prefixes);
     free(object->tables);
     free(object);
 }
@@ -126,7 +128,8 @@ static void level_fill(struct version_object *object, struct tac_version_level *
     for (uint32_t i = 0; i < run_count; i++) {
         tac_assert(runs[i].table_count > 0);
         runs[i].tables = object->tables + object->tables_used;
-        runs[i].key_prefixes = object->key_prefixes + object->tables_used;
+        runs[i].key_min_prefixes = object->key_min_prefixes + object->tables_used;
+        runs[i].key_max_prefixes = object->key_max_prefixes + object->tables_used;
         object->tables_used += runs[i].table_count;
         runs[i].table_count = 0;
     }
@@ -134,8 +137,10 @@ static void level_fill(struct version_object *object, struct tac_version_level *
         struct tac_table       *table = level->tables[i];
         struct tac_version_run *run = &runs[table->run];
 
-        run->key_prefixes[run->table_count] =
+        run->key_min_prefixes[run->table_count] =
             tac_key_prefix(table->key_min.data, table->key_min.size);
+        run->key_max_prefixes[run->table_count] =
+            tac_key_prefix(table->key_max.data, table->key_max.size);
         run->tables[run->table_count++] = table;
     }
     object->runs_used += run_count;
@@ -174,12 +179,12 @@ static uint32_t run_find_prefix(const struct tac_version_run *run, uint64_t pref
 
     for (uint32_t count = run->table_count; count > 1;) {
         uint32_t half = count / 2;
-        bool     is_reached = run->key_prefixes[base + half] <= prefix;
+        bool     is_reached = run->key_min_prefixes[base + half] <= prefix;
 
         base += half & -(uint32_t)is_reached;
         count -= half;
     }
-    return run->key_prefixes[base] <= prefix ? base : run->table_count;
+    return run->key_min_prefixes[base] <= prefix ? base : run->table_count;
 }
 
 uint32_t tac_version_run_floor(const struct tac_version_run *run, struct tac_bytes key)
@@ -188,7 +193,7 @@ uint32_t tac_version_run_floor(const struct tac_version_run *run, struct tac_byt
     uint32_t at = run_find_prefix(run, prefix);
     uint32_t low = 0, high = at;
 
-    if (at == run->table_count || run->key_prefixes[at] != prefix ||
+    if (at == run->table_count || run->key_min_prefixes[at] != prefix ||
         tac_bytes_compare(run->tables[at]->key_min, key) <= 0) {
         return at;
     }
@@ -207,9 +212,12 @@ uint32_t tac_version_run_floor(const struct tac_version_run *run, struct tac_byt
 
 struct tac_table *tac_version_run_find(const struct tac_version_run *run, struct tac_bytes key)
 {
+    uint64_t prefix = tac_key_prefix(key.data, key.size);
     uint32_t at = tac_version_run_floor(run, key);
 
-    if (at == run->table_count || tac_bytes_compare(key, run->tables[at]->key_max) > 0) {
+    if (at == run->table_count || prefix > run->key_max_prefixes[at] ||
+        (prefix == run->key_max_prefixes[at] &&
+         tac_bytes_compare(key, run->tables[at]->key_max) > 0)) {
         return NULL;
     }
     return run->tables[at];

@@ -134,10 +134,10 @@ int tactus_iterator_previous(struct tactus_iterator *iterator)
 void tactus_iterator_record(const struct tactus_iterator *iterator, const void **ret_key,
                             size_t *ret_key_size, const void **ret_value, size_t *ret_value_size)
 {
-    struct tac_record record = tac_iterator_record(iterator->iterator);
+    const struct tac_record *record = tac_iterator_record(iterator->iterator);
 
-    *ret_key = record.key.data;
-    *ret_key_size = record.key.size;
-    *ret_value = record.value.data;
-    *ret_value_size = record.value.size;
+    *ret_key = record->key.data;
+    *ret_key_size = record->key.size;
+    *ret_value = record->value.data;
+    *ret_value_size = record->value.size;
 }

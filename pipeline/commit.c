@@ -252,19 +252,9 @@ static void input_remove(struct tactus *store, const struct tac_bar_input *input
 static struct tac_table *descriptor_replace(struct tactus *store, struct tac_table *table)
 {
     struct tac_table *copy = tac_manifest_table_take(store->manifest, table->tree);
-    struct tac_bytes  key_min, key_max;
-    uint32_t          key_capacity;
 
     tac_assert(copy != NULL); /* The plan has left them: tables_replaced. */
-    key_min = copy->key_min;
-    key_max = copy->key_max;
-    key_capacity = copy->key_capacity;
-    *copy = *table;
-    copy->key_min = key_min;
-    copy->key_max = key_max;
-    copy->key_capacity = key_capacity;
-    copy->next = NULL;
-    tac_table_set_keys(copy, table->key_min, table->key_max);
+    tac_table_copy(copy, table);
     tac_manifest_remove(store->manifest, table);
     tac_manifest_limbo_add(store->manifest, table, store->bar_count);
     return copy;

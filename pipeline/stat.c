@@ -66,6 +66,7 @@ static void writer_report(struct tactus *store, struct tactus_stats *stats)
 void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
 {
     struct tac_storage_counters io;
+    struct tac_read_totals      reads;
 
     if (tac_storage_is_forked(store->storage)) {
         memset(ret_stats, 0, sizeof *ret_stats); /* Whoever held the locks may not be here */
@@ -92,8 +93,9 @@ void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
         tac_pacing_wait_bytes(tac_atomic_load_acquire_u64(&store->clock.plan_bytes),
                               store->beats_per_plan, store->shape.lag_beats) +
         (uint64_t)tac_max_u64(store->options.threads_merge, 1) * store->shape.block_size;
-    ret_stats->cache_hits = tac_atomic_load_relaxed_u64(&store->read_side.cache_hits);
-    ret_stats->cache_misses = tac_atomic_load_relaxed_u64(&store->read_side.cache_misses);
+    reads = tac_read_side_totals(&store->read_side);
+    ret_stats->cache_hits = reads.cache_hits;
+    ret_stats->cache_misses = reads.cache_misses;
     ret_stats->block_size = store->shape.block_size;
     ret_stats->blocks_in_file = store->storage->ops->size(store->storage) / store->shape.block_size;
     ret_stats->memory_budget_bytes = store->memory_budget_bytes;

@@ -43,31 +43,23 @@ static int block_fill(struct tac_read_side *side, enum tac_block_kind kind,
     return rv;
 }
 
-static void cache_prefetch(const struct tac_cache *cache, const struct tac_cache_key *key,
-                           uint32_t step)
-{
-    tac_assert(step <= 1);
-    if (step == 0) {
-        tac_cache_prefetch_set(cache, key);
-    } else {
-        tac_cache_prefetch_frame(cache, key);
-    }
-}
-
-void tac_block_prefetch(struct tac_read_side *side, enum tac_block_kind kind,
-                        const struct tac_block_reference *reference, uint32_t step)
-{
-    struct tac_cache_key key = {reference->address, reference->checksum.low, kind};
-
-    cache_prefetch(side->index_cache, &key, step);
-}
-
 struct tac_cache_frame *tac_block_find(struct tac_read_side *side, enum tac_block_kind kind,
                                        const struct tac_block_reference *reference,
                                        struct tac_read_counts           *counts)
 {
     struct tac_cache_key    key = {reference->address, reference->checksum.low, kind};
     struct tac_cache_frame *frame = tac_cache_find(side->index_cache, &key);
+
+    counts->hits += frame != NULL;
+    return frame;
+}
+
+struct tac_cache_frame *tac_table_index_find(struct tac_read_side *side, struct tac_table *table,
+                                             struct tac_read_counts *counts)
+{
+    struct tac_cache_key key = {table->index.address, table->index.checksum.low, TAC_BLOCK_INDEX};
+    struct tac_cache_frame *frame =
+        tac_cache_find_hinted(side->index_cache, &key, &table->index_hint);
 
     counts->hits += frame != NULL;
     return frame;
@@ -225,12 +217,35 @@ static struct tac_cache_key page_key(uint64_t address, const struct tac_page_ent
     };
 }
 
-void tac_page_prefetch(struct tac_read_side *side, uint64_t address,
-                       const struct tac_page_entry *entry, uint32_t tree, uint32_t step)
+struct tac_page_place tac_page_place_of(const struct tac_index_block *index, struct tac_bytes key)
 {
-    struct tac_cache_key key = page_key(address, entry, tree);
+    uint32_t page = tac_index_find_page(index, key);
 
-    cache_prefetch(side->page_cache, &key, step);
+    return (struct tac_page_place){
+        .address = tac_index_block_address(index, tac_index_block_of_page(index, page)),
+        .entry = tac_index_page(index, page),
+        .page = page,
+        .record = tac_index_guess_record(index, page, key),
+    };
+}
+
+void tac_page_prefetch_set(struct tac_read_side *side, const struct tac_page_place *place,
+                           uint32_t tree)
+{
+    struct tac_cache_key key = page_key(place->address, &place->entry, tree);
+
+    tac_cache_prefetch_set(side->page_cache, &key);
+}
+
+/* Records of a page are of about the same size. */
+void tac_page_prefetch_frame(struct tac_read_side *side, const struct tac_page_place *place,
+                             uint32_t tree)
+{
+    struct tac_cache_key key = page_key(place->address, &place->entry, tree);
+    uint32_t             page_bytes = place->entry.unit_count * side->geometry.page_size;
+
+    tac_cache_prefetch_frame(side->page_cache, &key,
+                             page_bytes / place->entry.record_count * place->record);
 }
 
 struct tac_cache_frame *tac_page_find(struct tac_read_side *side, uint64_t address,

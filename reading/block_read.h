@@ -36,11 +36,23 @@ static inline struct tac_table_place tac_table_place_of(const struct tac_table *
     };
 }
 
-/* The two steps of tac_cache_prefetch_set and _frame for an index or filter block, and for a page. */
-void tac_block_prefetch(struct tac_read_side *side, enum tac_block_kind kind,
-                        const struct tac_block_reference *reference, uint32_t step);
-void tac_page_prefetch(struct tac_read_side *side, uint64_t address,
-                       const struct tac_page_entry *entry, uint32_t tree, uint32_t step);
+/* A page of a table, and where a record with the key would be found in it: a guess, of an index
+ * block. Both are checked by whoever reads the page. */
+struct tac_page_place {
+    uint64_t              address; /* Of the value block */
+    struct tac_page_entry entry;
+    uint32_t              page;   /* Its number in the table */
+    uint32_t              record; /* The guess */
+};
+struct tac_page_place tac_page_place_of(const struct tac_index_block *index, struct tac_bytes key);
+/* The two steps of tac_cache_prefetch_set and tac_cache_prefetch_frame for a page. */
+void tac_page_prefetch_set(struct tac_read_side *side, const struct tac_page_place *place,
+                           uint32_t tree);
+void tac_page_prefetch_frame(struct tac_read_side *side, const struct tac_page_place *place,
+                             uint32_t tree);
+/* The table's index block if it is in the cache, pinned; or NULL. Inside the guard. */
+struct tac_cache_frame *tac_table_index_find(struct tac_read_side *side, struct tac_table *table,
+                                             struct tac_read_counts *counts);
 /* An index or filter block that is in the cache, pinned; or NULL. */
 struct tac_cache_frame *tac_block_find(struct tac_read_side *side, enum tac_block_kind kind,
                                        const struct tac_block_reference *reference,

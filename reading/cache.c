@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/mutant.h"
 #include "base/prng.h"
 #include "queues/atomics.h"
 
@@ -50,7 +51,9 @@ struct tac_cache {
     uint64_t              memory_bytes;
     struct tac_cache_set *sets;
     uint8_t              *frames;       /* way_count of each set, frame_stride apart */
+    uint8_t              *data;         /* Of the frames, in the same order */
     uint32_t              frame_stride; /* A frame, its extra bytes, up to a cache line's end */
+    uint32_t              frame_size;
     uint32_t              set_count;
     uint32_t              way_count; /* TAC_CACHE_WAYS, or the frames of a tiny cache */
 };
@@ -124,6 +127,7 @@ static void cache_frames_init(struct tac_cache *cache, uint32_t frame_size)
     uint8_t *data = cache->memory + tac_round_up(heads, FRAME_ALIGNMENT);
 
     cache->frames = cache->memory;
+    cache->data = data;
     cache->sets = (struct tac_cache_set *)(cache->memory +
                                            tac_cache_frame_count(cache) * cache->frame_stride);
     for (uint32_t set = 0; set < cache->set_count; set++) {
@@ -149,6 +153,7 @@ int tac_cache_new(uint64_t bytes, uint32_t frame_size, uint32_t extra_size,
     if (cache == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "no memory for a cache");
     }
+    cache->frame_size = frame_size;
     cache->frame_stride =
         (uint32_t)tac_round_up(sizeof(struct tac_cache_frame) + extra_size, TAC_CACHE_LINE_BYTES);
     cache_dimension(cache, bytes, frame_size);
@@ -207,7 +212,8 @@ static bool frame_pin(struct tac_cache_frame *frame, const struct tac_cache_key 
 
     tac_yield_point();
     tac_assert((before & STATE_PINS) < STATE_PINS);
-    if ((before & STATE_PUBLISHED) == 0 || !key_equal(&frame->key, key)) {
+    if ((before & STATE_PUBLISHED) == 0 ||
+        (!key_equal(&frame->key, key) && !TAC_MUTANT(HINT_BELIEVED))) {
         tac_cache_unpin(frame);
         return false;
     }
@@ -227,7 +233,23 @@ void tac_cache_prefetch_set(const struct tac_cache *cache, const struct tac_cach
     }
 }
 
-void tac_cache_prefetch_frame(const struct tac_cache *cache, const struct tac_cache_key *key)
+/* The frame's data lies where its number says: there is no need to wait for the frame. */
+static void frame_prefetch(const struct tac_cache *cache, uint32_t set, uint32_t way,
+                           uint32_t offset)
+{
+    const uint8_t *data =
+        cache->data + ((uint64_t)set * cache->way_count + way) * cache->frame_size;
+    uint32_t begin = offset > TAC_CACHE_AROUND_BYTES / 2 ? offset - TAC_CACHE_AROUND_BYTES / 2 : 0;
+    uint32_t end = (uint32_t)tac_min_u64(begin + TAC_CACHE_AROUND_BYTES, cache->frame_size);
+
+    __builtin_prefetch(cache_frame(cache, set, way), 1);
+    for (uint32_t at = begin; at < end; at += TAC_CACHE_LINE_BYTES) {
+        __builtin_prefetch(data + at);
+    }
+}
+
+void tac_cache_prefetch_frame(const struct tac_cache *cache, const struct tac_cache_key *key,
+                              uint32_t offset)
 {
     struct place place;
 
@@ -239,10 +261,7 @@ void tac_cache_prefetch_frame(const struct tac_cache *cache, const struct tac_ca
         uint32_t set = place.sets[i / cache->way_count], way = i % cache->way_count;
 
         if (tac_atomic_load_relaxed_u32(&cache->sets[set].tags[way]) == place.tag) {
-            const uint8_t *frame = (const uint8_t *)cache_frame(cache, set, way);
-
-            __builtin_prefetch(frame, 1);
-            __builtin_prefetch(frame + TAC_CACHE_LINE_BYTES);
+            frame_prefetch(cache, set, way, offset);
         }
     }
 }
@@ -269,6 +288,37 @@ struct tac_cache_frame *tac_cache_find(struct tac_cache *cache, const struct tac
         }
     }
     return NULL;
+}
+
+/* A hint is a frame's number and one; 0 and what no frame has: none. */
+static struct tac_cache_frame *hinted_frame(const struct tac_cache *cache, const uint32_t *hint)
+{
+    uint64_t number = tac_atomic_load_relaxed_u32(hint) - UINT64_C(1);
+
+    return number < tac_cache_frame_count(cache)
+               ? (struct tac_cache_frame *)(cache->frames + number * cache->frame_stride)
+               : NULL;
+}
+
+struct tac_cache_frame *tac_cache_find_hinted(struct tac_cache           *cache,
+                                              const struct tac_cache_key *key, uint32_t *hint)
+{
+    struct tac_cache_frame *frame = hinted_frame(cache, hint);
+
+    if (frame == NULL || !frame_pin(frame, key)) {
+        frame = tac_cache_find(cache, key);
+        if (frame != NULL) {
+            uint64_t number = (uint64_t)((uint8_t *)frame - cache->frames) / cache->frame_stride;
+
+            tac_atomic_store_relaxed_u32(hint, number < UINT32_MAX ? (uint32_t)number + 1 : 0);
+        }
+    }
+    return frame;
+}
+
+void tac_cache_prefetch_hinted(const struct tac_cache *cache, const uint32_t *hint)
+{
+    __builtin_prefetch(hinted_frame(cache, hint), 1); /* NULL: nothing */
 }
 
 void tac_cache_unpin(struct tac_cache_frame *frame)

@@ -50,12 +50,19 @@ uint64_t tac_cache_frame_count(const struct tac_cache *cache);
 uint64_t tac_cache_memory_bytes(const struct tac_cache *cache);
 
 /* What a find of the key will look at comes into the processor's caches, in two steps for which
- * nothing waits: first where the keys of its sets lie, then the frame's state and what is decoded in
- * it. For whoever has several keys to find. */
+ * nothing waits: first where the keys of its sets lie, then the frame's state, and of its data
+ * TAC_CACHE_AROUND_BYTES around an offset. */
+#define TAC_CACHE_AROUND_BYTES 640
 void tac_cache_prefetch_set(const struct tac_cache *cache, const struct tac_cache_key *key);
-void tac_cache_prefetch_frame(const struct tac_cache *cache, const struct tac_cache_key *key);
+void tac_cache_prefetch_frame(const struct tac_cache *cache, const struct tac_cache_key *key,
+                              uint32_t offset);
 /* The published frame of the key, pinned; or NULL. */
 struct tac_cache_frame *tac_cache_find(struct tac_cache *cache, const struct tac_cache_key *key);
+/* The same for whoever keeps a word for the key, 0 at first, that tells where it was found last: an
+ * atomic, any number of threads may share it. Whatever it says is checked. */
+void tac_cache_prefetch_hinted(const struct tac_cache *cache, const uint32_t *hint);
+struct tac_cache_frame *tac_cache_find_hinted(struct tac_cache           *cache,
+                                              const struct tac_cache_key *key, uint32_t *hint);
 
 /* A frame to fill, pinned, which is not in the cache yet; or NULL when every frame that the key may
  * use is pinned: then use a private one. */

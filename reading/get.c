@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* get -- the newest visible version of one key.
  *
- * Inside the guard: both memtables, then a list of the tables that may have the key, newest first.
- * Outside it: the tables in that order; the first one that has the key decides.
+ * Inside the guard: both memtables; then the tables over the key, newest first, of which those are
+ * left as candidates whose filter lets the key pass, or is not in memory. Outside it: these in that
+ * order; the first one that has the key decides.
  *
- * The list is worked off in groups. All index blocks of a group that are in the cache are pinned
- * first, and the line of each one's filter is asked for; so the waits for memory run side by side,
- * and twenty tables that do not have the key cost little more than a few.
+ * Tables are screened in groups: each step asks for the memory that the next one looks at, for all
+ * of the group. So the waits run side by side, and twenty tables that do not have the key cost
+ * little more than a few.
  *
  * Possible failures: a read of the storage; damage; no memory for a block that found no room in the
  * cache. What looks like damage may be a block that was given a new life because the view is two
@@ -21,7 +22,16 @@
 /* Most tables over one key: levels hold at most about 4 * 16 runs each before writes fail, and only
  * one of them can be that deep. */
 #define CANDIDATES_MAX 512
-#define GROUP_MAX 8
+#define GROUP_MAX 16
+#define PINNED_MAX                                                                                 \
+    8 /* Index blocks that a get keeps pinned; those of further candidates it finds again */
+
+/* A table that may have the key. */
+struct candidate {
+    struct tac_table_place  place;
+    struct tac_cache_frame *index_frame; /* Pinned; NULL: not in the cache, or one too many */
+    bool                    is_screened; /* The filter lets the key pass, or there is none */
+};
 
 struct get {
     /* Fixed for the call. */
@@ -33,11 +43,13 @@ struct get {
     size_t                *ret_value_size;
     struct tac_read_counts counts;
     /* Of the view. */
-    uint64_t               view_bar;
-    struct tac_layout      layout;
-    uint32_t               hash; /* For filters */
-    uint32_t               candidate_count;
-    struct tac_table_place candidates[CANDIDATES_MAX]; /* Newest first */
+    uint64_t                 view_bar;
+    struct tac_layout        layout;
+    uint32_t                 hash; /* For filters */
+    struct tac_filter_probes filter_probes;
+    uint32_t                 table_count, candidate_count;
+    struct tac_table *tables[CANDIDATES_MAX];     /* Over the key, newest first; inside the guard */
+    struct candidate  candidates[CANDIDATES_MAX]; /* Newest first */
 };
 
 /* What a memtable or a table says to a key; beside it there are the error codes, all above 0. */
@@ -69,24 +81,136 @@ static int get_from_memtable(const struct get *get, const struct tac_memtable *m
     return get_record(get, &view.record);
 }
 
-/* The tables of one level that may have the key, higher stamps first. */
-static void get_candidates_of_level(struct get *get, const struct tac_version_level *level)
+/* The tables of one level over the key, higher stamps first. */
+static void get_tables_of_level(struct get *get, const struct tac_version_level *level)
 {
-    uint32_t first = get->candidate_count;
+    uint32_t first = get->table_count;
 
     for (uint32_t i = 0; i < level->run_count; i++) {
-        const struct tac_table *table = tac_version_run_find(&level->runs[i], get->key);
-        uint32_t                at = get->candidate_count;
+        struct tac_table *table = tac_version_run_find(&level->runs[i], get->key);
 
-        if (table == NULL) {
-            continue;
+        if (table != NULL) {
+            tac_assert(get->table_count < CANDIDATES_MAX);
+            __builtin_prefetch(table);
+            get->tables[get->table_count++] = table;
         }
-        tac_assert(at < CANDIDATES_MAX);
-        for (; at > first && get->candidates[at - 1].stamp < table->stamp; at--) {
-            get->candidates[at] = get->candidates[at - 1];
+    }
+    for (uint32_t i = first; i < get->table_count; i++) {
+        struct tac_table *table = get->tables[i];
+        uint32_t          at = i;
+
+        for (; at > first && get->tables[at - 1]->stamp < table->stamp; at--) {
+            get->tables[at] = get->tables[at - 1];
         }
-        get->candidates[at] = tac_table_place_of(table);
-        get->candidate_count++;
+        get->tables[at] = table;
+    }
+}
+
+/* A table while its group is screened. */
+struct probe {
+    struct tac_cache_frame *index_frame;  /* Pinned, or NULL */
+    struct tac_cache_frame *filter_frame; /* Pinned, or NULL; for a filter of its own blocks */
+    const uint8_t          *line; /* The key's in the filter; NULL: not in memory, or none */
+};
+
+static const struct tac_index_block *index_of(const struct tac_cache_frame *frame)
+{
+    return frame->extra;
+}
+
+/* Where the key's line is when it is in a filter block; returns that block. */
+static struct tac_block_reference
+filter_block(const struct get *get, const struct tac_index_block *index, size_t *ret_line_offset)
+{
+    uint32_t block_lines = tac_filter_block_lines(get->side->geometry.block_size);
+    uint64_t line = tac_filter_line(get->hash, index->filter_bytes);
+
+    *ret_line_offset = TAC_BLOCK_HEADER_BYTES + line % block_lines * TAC_FILTER_LINE_BYTES;
+    return tac_index_filter_block(index, (uint32_t)(line / block_lines));
+}
+
+/* Finds the key's line of the filter as far as it is in memory. */
+static void probe_line(struct get *get, struct probe *probe)
+{
+    const struct tac_index_block *index = index_of(probe->index_frame);
+    struct tac_block_reference    reference;
+    size_t                        offset;
+
+    if (index->filter_bytes == 0) {
+        return;
+    }
+    if (index->filter != NULL) {
+        probe->line =
+            index->filter + tac_filter_line(get->hash, index->filter_bytes) * TAC_FILTER_LINE_BYTES;
+        return;
+    }
+    reference = filter_block(get, index, &offset);
+    probe->filter_frame = tac_block_find(get->side, TAC_BLOCK_FILTER, &reference, &get->counts);
+    if (probe->filter_frame != NULL) {
+        probe->line = probe->filter_frame->data + offset;
+    }
+}
+
+static bool line_may_contain(struct get *get, const uint8_t *line, uint32_t bits_per_key)
+{
+    if (get->filter_probes.bits_per_key != bits_per_key) {
+        tac_filter_probes_make(&get->filter_probes, get->hash, bits_per_key);
+    }
+    return tac_filter_line_has(line, &get->filter_probes);
+}
+
+/* Makes the table a candidate unless its filter says that it does not have the key. Takes over the
+ * probe's pins. */
+static void probe_conclude(struct get *get, const struct tac_table *table, struct probe *probe)
+{
+    struct tac_cache_frame *index_frame = probe->index_frame;
+    bool                    is_screened = false, is_candidate = true;
+
+    if (index_frame != NULL) {
+        const struct tac_index_block *index = index_of(index_frame);
+
+        is_screened = probe->line != NULL || index->filter_bytes == 0;
+        is_candidate =
+            probe->line == NULL || line_may_contain(get, probe->line, index->filter_bits_per_key);
+        if (!is_candidate || get->candidate_count >= PINNED_MAX) {
+            tac_cache_unpin(index_frame);
+            index_frame = NULL;
+        }
+    }
+    if (probe->filter_frame != NULL) {
+        tac_cache_unpin(probe->filter_frame);
+    }
+    if (is_candidate) {
+        get->candidates[get->candidate_count++] = (struct candidate){
+            .place = tac_table_place_of(table),
+            .index_frame = index_frame,
+            .is_screened = is_screened,
+        };
+    }
+}
+
+/* Up to GROUP_MAX tables from `first` on. */
+static void get_screen_group(struct get *get, uint32_t first)
+{
+    struct tac_table **tables = get->tables + first;
+    struct probe       probes[GROUP_MAX];
+    uint32_t           count = get->table_count - first;
+
+    count = count < GROUP_MAX ? count : GROUP_MAX;
+    for (uint32_t i = 0; i < count; i++) {
+        tac_cache_prefetch_hinted(get->side->index_cache, &tables[i]->index_hint);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        probes[i] = (struct probe){
+            .index_frame = tac_table_index_find(get->side, tables[i], &get->counts),
+        };
+        if (probes[i].index_frame != NULL) {
+            probe_line(get, &probes[i]);
+            __builtin_prefetch(probes[i].line);
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        probe_conclude(get, tables[i], &probes[i]);
     }
 }
 
@@ -112,100 +236,40 @@ static int get_from_view(struct get *get, const struct tac_view *view, uint64_t 
         return rv;
     }
     get->layout = tree->layout;
-    get->candidate_count = 0;
     for (uint32_t i = 0; i < tree->level_count; i++) {
-        get_candidates_of_level(get, &tree->levels[i]);
+        get_tables_of_level(get, &tree->levels[i]);
+    }
+    if (get->table_count > 0) {
+        get->hash = tac_filter_hash(get->key);
+    }
+    for (uint32_t i = 0; i < get->table_count; i += GROUP_MAX) {
+        get_screen_group(get, i);
     }
     return GET_ABSENT;
 }
 
 /* ---- outside ---- */
 
-/* One candidate while its group is worked off. */
-struct probe {
-    const struct tac_table_place *place;
-    struct tac_cache_frame       *index_frame; /* Pinned, or NULL */
-    struct tac_cache_frame *filter_frame;      /* Pinned, or NULL; for a filter of its own blocks */
-    const uint8_t          *line;              /* The key's in the filter; NULL: not known yet */
-};
-
-static const struct tac_index_block *probe_index(const struct probe *probe)
-{
-    tac_assert(probe->index_frame != NULL);
-    return probe->index_frame->extra;
-}
-
-static void probe_unpin(struct probe *probe)
-{
-    if (probe->filter_frame != NULL) {
-        tac_cache_unpin(probe->filter_frame);
-    }
-    if (probe->index_frame != NULL) {
-        tac_cache_unpin(probe->index_frame);
-    }
-}
-
-/* Where the key's line is when it is in a filter block; returns that block. */
-static struct tac_block_reference
-filter_block(const struct get *get, const struct tac_index_block *index, size_t *ret_line_offset)
-{
-    uint32_t block_lines = tac_filter_block_lines(get->side->geometry.block_size);
-    uint64_t line = tac_filter_line(get->hash, index->filter_bytes);
-
-    *ret_line_offset = TAC_BLOCK_HEADER_BYTES + line % block_lines * TAC_FILTER_LINE_BYTES;
-    return tac_index_filter_block(index, (uint32_t)(line / block_lines));
-}
-
-/* Finds the key's line of the filter. is_cached_only: without I/O, and left alone if that fails. */
-static int probe_filter(struct get *get, struct probe *probe, bool is_cached_only,
-                        struct tac_error *error)
-{
-    const struct tac_index_block *index = probe_index(probe);
-    struct tac_block_reference    reference;
-    size_t                        offset;
-    int                           rv = TACTUS_OK;
-
-    if (index->filter_bytes == 0) {
-        return TACTUS_OK;
-    }
-    if (index->filter != NULL) {
-        probe->line =
-            index->filter + tac_filter_line(get->hash, index->filter_bytes) * TAC_FILTER_LINE_BYTES;
-        return TACTUS_OK;
-    }
-    reference = filter_block(get, index, &offset);
-    if (is_cached_only) {
-        probe->filter_frame = tac_block_find(get->side, TAC_BLOCK_FILTER, &reference, &get->counts);
-    } else {
-        rv = tac_block_read(get->side, TAC_BLOCK_FILTER, &reference, &get->counts,
-                            &probe->filter_frame, error);
-    }
-    if (probe->filter_frame != NULL) {
-        probe->line = probe->filter_frame->data + offset;
-    }
-    return rv;
-}
-
 static int get_from_page(struct get *get, const struct tac_index_block *index,
                          struct tac_error *error)
 {
-    uint32_t              number = tac_index_find_page(index, get->key);
-    struct tac_page_entry entry = tac_index_page(index, number);
-    uint64_t              address =
-        tac_index_value_block(index, tac_index_block_of_page(index, number)).reference.address;
     struct tac_cache_frame *frame;
+    struct tac_page_place   place;
     struct tac_page         page;
     uint32_t                position;
     bool                    is_equal;
     int                     rv;
 
-    rv = tac_page_read(get->side, address, &entry, get->tree, &get->layout, &get->counts, &frame,
-                       &page, error);
+    tac_index_prefetch_guess(index, get->key);
+    place = tac_page_place_of(index, get->key);
+    tac_page_prefetch_frame(get->side, &place, get->tree);
+    rv = tac_page_read(get->side, place.address, &place.entry, get->tree, &get->layout,
+                       &get->counts, &frame, &page, error);
     if (rv != TACTUS_OK) {
         return rv;
     }
     rv = GET_ABSENT;
-    position = tac_page_lower_bound(&page, get->key, &is_equal);
+    position = tac_page_lower_bound(&page, get->key, place.record, &is_equal);
     if (is_equal) {
         struct tac_record record = tac_page_record(&page, position);
 
@@ -215,62 +279,72 @@ static int get_from_page(struct get *get, const struct tac_index_block *index,
     return rv;
 }
 
-static int get_from_table(struct get *get, struct probe *probe, struct tac_error *error)
+/* Reads what the candidate's filter says to the key. */
+static int get_screen(struct get *get, const struct tac_index_block *index, bool *ret_may_contain,
+                      struct tac_error *error)
 {
-    int rv = TACTUS_OK;
+    struct tac_cache_frame *frame = NULL;
+    const uint8_t          *line;
+    size_t                  offset;
 
-    if (probe->index_frame == NULL) {
-        rv = tac_block_read(get->side, TAC_BLOCK_INDEX, &probe->place->index, &get->counts,
-                            &probe->index_frame, error);
+    *ret_may_contain = true;
+    if (index->filter_bytes == 0) {
+        return TACTUS_OK;
     }
-    if (rv == TACTUS_OK && probe->line == NULL) {
-        rv = probe_filter(get, probe, false, error);
+    if (index->filter != NULL) {
+        line =
+            index->filter + tac_filter_line(get->hash, index->filter_bytes) * TAC_FILTER_LINE_BYTES;
+    } else {
+        struct tac_block_reference reference = filter_block(get, index, &offset);
+        int                        rv =
+            tac_block_read(get->side, TAC_BLOCK_FILTER, &reference, &get->counts, &frame, error);
+
+        if (rv != TACTUS_OK) {
+            return rv;
+        }
+        line = frame->data + offset;
+    }
+    *ret_may_contain = line_may_contain(get, line, index->filter_bits_per_key);
+    if (frame != NULL) {
+        tac_cache_unpin(frame);
+    }
+    return TACTUS_OK;
+}
+
+static int get_from_candidate(struct get *get, struct candidate *candidate, struct tac_error *error)
+{
+    bool may_contain = true;
+    int  rv = TACTUS_OK;
+
+    if (candidate->index_frame == NULL) {
+        rv = tac_block_read(get->side, TAC_BLOCK_INDEX, &candidate->place.index, &get->counts,
+                            &candidate->index_frame, error);
+    }
+    if (rv == TACTUS_OK && !candidate->is_screened) {
+        rv = get_screen(get, index_of(candidate->index_frame), &may_contain, error);
     }
     if (rv != TACTUS_OK) {
         return rv;
     }
-    if (probe->line != NULL &&
-        !tac_filter_line_may_contain(probe->line, get->hash,
-                                     probe_index(probe)->filter_bits_per_key)) {
-        return GET_ABSENT;
-    }
-    return get_from_page(get, probe_index(probe), error);
+    return may_contain ? get_from_page(get, index_of(candidate->index_frame), error) : GET_ABSENT;
 }
 
-/* Up to GROUP_MAX candidates from `first` on. */
-static int get_from_group(struct get *get, uint32_t first, struct tac_error *error)
+static int get_from_candidates(struct get *get, struct tac_error *error)
 {
-    struct probe probes[GROUP_MAX];
-    uint32_t     count = get->candidate_count - first;
-    int          rv = GET_ABSENT;
+    int rv = GET_ABSENT;
 
-    count = count < GROUP_MAX ? count : GROUP_MAX;
-    for (uint32_t step = 0; step <= 1; step++) {
-        for (uint32_t i = 0; i < count; i++) {
-            tac_block_prefetch(get->side, TAC_BLOCK_INDEX, &get->candidates[first + i].index, step);
-        }
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        const struct tac_table_place *place = &get->candidates[first + i];
+    for (uint32_t i = 0; i < get->candidate_count; i++) {
+        struct candidate *candidate = &get->candidates[i];
 
-        probes[i] = (struct probe){.place = place};
-        probes[i].index_frame =
-            tac_block_find(get->side, TAC_BLOCK_INDEX, &place->index, &get->counts);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        if (probes[i].index_frame != NULL) {
-            (void)probe_filter(get, &probes[i], true, error); /* Cannot fail: no I/O */
-            __builtin_prefetch(probes[i].line);
-        }
-    }
-    for (uint32_t i = 0; i < count; i++) {
         if (rv == GET_ABSENT) {
-            rv = get_from_table(get, &probes[i], error);
+            rv = get_from_candidate(get, candidate, error);
             if (rv == TACTUS_ECORRUPT || rv == TACTUS_EIO) {
-                (void)tac_read_side_name_place(get->side, probes[i].place, rv, error);
+                (void)tac_read_side_name_place(get->side, &candidate->place, rv, error);
             }
         }
-        probe_unpin(&probes[i]);
+        if (candidate->index_frame != NULL) {
+            tac_cache_unpin(candidate->index_frame);
+        }
     }
     return rv;
 }
@@ -283,16 +357,11 @@ static int get_once(struct get *get, struct tac_error *error)
     int                    rv;
 
     get->view_bar = view->bar;
+    get->table_count = get->candidate_count = 0;
     rv = get_from_view(get, view, op, error);
     tac_read_side_leave(get->side, ticket);
-    if (rv != GET_ABSENT) {
-        return rv;
-    }
-    if (get->candidate_count > 0) {
-        get->hash = tac_filter_hash(get->key);
-    }
-    for (uint32_t i = 0; i < get->candidate_count && rv == GET_ABSENT; i += GROUP_MAX) {
-        rv = get_from_group(get, i, error);
+    if (rv == GET_ABSENT) {
+        rv = get_from_candidates(get, error);
     }
     return rv == GET_ABSENT ? TACTUS_ENOTFOUND : rv;
 }
@@ -310,6 +379,7 @@ int tac_read_side_get(struct tac_read_side *side, uint32_t tree, struct tac_byte
     get.buffer_size = buffer_size;
     get.ret_value_size = ret_value_size;
     get.counts = (struct tac_read_counts){0};
+    get.filter_probes.bits_per_key = 0;
     tac_assert(buffer != NULL || buffer_size == 0);
     rv = get_once(&get, error);
     /* Each further round needs two more bars to have passed during the one before. */
@@ -318,7 +388,6 @@ int tac_read_side_get(struct tac_read_side *side, uint32_t tree, struct tac_byte
         tac_error_clear(error);
         rv = get_once(&get, error);
     }
-    tac_atomic_fetch_add_acq_rel_u64(&side->gets, 1);
     tac_read_side_count(side, &get.counts);
     return rv;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* iterator -- the records of a tree in order, as of the op at which it was opened.
  *
- * A heap holds the sources by their heads; of equal keys the newest source comes first. The source
- * on top has the iterator's record. A move passes over the record's key in all sources, then over
- * keys whose newest version is a tombstone. A source that is only at a bound is read when the bound
- * comes to the top.
+ * The sources play a tournament by their heads (a tree of losers: Knuth, The Art of Computer
+ * Programming 3, 5.4.1); of equal keys the newest source wins. The winner has the iterator's
+ * record. A move passes over the record's key in all sources, then over keys whose newest version
+ * is a tombstone. A source that is only at a bound is read when it wins.
  *
  * The record lies in its source's memory; before that is overwritten it is taken into the
  * iterator's own. So it stays valid when a move fails, and the next move finds its way from it:
@@ -21,15 +21,16 @@
 /* Runs of all levels of a tree: as in get.c. */
 #define RUNS_MAX 512
 
-struct heap_node {
-    uint64_t           prefix; /* Of the head's key; inverted when walking backward */
-    struct tac_source *source;
+/* A source in the tournament. */
+struct contender {
+    uint64_t prefix; /* Of the head's key; inverted when walking backward; of an end the highest */
+    uint32_t source;
 };
 
 /* A key, and whose memory it lies in; NULL: the iterator's. */
 struct borrowed_key {
     struct tac_bytes   key;
-    uint64_t           prefix; /* As a heap node's */
+    uint64_t           prefix; /* As a contender's */
     struct tac_source *owner;
 };
 
@@ -38,16 +39,19 @@ struct tac_iterator {
     struct tac_memtable_reader readers[2];
     uint32_t                   source_count;
     struct tac_source         *sources;
-    struct heap_node          *nodes; /* A heap of node_count; valid while positioned */
-    uint32_t                   node_count;
-    bool                       is_positioned; /* The source on top has the record */
-    bool                       has_record;    /* Else it stands nowhere */
-    struct tac_record          record;
-    struct tac_source         *record_owner;  /* NULL: it is in record_memory */
-    struct borrowed_key        passed;        /* Its versions are passed over; key.size 0: none */
-    uint8_t                   *record_memory; /* shared.record_bytes */
-    uint8_t                   *passed_memory; /* TACTUS_KEY_SIZE_MAX */
-    uint8_t                   *seek_memory;   /* TACTUS_KEY_SIZE_MAX: the caller's key, copied */
+    /* The tournament; valid while positioned. Source i enters at node source_count + i, half of a
+     * node is its parent, and 1 is the final. Each node keeps who lost there. */
+    struct contender   *losers;  /* source_count; 0 is not used */
+    struct contender   *winners; /* 2 * source_count: scratch of the seeding */
+    struct contender    winner;
+    bool                is_positioned; /* The winner has the record */
+    bool                has_record;    /* Else it stands nowhere */
+    struct tac_record   record;
+    struct tac_source  *record_owner;  /* NULL: it is in record_memory */
+    struct borrowed_key passed;        /* Its versions are passed over; key.size 0: none */
+    uint8_t            *record_memory; /* shared.record_bytes */
+    uint8_t            *passed_memory; /* TACTUS_KEY_SIZE_MAX */
+    uint8_t            *seek_memory;   /* TACTUS_KEY_SIZE_MAX: the caller's key, copied */
 };
 
 /* ---- life ---- */
@@ -117,7 +121,7 @@ static uint64_t iterator_bytes(const struct tac_source_shared *shared,
     uint64_t memtables = opening->memtable_count, runs = opening->run_count;
 
     return sizeof(struct tac_iterator) +
-           (memtables + runs) * (sizeof(struct tac_source) + sizeof(struct heap_node)) +
+           (memtables + runs) * (sizeof(struct tac_source) + 3 * sizeof(struct contender)) +
            memtables * tac_source_near_bytes(shared, false) +
            runs * tac_source_near_bytes(shared, true) + tac_round_up(shared->record_bytes, 8) +
            2 * TACTUS_KEY_SIZE_MAX;
@@ -132,8 +136,9 @@ static void iterator_init(struct tac_iterator *iterator, const struct tac_source
 
     *iterator = (struct tac_iterator){.shared = *shared, .source_count = source_count};
     iterator->sources = source;
-    iterator->nodes = (struct heap_node *)(source + source_count);
-    near = (uint8_t *)(iterator->nodes + source_count);
+    iterator->losers = (struct contender *)(source + source_count);
+    iterator->winners = iterator->losers + source_count;
+    near = (uint8_t *)(iterator->winners + 2 * source_count);
     for (uint32_t i = 0; i < opening->memtable_count; i++) {
         tac_memtable_reader_init(&iterator->readers[i], opening->memtables[i], shared->tree,
                                  shared->visible_op);
@@ -199,7 +204,7 @@ void tac_iterator_close(struct tac_iterator *iterator)
     free(iterator);
 }
 
-/* ---- the heap ---- */
+/* ---- the tournament ---- */
 
 static uint64_t walk_prefix(const struct tac_iterator *iterator, struct tac_bytes key)
 {
@@ -208,65 +213,90 @@ static uint64_t walk_prefix(const struct tac_iterator *iterator, struct tac_byte
     return iterator->shared.is_backward ? ~prefix : prefix;
 }
 
-/* Whether a's head comes before b's in the walk. */
-static bool node_is_before(const struct tac_iterator *iterator, const struct heap_node *a,
-                           const struct heap_node *b)
+static struct contender contender_of(const struct tac_iterator *iterator, uint32_t number)
 {
-    int order;
+    const struct tac_source *source = &iterator->sources[number];
 
-    if (a->prefix != b->prefix) {
-        return a->prefix < b->prefix;
+    return (struct contender){
+        .prefix =
+            source->state == TAC_SOURCE_END ? UINT64_MAX : walk_prefix(iterator, source->head.key),
+        .source = number,
+    };
+}
+
+/* Whether source a wins against source b with the same prefix. Two that have ended: either. */
+static bool prefixes_equal_wins(const struct tac_iterator *iterator, uint32_t number_a,
+                                uint32_t number_b)
+{
+    const struct tac_source *a = &iterator->sources[number_a], *b = &iterator->sources[number_b];
+    int                      order;
+
+    if (a->state == TAC_SOURCE_END || b->state == TAC_SOURCE_END) {
+        return b->state == TAC_SOURCE_END;
     }
-    order = tac_bytes_compare(a->source->head.key, b->source->head.key);
+    order = tac_bytes_compare(a->head.key, b->head.key);
     if (order != 0) {
         return (order < 0) != iterator->shared.is_backward;
     }
-    if (a->source->rank != b->source->rank) {
-        return a->source->rank < b->source->rank;
-    }
-    return a->source->stamp > b->source->stamp;
+    return a->rank != b->rank ? a->rank < b->rank : a->stamp > b->stamp;
 }
 
-static void heap_sift_down(struct tac_iterator *iterator, uint32_t at)
+static inline bool contender_wins(const struct tac_iterator *iterator, struct contender a,
+                                  struct contender b)
 {
-    struct heap_node *nodes = iterator->nodes;
-    struct heap_node  node = nodes[at];
-
-    tac_assert(at < iterator->node_count);
-    for (;;) {
-        uint32_t child = 2 * at + 1;
-
-        if (child >= iterator->node_count) {
-            break;
-        }
-        if (child + 1 < iterator->node_count &&
-            node_is_before(iterator, &nodes[child + 1], &nodes[child])) {
-            child++;
-        }
-        if (!node_is_before(iterator, &nodes[child], &node)) {
-            break;
-        }
-        nodes[at] = nodes[child];
-        at = child;
-    }
-    nodes[at] = node;
+    return a.prefix != b.prefix ? a.prefix < b.prefix
+                                : prefixes_equal_wins(iterator, a.source, b.source);
 }
 
-/* The top's source has moved. */
-static void heap_top_moved(struct tac_iterator *iterator)
+/* All matches, from the entries up. */
+static void tournament_seed(struct tac_iterator *iterator)
 {
-    struct heap_node *top = &iterator->nodes[0];
+    uint32_t          count = iterator->source_count;
+    struct contender *winners = iterator->winners;
 
-    if (top->source->state == TAC_SOURCE_END) {
-        iterator->node_count--;
-        if (iterator->node_count == 0) {
-            return;
-        }
-        *top = iterator->nodes[iterator->node_count];
-    } else {
-        top->prefix = walk_prefix(iterator, top->source->head.key);
+    tac_assert(count > 0);
+    for (uint32_t i = 0; i < count; i++) {
+        winners[count + i] = contender_of(iterator, i);
     }
-    heap_sift_down(iterator, 0);
+    for (uint32_t node = count - 1; node > 0; node--) {
+        struct contender a = winners[2 * node], b = winners[2 * node + 1];
+        bool             a_wins = contender_wins(iterator, a, b);
+
+        winners[node] = a_wins ? a : b;
+        iterator->losers[node] = a_wins ? b : a;
+    }
+    iterator->winner = winners[1];
+}
+
+/* The winner's source has moved: its matches again. They are exchanged with masks, as no processor
+ * can predict who wins. */
+static void tournament_replay(struct tac_iterator *iterator)
+{
+    struct contender winner = contender_of(iterator, iterator->winner.source);
+
+    for (uint32_t node = (iterator->source_count + winner.source) / 2; node > 0; node /= 2) {
+        struct contender *loser = &iterator->losers[node];
+        uint64_t          mask, difference;
+        uint32_t          exchange;
+
+        if (__builtin_expect(loser->prefix == winner.prefix, 0)) {
+            mask = -(uint64_t)prefixes_equal_wins(iterator, loser->source, winner.source);
+        } else {
+            mask = -(uint64_t)(loser->prefix < winner.prefix);
+        }
+        difference = (loser->prefix ^ winner.prefix) & mask;
+        exchange = (loser->source ^ winner.source) & (uint32_t)mask;
+        loser->prefix ^= difference;
+        loser->source ^= exchange;
+        winner.prefix ^= difference;
+        winner.source ^= exchange;
+    }
+    iterator->winner = winner;
+}
+
+static struct tac_source *winner_source(const struct tac_iterator *iterator)
+{
+    return &iterator->sources[iterator->winner.source];
 }
 
 /* ---- moving ---- */
@@ -302,13 +332,12 @@ static void iterator_disown(struct tac_iterator *iterator, const struct tac_sour
     }
 }
 
-/* Moves the source on top by one record, or from its bound to what is behind it. */
-static int iterator_advance_top(struct tac_iterator *iterator, struct tac_error *error)
+/* Moves the winner by one record, or from its bound to what is behind it. */
+static int iterator_advance_winner(struct tac_iterator *iterator, struct tac_error *error)
 {
-    struct tac_source *source = iterator->nodes[0].source;
+    struct tac_source *source = winner_source(iterator);
     int                rv = TACTUS_OK;
 
-    tac_assert(iterator->node_count > 0);
     if (source->state == TAC_SOURCE_BOUND) {
         iterator_disown(iterator, source);
         rv = tac_source_load(source, &iterator->shared, error);
@@ -317,7 +346,7 @@ static int iterator_advance_top(struct tac_iterator *iterator, struct tac_error 
         rv = tac_source_advance(source, &iterator->shared, error);
     }
     if (rv == TACTUS_OK) {
-        heap_top_moved(iterator);
+        tournament_replay(iterator);
     }
     return rv;
 }
@@ -328,45 +357,51 @@ static void iterator_pass_over(struct tac_iterator *iterator, struct tac_bytes k
     iterator->passed = (struct borrowed_key){.key = key, .prefix = prefix, .owner = owner};
 }
 
-static bool top_is_passed(const struct tac_iterator *iterator)
+static bool winner_is_passed(const struct tac_iterator *iterator, const struct tac_source *winner)
 {
     const struct borrowed_key *passed = &iterator->passed;
 
-    return passed->key.size > 0 && iterator->nodes[0].prefix == passed->prefix &&
-           tac_bytes_compare(iterator->nodes[0].source->head.key, passed->key) == 0;
+    return iterator->winner.prefix == passed->prefix && passed->key.size > 0 &&
+           tac_bytes_compare(winner->head.key, passed->key) == 0;
+}
+
+static void iterator_stand_nowhere(struct tac_iterator *iterator)
+{
+    iterator->has_record = false;
+    iterator->record = (struct tac_record){0};
+    iterator->record_owner = NULL;
 }
 
 /* To the next key that is not passed over and whose newest version is not a tombstone. */
 static int iterator_settle(struct tac_iterator *iterator, struct tac_error *error)
 {
-    while (iterator->node_count > 0) {
-        struct tac_source *top = iterator->nodes[0].source;
+    while (iterator->source_count > 0 && winner_source(iterator)->state != TAC_SOURCE_END) {
+        struct tac_source *winner = winner_source(iterator);
 
-        if (top->state == TAC_SOURCE_RECORD && !top_is_passed(iterator)) {
+        if (winner->state == TAC_SOURCE_RECORD && !winner_is_passed(iterator, winner)) {
             if (!TAC_MUTANT(BACK_OVER_TOMBSTONE) || !iterator->shared.is_backward ||
-                !top->head.is_tombstone) {
-                iterator_pass_over(iterator, top->head.key, iterator->nodes[0].prefix, top);
+                !winner->head.is_tombstone) {
+                iterator_pass_over(iterator, winner->head.key, iterator->winner.prefix, winner);
             }
-            if (!top->head.is_tombstone) {
-                iterator->record = top->head;
-                iterator->record_owner = top;
+            if (!winner->head.is_tombstone) {
+                iterator->record = winner->head;
+                iterator->record_owner = winner;
                 iterator->has_record = true;
                 iterator->is_positioned = true;
                 return TACTUS_OK;
             }
         }
-        int rv = iterator_advance_top(iterator, error);
+        int rv = iterator_advance_winner(iterator, error);
 
         if (rv != TACTUS_OK) {
             return rv;
         }
     }
-    iterator->has_record = false;
-    iterator->record_owner = NULL;
+    iterator_stand_nowhere(iterator);
     return TACTUS_ENOTFOUND;
 }
 
-/* Positions all sources at the key (size 0: the beginning) and fills the heap. The key is not in a
+/* Positions all sources at the key (size 0: the beginning) and lets them play. The key is not in a
  * source's memory. */
 static int iterator_seek_sources(struct tac_iterator *iterator, struct tac_bytes key,
                                  bool is_backward, struct tac_error *error)
@@ -378,23 +413,12 @@ static int iterator_seek_sources(struct tac_iterator *iterator, struct tac_bytes
     }
     iterator->passed = (struct borrowed_key){0};
     iterator->shared.is_backward = is_backward;
-    iterator->node_count = 0;
     rv = tac_sources_seek(iterator->sources, iterator->source_count, &iterator->shared, key, error);
     if (rv != TACTUS_OK) {
         return rv;
     }
-    for (uint32_t i = 0; i < iterator->source_count; i++) {
-        struct tac_source *source = &iterator->sources[i];
-
-        if (source->state != TAC_SOURCE_END) {
-            iterator->nodes[iterator->node_count++] = (struct heap_node){
-                .prefix = walk_prefix(iterator, source->head.key),
-                .source = source,
-            };
-        }
-    }
-    for (uint32_t i = iterator->node_count / 2; i > 0; i--) {
-        heap_sift_down(iterator, i - 1);
+    if (iterator->source_count > 0) {
+        tournament_seed(iterator);
     }
     return TACTUS_OK;
 }
@@ -443,7 +467,7 @@ static int iterator_step(struct tac_iterator *iterator, bool is_backward, struct
         return TACTUS_ENOTFOUND;
     }
     if (iterator->is_positioned && iterator->shared.is_backward == is_backward) {
-        rv = iterator_advance_top(iterator, error);
+        rv = iterator_advance_winner(iterator, error);
     } else {
         if (iterator->record_owner != NULL) {
             record_own(iterator);
@@ -479,7 +503,7 @@ int tac_iterator_seek_back(struct tac_iterator *iterator, struct tac_bytes key,
                            struct tac_error *error)
 {
     if (key.size == 0) { /* No key is at or before the empty one. */
-        iterator->has_record = false;
+        iterator_stand_nowhere(iterator);
         return TACTUS_ENOTFOUND;
     }
     return iterator_seek(iterator, key, true, error);
@@ -495,7 +519,7 @@ int tac_iterator_previous(struct tac_iterator *iterator, struct tac_error *error
     return iterator_step(iterator, true, error);
 }
 
-struct tac_record tac_iterator_record(const struct tac_iterator *iterator)
+const struct tac_record *tac_iterator_record(const struct tac_iterator *iterator)
 {
-    return iterator->has_record ? iterator->record : (struct tac_record){0};
+    return &iterator->record;
 }

@@ -3,7 +3,8 @@
  * takes that one page by way of the cache. So does a walk as long as its pages are there. What is
  * not is read in chunks past the cache, each of twice as many pages as the one before, up to most
  * of a value block. The pages of the first chunks, of a short walk, then go into the cache as those
- * of a get would; those of a long walk, which may come once, only take frames that are empty. A table that only follows is a bound until it is reached.
+ * of a get would; those of a long walk, which may come once, only take frames that are empty. A
+ * table that only follows is a bound until it is reached.
  *
  * Possible failures are: the view has expired; a read of the storage; damage. What looks like
  * damage in an expired view is a block that has been given a new life, and is reported as expired.
@@ -57,13 +58,12 @@ void tac_source_init_run(struct tac_source *source, const struct tac_source_shar
                          uint32_t level, uint32_t run, uint8_t *near)
 {
     tac_assert(level < TACTUS_LEVELS_MAX);
-    *source = (struct tac_source){
-        .rank = 2 + level,
-        .run = run,
-        .near = near,
-        .key_min = near,
-        .key_max = near + shared->layout.key_size,
-    };
+    memset(source, 0, offsetof(struct tac_source, pages)); /* Those are only read when written */
+    source->rank = 2 + level;
+    source->run = run;
+    source->near = near;
+    source->key_min = near;
+    source->key_max = near + shared->layout.key_size;
 }
 
 /* No page is there any more. */
@@ -167,6 +167,13 @@ static const struct tac_version_run *run_in_view(const struct tac_source        
     return &level->runs[source->run];
 }
 
+/* The current table. Inside the guard. */
+static struct tac_table *run_table_in_view(const struct tac_source        *source,
+                                           const struct tac_source_shared *shared)
+{
+    return run_in_view(source, shared)->tables[source->table];
+}
+
 /* Makes a table of the run the current one, with the edge that comes first as bound; beyond the
  * last table (or before the first: the number is then above every other): the end. Inside the
  * guard. */
@@ -256,11 +263,7 @@ static void run_table_open(struct tac_source *source, struct tac_bytes key)
     source->page_end = index->page_count;
     source->page_lowest =
         source->is_trimmed ? tac_index_find_page(index, source_key_min(source)) : 0;
-    source->seek_page = tac_index_find_page(index, key);
-    source->seek_entry = tac_index_page(index, source->seek_page);
-    source->seek_address =
-        tac_index_value_block(index, tac_index_block_of_page(index, source->seek_page))
-            .reference.address;
+    source->sought = tac_page_place_of(index, key);
 }
 
 /* A chunk that is to be read: pages of one value block. */
@@ -461,10 +464,9 @@ static int run_chunk(struct tac_source *source, struct tac_source_shared *shared
     /* Of a seek's page the read itself looks into the cache. */
     if (source->units_next > 1) {
         entry = tac_index_page(index, page);
-        is_found = chunk_find(
-            source, shared,
-            tac_index_value_block(index, tac_index_block_of_page(index, page)).reference.address,
-            &entry, page);
+        is_found = chunk_find(source, shared,
+                              tac_index_block_address(index, tac_index_block_of_page(index, page)),
+                              &entry, page);
     }
     if (!is_found) {
         chunk_choose(source, shared, index, page, &chunk);
@@ -496,6 +498,7 @@ static int run_page(struct tac_source *source, struct tac_source_shared *shared,
         .record_count = place->record_count,
         .flags = place->flags,
     };
+    source->stride = tac_page_stride(&source->current);
     return TACTUS_OK;
 }
 
@@ -535,21 +538,38 @@ static int run_next_page(struct tac_source *source, struct tac_source_shared *sh
 
 /* ---- runs: seeks ---- */
 
+#define AHEAD_RECORDS 5 /* A walk asks for those behind them */
+
+/* A page of which a seek has touched the middle: what the walk needs first. */
+static void run_ask_ahead(const struct tac_source *source, const struct tac_source_shared *shared)
+{
+    int64_t step = shared->is_backward ? -(int64_t)source->stride : (int64_t)source->stride;
+
+    for (int64_t i = 1; i < AHEAD_RECORDS; i++) {
+        __builtin_prefetch(source->head.key.data + i * step);
+    }
+}
+
 /* To the first record of the page at or behind the key, or to what follows the page. */
 static int run_seek_in_page(struct tac_source *source, struct tac_source_shared *shared,
                             struct tac_bytes key, struct tac_error *error)
 {
     uint32_t record;
     bool     is_equal;
+    int      rv;
 
-    record = tac_page_lower_bound(&source->current, key, &is_equal);
+    record = tac_page_lower_bound(&source->current, key, source->sought.record, &is_equal);
     if (shared->is_backward && !is_equal) {
         record--; /* From 0 to the highest number there is: no record of the page */
     }
     if (record >= source->current.record_count) {
         return run_next_page(source, shared, error);
     }
-    return run_record(source, shared, record, error);
+    rv = run_record(source, shared, record, error);
+    if (rv == TACTUS_OK && source->stride > 0) {
+        run_ask_ahead(source, shared);
+    }
+    return rv;
 }
 
 /* To the first record at or behind the key, which lies within the current table's range; with what
@@ -569,7 +589,7 @@ static int run_seek_in_table(struct tac_source *source, struct tac_source_shared
     }
     tac_cache_unpin(source->index_frame);
     source->index_frame = NULL;
-    rv = run_page(source, shared, source->seek_page, error);
+    rv = run_page(source, shared, source->sought.page, error);
     return rv == TACTUS_OK ? run_seek_in_page(source, shared, key, error) : rv;
 }
 
@@ -600,59 +620,59 @@ static void source_seek_in_view(struct tac_source *source, const struct tac_sour
                          key.size > 0 && run_is_before(source, shared, key);
 }
 
-#define SEEK_STEPS 6
-#define PREFETCH_BYTES 512 /* The least page; of a larger one about where its keys are */
+#define SEEK_STEPS 4
 
-/* A step of a source on the way to its page; each asks for the memory that the next one looks at. */
+/* A step of a source on the way to its page; it asks for the memory that the next step looks at. */
 static void source_look_up(struct tac_source *source, struct tac_source_shared *shared,
                            struct tac_bytes key, uint32_t step)
 {
-    struct tac_read_side  *side = shared->side;
-    struct tac_read_counts before = shared->counts;
+    const struct tac_page_place *sought = &source->sought;
+    struct tac_read_counts       before = shared->counts;
 
-    switch (step) {
-    case 0:
-    case 1:
-        tac_block_prefetch(side, TAC_BLOCK_INDEX, &source->place.index, step);
-        break;
-    case 2:
-        source->index_frame =
-            tac_block_find(side, TAC_BLOCK_INDEX, &source->place.index, &shared->counts);
-        if (source->index_frame != NULL) {
-            tac_index_prefetch(source->index_frame->extra);
-        }
-        break;
-    case 3:
+    if (step == 0) {
+        tac_index_prefetch_guess(source->index_frame->extra, key);
+    } else if (step == 1) {
         run_table_open(source, key);
-        tac_page_prefetch(side, source->seek_address, &source->seek_entry, shared->tree, 0);
-        break;
-    case 4:
-        tac_page_prefetch(side, source->seek_address, &source->seek_entry, shared->tree, 1);
-        break;
-    default:
-        if (chunk_find(source, shared, source->seek_address, &source->seek_entry,
-                       source->seek_page)) {
-            for (uint32_t at = 0; at < PREFETCH_BYTES; at += TAC_CACHE_LINE_BYTES) {
-                __builtin_prefetch(source->chunk + at);
-            }
-        } else {
-            shared->counts = before; /* Counted when it is read */
-        }
-        break;
+        tac_page_prefetch_set(shared->side, sought, shared->tree);
+    } else if (step == 2) {
+        tac_page_prefetch_frame(shared->side, sought, shared->tree);
+    } else if (!chunk_find(source, shared, sought->address, &sought->entry, sought->page)) {
+        shared->counts = before; /* Counted when it is read */
     }
 }
 
-/* Pins index blocks and pages as far as they are in the caches, all sources side by side: so they
- * wait for memory together, where one by one each would wait eight times. What is not there is left
- * to the seek of the source itself. */
+/* Pins the pages as far as index blocks and pages are in the caches, all sources side by side: so
+ * they wait for memory together. What is not there is left to the seek of the source itself. */
 static void sources_look_up(struct tac_source *sources, uint32_t source_count,
                             struct tac_source_shared *shared, struct tac_bytes key)
 {
     for (uint32_t step = 0; step < SEEK_STEPS; step++) {
         for (uint32_t i = 0; i < source_count; i++) {
-            if (sources[i].is_seeking && (step <= 2 || sources[i].index_frame != NULL)) {
+            if (sources[i].index_frame != NULL) {
                 source_look_up(&sources[i], shared, key, step);
             }
+        }
+    }
+}
+
+/* All sources to their table, and index blocks that are in the cache pinned. Inside the guard. */
+static void sources_seek_in_view(struct tac_source *sources, uint32_t source_count,
+                                 struct tac_source_shared *shared, struct tac_bytes key)
+{
+    for (uint32_t i = 0; i < source_count; i++) {
+        source_seek_in_view(&sources[i], shared, key);
+        if (sources[i].is_seeking) {
+            tac_cache_prefetch_hinted(shared->side->index_cache,
+                                      &run_table_in_view(&sources[i], shared)->index_hint);
+        }
+    }
+    for (uint32_t i = 0; i < source_count; i++) {
+        if (sources[i].is_seeking) {
+            sources[i].index_frame = tac_table_index_find(
+                shared->side, run_table_in_view(&sources[i], shared), &shared->counts);
+        }
+        if (sources[i].index_frame != NULL) {
+            tac_index_prefetch_ends(sources[i].index_frame->extra);
         }
     }
 }
@@ -667,9 +687,7 @@ int tac_sources_seek(struct tac_source *sources, uint32_t source_count,
     if (rv != TACTUS_OK) {
         return rv;
     }
-    for (uint32_t i = 0; i < source_count; i++) {
-        source_seek_in_view(&sources[i], shared, key);
-    }
+    sources_seek_in_view(sources, source_count, shared, key);
     tac_read_side_leave(shared->side, ticket);
     sources_look_up(sources, source_count, shared, key);
     for (uint32_t i = 0; i < source_count; i++) {

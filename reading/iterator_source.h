@@ -70,18 +70,22 @@ struct tac_source {
     uint32_t                units_next; /* Of the next read: grows with every one in sequence */
     struct tac_cache_frame *frame;      /* Pinned, with the page; NULL: they are in far */
     const uint8_t          *chunk;
-    struct tac_chunk_page   pages[TAC_CHUNK_PAGES_MAX];
     /* While a seek is under way. */
     bool                    is_seeking;  /* It has to look at a page */
     struct tac_cache_frame *index_frame; /* Of the table, pinned; NULL: not in the cache, or over */
-    uint64_t                seek_address;
-    struct tac_page_entry   seek_entry; /* Of the page that may hold the key */
-    uint32_t                seek_page;
+    struct tac_page_place   sought;      /* The page that may hold the key */
     /* The head in the chunk. */
     uint32_t        page; /* In the table */
     uint32_t        record;
     struct tac_page current;
+    uint32_t        stride; /* From a record of the page to the next; 0: they must be looked up */
+    /* Of the chunk; the first page_count. */
+    struct tac_chunk_page pages[TAC_CHUNK_PAGES_MAX];
 };
+
+/* Bytes in front of a walk that are asked for: a page is too short for the processor to notice that
+ * it is read in order. */
+#define TAC_WALK_AHEAD_BYTES 512
 
 /* A source's memory, aligned to 8 bytes. What the chunks of long walks need comes when the first is
  * read. */
@@ -117,13 +121,20 @@ static inline bool tac_source_advance_in_page(struct tac_source              *so
             return false;
         }
         source->record--;
-    } else {
-        if (source->record + 1 == source->current.record_count) {
-            return false;
-        }
-        source->record++;
+        source->head = tac_page_record(&source->current, source->record);
+        return true;
     }
-    source->head = tac_page_record(&source->current, source->record);
+    if (source->record + 1 == source->current.record_count) {
+        return false;
+    }
+    source->record++;
+    if (source->stride > 0) {
+        source->head.key.data += source->stride;
+        source->head.value.data += source->stride;
+        __builtin_prefetch(source->head.key.data + TAC_WALK_AHEAD_BYTES);
+    } else {
+        source->head = tac_page_record(&source->current, source->record);
+    }
     return true;
 }
 

@@ -197,12 +197,25 @@ bool tac_read_side_is_stale(const struct tac_read_side *side, uint64_t view_bar)
 
 void tac_read_side_count(struct tac_read_side *side, const struct tac_read_counts *counts)
 {
+    struct tac_read_guard_stripe *stripe = &side->stripes[thread_stripe()];
+
     if (counts->hits > 0) {
-        tac_atomic_fetch_add_acq_rel_u64(&side->cache_hits, counts->hits);
+        tac_atomic_fetch_add_acq_rel_u64(&stripe->cache_hits, counts->hits);
     }
     if (counts->misses > 0) {
-        tac_atomic_fetch_add_acq_rel_u64(&side->cache_misses, counts->misses);
+        tac_atomic_fetch_add_acq_rel_u64(&stripe->cache_misses, counts->misses);
     }
+}
+
+struct tac_read_totals tac_read_side_totals(const struct tac_read_side *side)
+{
+    struct tac_read_totals totals = {0};
+
+    for (uint32_t i = 0; i < TAC_GUARD_STRIPES; i++) {
+        totals.cache_hits += tac_atomic_load_relaxed_u64(&side->stripes[i].cache_hits);
+        totals.cache_misses += tac_atomic_load_relaxed_u64(&side->stripes[i].cache_misses);
+    }
+    return totals;
 }
 
 int tac_read_side_name_place(struct tac_read_side *side, const struct tac_table_place *place,

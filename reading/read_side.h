@@ -28,6 +28,7 @@ struct tac_view {
 
 struct tac_read_guard_stripe {
     uint64_t active[2]; /* Readers inside, by parity of the epoch they entered in */
+    uint64_t cache_hits, cache_misses; /* Counters; relaxed */
 } TAC_CACHE_ALIGNED;
 
 struct tac_read_side {
@@ -43,8 +44,7 @@ struct tac_read_side {
     uint64_t         visible_op; /* The last op whose records are all in the memtable */
     uint64_t         epoch;
     struct tac_read_guard_stripe stripes[TAC_GUARD_STRIPES];
-    /* Counters, any reader; relaxed. */
-    uint64_t gets, cache_hits, cache_misses, retries;
+    uint64_t retries; /* Gets that began again; relaxed */
 };
 
 /* page_cache_bytes, index_cache_bytes: memory for frames; 0 is legal (every read goes to disk). */
@@ -68,6 +68,12 @@ void tac_read_side_expire(struct tac_read_side *side, uint64_t bar_now);
  * when `view` was superseded has left. Called at a later bar's end; grace periods are then long
  * over. */
 bool tac_read_side_quiesced(struct tac_read_side *side);
+
+/* Finds in the caches of all readers so far. Any thread. */
+struct tac_read_totals {
+    uint64_t cache_hits, cache_misses;
+};
+struct tac_read_totals tac_read_side_totals(const struct tac_read_side *side);
 
 struct tac_read_ticket {
     uint32_t stripe;
@@ -101,7 +107,7 @@ TAC_MUST_CHECK int tac_iterator_seek_back(struct tac_iterator *iterator, struct 
                                           struct tac_error *error);
 TAC_MUST_CHECK int tac_iterator_next(struct tac_iterator *iterator, struct tac_error *error);
 TAC_MUST_CHECK int tac_iterator_previous(struct tac_iterator *iterator, struct tac_error *error);
-/* Valid until the next move; the iterator stands on a record. */
-struct tac_record tac_iterator_record(const struct tac_iterator *iterator);
+/* Valid until the next move; without key while the iterator stands nowhere. */
+const struct tac_record *tac_iterator_record(const struct tac_iterator *iterator);
 
 #endif

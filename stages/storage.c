@@ -212,14 +212,6 @@ void tac_storage_destroy(struct tac_storage *storage)
     }
 }
 
-bool tac_storage_is_forked(const struct tac_storage *storage)
-{
-    if (storage->fork_mark != NULL) {
-        return *(const volatile uint8_t *)storage->fork_mark == 0;
-    }
-    return getpid() != storage->owner_pid;
-}
-
 void tac_storage_counters(const struct tac_storage    *storage,
                           struct tac_storage_counters *ret_counters)
 {

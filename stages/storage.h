@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/error.h"
 
@@ -120,7 +121,11 @@ TAC_MUST_CHECK int tac_storage_remove_file(const char *path, struct tac_error *e
 
 /* True in a child of the process that opened the storage. A child may then only ask this again: the
  * file's offsets, the lock and the ring are its parent's. */
-bool tac_storage_is_forked(const struct tac_storage *storage);
+static inline bool tac_storage_is_forked(const struct tac_storage *storage)
+{
+    return storage->fork_mark != NULL ? *(const volatile uint8_t *)storage->fork_mark == 0
+                                      : getpid() != storage->owner_pid;
+}
 /* Exact when nothing is in flight. */
 void tac_storage_counters(const struct tac_storage    *storage,
                           struct tac_storage_counters *ret_counters);

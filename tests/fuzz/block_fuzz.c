@@ -153,11 +153,11 @@ static void page_read(const struct tac_page *page)
 
         record_read(&record);
         tac_assert(i == 0 || tac_bytes_compare(previous, record.key) < 0);
-        tac_assert(tac_page_lower_bound(page, record.key, &is_equal) == i && is_equal);
+        tac_assert(tac_page_lower_bound(page, record.key, 0, &is_equal) == i && is_equal);
         if (page->layout->kind == TACTUS_LAYOUT_VARIABLE && record.key.size < TACTUS_KEY_SIZE_MAX) {
             memcpy(key, record.key.data, record.key.size);
             key[record.key.size] = 0; /* The next possible key */
-            tac_assert(tac_page_lower_bound(page, longer, &is_equal) == i + 1);
+            tac_assert(tac_page_lower_bound(page, longer, i, &is_equal) == i + 1);
         }
         previous = record.key;
     }

@@ -16,6 +16,7 @@
 
 struct stress {
     struct tac_cache *cache;
+    uint32_t         *hints; /* One for each key; all threads use them */
     uint64_t          keys;
     uint64_t          turns;
 };
@@ -50,8 +51,11 @@ static struct tac_cache_frame *find_or_fill(struct worker *worker, struct tac_pr
 {
     struct tac_cache       *cache = worker->stress->cache;
     struct tac_cache_key    key = {number, tac_mix_u64(number), 0};
-    struct tac_cache_frame *frame = tac_cache_find(cache, &key);
+    struct tac_cache_frame *frame;
 
+    frame = tac_prng_below(prng, 2) == 0
+                ? tac_cache_find(cache, &key)
+                : tac_cache_find_hinted(cache, &key, &worker->stress->hints[number - 1]);
     if (frame != NULL) {
         worker->hits++;
         return frame;
@@ -108,6 +112,10 @@ static void stress_run(uint64_t seed, uint64_t bytes, uint64_t keys, uint64_t tu
     struct tac_error error;
     uint64_t         frames;
 
+    stress.hints = calloc(keys, sizeof *stress.hints);
+    if (stress.hints == NULL) {
+        tap_bail("out of memory");
+    }
     if (tac_cache_new(bytes, FRAME_BYTES, 8, &stress.cache, &error) != TACTUS_OK) {
         tap_bail("%s", error.message);
     }
@@ -132,6 +140,7 @@ static void stress_run(uint64_t seed, uint64_t bytes, uint64_t keys, uint64_t tu
            (unsigned long long)frames);
     tap_ok(total.hits > 0 && total.fills > frames, "frames were found and reused");
     tac_cache_free(stress.cache); /* Asserts that no pin is left. */
+    free(stress.hints);
 }
 
 int main(void)

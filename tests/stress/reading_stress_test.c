@@ -204,7 +204,7 @@ static bool walk(struct worker *worker, struct tac_iterator *iterator, bool is_b
 
     memset(versions, 0, KEYS * sizeof *versions);
     while (rv == TACTUS_OK) {
-        struct tac_record record = tac_iterator_record(iterator);
+        struct tac_record record = *tac_iterator_record(iterator);
         struct tac_bytes  key;
 
         do { /* Keys come in order, so the number is found by going on from the one before. */

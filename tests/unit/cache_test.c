@@ -142,6 +142,49 @@ static void test_life(void)
     tac_cache_free(cache);
 }
 
+/* Every frame of a small cache is given to other keys again and again; the hints stay. */
+static void test_hints(void)
+{
+    struct tac_cache *cache = cache_of(bytes_for_frames(TAC_CACHE_WAYS), 0);
+    uint32_t          hints[3 * TAC_CACHE_WAYS] = {0};
+    uint64_t          keys = sizeof hints / sizeof hints[0];
+    uint32_t          found = 0, wrong = 0;
+
+    for (uint64_t i = 0; i < 20 * keys; i++) {
+        uint64_t                number = 1 + i * 7 % keys;
+        struct tac_cache_key    key = key_of(number);
+        bool                    is_there = has(cache, number);
+        struct tac_cache_frame *frame;
+
+        tac_cache_prefetch_hinted(cache, &hints[number - 1]);
+        frame = tac_cache_find_hinted(cache, &key, &hints[number - 1]);
+        wrong += (frame != NULL) != is_there;
+        if (frame != NULL) {
+            found++;
+            wrong += frame->data[0] != number || hints[number - 1] == 0;
+            tac_cache_unpin(frame);
+        } else if (!put(cache, number)) {
+            wrong++;
+        }
+    }
+    tap_ok(wrong == 0 && found > 0, "what a hint leads to is the key's, or it is looked for");
+    for (uint64_t i = 0; i < keys; i++) {
+        struct tac_cache_key    key = key_of(i + 1);
+        struct tac_cache_frame *frame;
+        bool                    is_there = has(cache, i + 1);
+
+        hints[i] = UINT32_MAX - (uint32_t)(i % 2);
+        tac_cache_prefetch_hinted(cache, &hints[i]);
+        frame = tac_cache_find_hinted(cache, &key, &hints[i]);
+        wrong += (frame != NULL) != is_there;
+        if (frame != NULL) {
+            tac_cache_unpin(frame);
+        }
+    }
+    tap_ok(wrong == 0, "a hint of another cache, to a frame that this one does not have, is none");
+    tac_cache_free(cache);
+}
+
 static void test_pins(void)
 {
     for (uint32_t frames = 1; frames <= TAC_CACHE_WAYS; frames++) {
@@ -265,6 +308,7 @@ int main(void)
     test_no_frames();
     test_sizes(seed);
     test_life();
+    test_hints();
     test_pins();
     test_second_chance();
     test_fill(seed);

@@ -132,9 +132,32 @@ static bool searches_agree(struct tac_prng *prng, const struct scene *scene,
     return true;
 }
 
+/* What is only a guess must be a record of the page. */
+static bool guesses_fit(struct tac_prng *prng, const struct scene *scene,
+                        const struct tac_index_block *index)
+{
+    for (uint32_t round = 0; round < 60; round++) {
+        uint8_t          bytes[TACTUS_KEY_SIZE_MAX + 1];
+        struct tac_bytes key = {bytes, 0};
+        uint32_t         page = (uint32_t)tac_prng_below(prng, index->page_count);
+        uint32_t         block = tac_index_block_of_page(index, page);
+
+        key.size =
+            fixture_make_key(prng, &scene->layout, (uint32_t)tac_prng_below(prng, 4), round, bytes);
+        tac_index_prefetch_ends(index);
+        tac_index_prefetch_guess(index, key);
+        if (tac_index_guess_record(index, page, key) >= tac_index_page(index, page).record_count ||
+            tac_index_block_address(index, block) !=
+                tac_index_value_block(index, block).reference.address) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void test_lookups(struct tac_prng *prng)
 {
-    bool separators = true, searches = true;
+    bool separators = true, searches = true, guesses = true;
 
     for (uint32_t round = 0; round < ROUNDS; round++) {
         struct scene scene;
@@ -146,11 +169,13 @@ static void test_lookups(struct tac_prng *prng)
 
             first = separators_check(&index, &scene, first, &separators);
             searches = searches_agree(prng, &scene, &index) && searches;
+            guesses = guesses_fit(prng, &scene, &index) && guesses;
         }
         scene_free(&scene);
     }
     tap_ok(separators, "separators part the pages and are as short as can be");
     tap_ok(searches, "find_page agrees with a linear search");
+    tap_ok(guesses, "a guess is a record of the page, whatever the key");
 }
 
 /* Reads whatever a decoder let pass. */

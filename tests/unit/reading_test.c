@@ -146,7 +146,7 @@ static uint32_t model_next(const struct world *world, const uint32_t *model, int
 static bool stands_at(const struct world *world, const struct tac_iterator *iterator, int rv,
                       const uint32_t *model, uint32_t number)
 {
-    struct tac_record record = tac_iterator_record(iterator);
+    struct tac_record record = *tac_iterator_record(iterator);
 
     if (number == world->key_count) {
         return rv == TACTUS_ENOTFOUND && record.key.size == 0;
@@ -206,8 +206,8 @@ static uint32_t moves_wrong(struct world *world, struct tac_iterator *iterator,
             rv = tac_iterator_seek_back(iterator, key, &error);
         } else if (kind == 2 && at < none) { /* A seek with the record's own key */
             rv = between
-                     ? tac_iterator_seek(iterator, tac_iterator_record(iterator).key, &error)
-                     : tac_iterator_seek_back(iterator, tac_iterator_record(iterator).key, &error);
+                     ? tac_iterator_seek(iterator, tac_iterator_record(iterator)->key, &error)
+                     : tac_iterator_seek_back(iterator, tac_iterator_record(iterator)->key, &error);
         } else if (kind % 2 == 0 || kind > 9) {
             at = at == none ? none : model_next(world, model, (int64_t)at + 1, false);
             rv = tac_iterator_next(iterator, &error);
@@ -280,16 +280,16 @@ static void test_answers(uint64_t seed)
     iterator = iterator_of(world);
     tap_ok(tac_iterator_next(iterator, &error) == TACTUS_ENOTFOUND &&
                tac_iterator_previous(iterator, &error) == TACTUS_ENOTFOUND &&
-               tac_iterator_record(iterator).key.size == 0,
+               tac_iterator_record(iterator)->key.size == 0,
            "an iterator that stands nowhere stays there");
     key.size = 3;
     tap_ok(tac_iterator_seek(iterator, key, &error) == TACTUS_OK &&
-               tac_iterator_record(iterator).key.size == 16,
+               tac_iterator_record(iterator)->key.size == 16,
            "a prefix is enough for a seek");
     key.size = 0;
     tap_ok(tac_iterator_seek(iterator, key, &error) == TACTUS_OK, "so is nothing");
     tap_ok(tac_iterator_seek_back(iterator, key, &error) == TACTUS_ENOTFOUND &&
-               tac_iterator_record(iterator).key.size == 0,
+               tac_iterator_record(iterator)->key.size == 0,
            "nothing is at or before the empty key");
     key.size = TACTUS_KEY_SIZE_MAX + 1;
     tap_ok(tac_iterator_seek(iterator, key, &error) == TACTUS_EKEYSIZE, "a seek has its limit");
@@ -571,7 +571,7 @@ static void test_reuse(uint64_t seed)
             at = model_next(world, world->model, (int64_t)at + 1, false);
         }
     }
-    record = tac_iterator_record(iterator);
+    record = *tac_iterator_record(iterator);
     tap_ok(rv == TACTUS_EEXPIRED && record_is(world, &record, at, world->model[at]),
            "an iterator whose blocks are given a new life expires, and keeps its record");
     tap_ok(tac_iterator_next(iterator, &error) == TACTUS_EEXPIRED &&
@@ -616,7 +616,7 @@ static void test_snapshot(uint32_t configuration, uint64_t seed)
         rv = tac_iterator_next(iterator, &error);
         at = rv == TACTUS_OK ? model_next(world, model, (int64_t)at + 1, false) : at;
     }
-    record = tac_iterator_record(iterator);
+    record = *tac_iterator_record(iterator);
     tap_ok(rv == TACTUS_EEXPIRED && record_is(world, &record, at, model[at]),
            "store %u: two bars later it expires on a record", configuration);
     tac_iterator_close(iterator);
