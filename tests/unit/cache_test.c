@@ -142,16 +142,18 @@ static void test_life(void)
     tac_cache_free(cache);
 }
 
-/* Every frame of a small cache is given to other keys again and again; the hints stay. */
-static void test_hints(void)
+/* Every frame of a small cache is given to other keys again and again; the hints stay. Some keys are
+ * asked for more often, so that they are found and have hints. */
+static void test_hints(uint64_t seed)
 {
+    struct tac_prng   prng = {seed};
     struct tac_cache *cache = cache_of(bytes_for_frames(TAC_CACHE_WAYS), 0);
     uint32_t          hints[3 * TAC_CACHE_WAYS] = {0};
     uint64_t          keys = sizeof hints / sizeof hints[0];
     uint32_t          found = 0, wrong = 0;
 
-    for (uint64_t i = 0; i < 20 * keys; i++) {
-        uint64_t                number = 1 + i * 7 % keys;
+    for (uint64_t i = 0; i < 100 * keys; i++) {
+        uint64_t                number = 1 + tac_prng_below(&prng, i % 2 == 0 ? keys : 6);
         struct tac_cache_key    key = key_of(number);
         bool                    is_there = has(cache, number);
         struct tac_cache_frame *frame;
@@ -308,7 +310,7 @@ int main(void)
     test_no_frames();
     test_sizes(seed);
     test_life();
-    test_hints();
+    test_hints(seed);
     test_pins();
     test_second_chance();
     test_fill(seed);
