@@ -142,8 +142,8 @@ static void test_life(void)
     tac_cache_free(cache);
 }
 
-/* Every frame of a small cache is given to other keys again and again; the hints stay. Some keys are
- * asked for more often, so that they are found and have hints. */
+/* Every frame of a small cache is given to other keys again and again; the hints stay. Some keys
+ * are asked for more often, so that they are found and have hints. */
 static void test_hints(uint64_t seed)
 {
     struct tac_prng   prng = {seed};
