@@ -129,6 +129,12 @@ filter_block(const struct get *get, const struct tac_index_block *index, size_t 
     return tac_index_filter_block(index, (uint32_t)(line / block_lines));
 }
 
+/* The key's line of a filter that lies in the index block. */
+static const uint8_t *inner_line(const struct get *get, const struct tac_index_block *index)
+{
+    return index->filter + tac_filter_line(get->hash, index->filter_bytes) * TAC_FILTER_LINE_BYTES;
+}
+
 /* Finds the key's line of the filter as far as it is in memory. */
 static void probe_line(struct get *get, struct probe *probe)
 {
@@ -140,8 +146,7 @@ static void probe_line(struct get *get, struct probe *probe)
         return;
     }
     if (index->filter != NULL) {
-        probe->line =
-            index->filter + tac_filter_line(get->hash, index->filter_bytes) * TAC_FILTER_LINE_BYTES;
+        probe->line = inner_line(get, index);
         return;
     }
     reference = filter_block(get, index, &offset);
@@ -292,8 +297,7 @@ static int get_screen(struct get *get, const struct tac_index_block *index, bool
         return TACTUS_OK;
     }
     if (index->filter != NULL) {
-        line =
-            index->filter + tac_filter_line(get->hash, index->filter_bytes) * TAC_FILTER_LINE_BYTES;
+        line = inner_line(get, index);
     } else {
         struct tac_block_reference reference = filter_block(get, index, &offset);
         int                        rv =

@@ -170,6 +170,7 @@ static void test_hints(uint64_t seed)
         }
     }
     tap_ok(wrong == 0 && found > 0, "what a hint leads to is the key's, or it is looked for");
+    wrong = 0;
     for (uint64_t i = 0; i < keys; i++) {
         struct tac_cache_key    key = key_of(i + 1);
         struct tac_cache_frame *frame;
