@@ -45,8 +45,7 @@ struct tac_iterator {
     struct contender   *winners; /* 2 * source_count: scratch of the seeding */
     struct contender    winner;
     bool                is_positioned; /* The winner has the record */
-    bool                has_record;    /* Else it stands nowhere */
-    struct tac_record   record;
+    struct tac_record   record;        /* Without key: it stands nowhere */
     struct tac_source  *record_owner;  /* NULL: it is in record_memory */
     struct borrowed_key passed;        /* Its versions are passed over; key.size 0: none */
     uint8_t            *record_memory; /* shared.record_bytes */
@@ -367,7 +366,6 @@ static bool winner_is_passed(const struct tac_iterator *iterator, const struct t
 
 static void iterator_stand_nowhere(struct tac_iterator *iterator)
 {
-    iterator->has_record = false;
     iterator->record = (struct tac_record){0};
     iterator->record_owner = NULL;
 }
@@ -386,7 +384,6 @@ static int iterator_settle(struct tac_iterator *iterator, struct tac_error *erro
             if (!winner->head.is_tombstone) {
                 iterator->record = winner->head;
                 iterator->record_owner = winner;
-                iterator->has_record = true;
                 iterator->is_positioned = true;
                 return TACTUS_OK;
             }
@@ -463,7 +460,7 @@ static int iterator_step(struct tac_iterator *iterator, bool is_backward, struct
 {
     int rv;
 
-    if (!iterator->has_record) {
+    if (iterator->record.key.size == 0) {
         return TACTUS_ENOTFOUND;
     }
     if (iterator->is_positioned && iterator->shared.is_backward == is_backward) {
