@@ -196,7 +196,7 @@ static void run_reopen(struct sim *sim)
     result = tac_store_close(sim->store, &error);
     sim->store = NULL;
     if (sim_is_logged(sim)) {
-        if (result != TACTUS_OK && !sim->faults.has_stopped) {
+        if (result != TACTUS_OK && !sim_is_down(sim)) {
             sim_fail(sim, "close: %d %s", result, error.message);
         }
         sim->disk.requests_left = SIM_DISK_NEVER;
