@@ -157,12 +157,12 @@ static inline uint32_t child_index(const struct tac_memarena *arena, const struc
     return node_rank(arena, node, 1, count, key, or_equal, &is_equal) - 1;
 }
 
-/* A leaf, unlike an inner node, is likely not in the near caches: asks for all that a search may
- * touch at once. */
-static inline void leaf_prefetch(const struct tac_memnode *leaf)
+/* Nodes of the lower levels are likely not in the near caches: asks for all that a search may touch
+ * at once. */
+static inline void node_prefetch(const struct tac_memnode *node)
 {
     for (uint32_t i = 0; i <= offsetof(struct tac_memnode, records); i += TAC_CACHE_LINE_BYTES) {
-        __builtin_prefetch((const uint8_t *)leaf + i);
+        __builtin_prefetch((const uint8_t *)node + i);
     }
 }
 
@@ -363,12 +363,13 @@ static bool descend_to_last(const struct tac_memarena *arena, const struct tac_m
 }
 
 /* Goes down to the leaf of a key and splits every full inner node on the way, so that the leaf's
- * parent has room. */
+ * parent has room. The leaf itself is asked for, not looked at. */
 static struct descent descend(struct tac_memarena *arena, struct tac_memtree *tree,
                               struct tac_bytes key)
 {
     struct descent      at = {.leaf = NULL};
     struct tac_memnode *node = node_at(arena, tree->root);
+    uint32_t            level;
 
     if (descend_to_last(arena, tree, key, &at)) {
         return at;
@@ -376,14 +377,14 @@ static struct descent descend(struct tac_memarena *arena, struct tac_memtree *tr
     if (node->level > 0 && node->count == TAC_MEMTREE_FANOUT) {
         node = root_grow(arena, tree);
     }
-    while (node->level > 0) {
+    level = node->level;
+    while (level > 0) {
         uint32_t            index = child_index(arena, node, key, true);
         struct tac_memnode *child = node_at(arena, node->children[index]);
         uint32_t            high = index + 1 < node->count ? node->records[index + 1] : at.high;
 
-        if (node->level == 1) {
-            leaf_prefetch(child);
-        } else if (child->count == TAC_MEMTREE_FANOUT) {
+        node_prefetch(child);
+        if (level > 1 && child->count == TAC_MEMTREE_FANOUT) {
             node_split(arena, node, index, child, high);
             continue;
         }
@@ -391,6 +392,7 @@ static struct descent descend(struct tac_memarena *arena, struct tac_memtree *tr
         at.index = index;
         at.high = high;
         node = child;
+        level--;
     }
     if (at.high == 0 && at.parent != NULL) {
         tree->last_parent = at.parent;
@@ -558,9 +560,7 @@ static bool leaf_try(const struct tac_memarena *arena, const struct tac_memtree 
             index = child_index(arena, node, key, position != TAC_MEMTREE_BEFORE_BACK);
         }
         child = node_at(arena, load_u32(&node->children[index]));
-        if (node->level == 1) {
-            leaf_prefetch(child);
-        }
+        node_prefetch(child);
         child_version = version_even(child);
         if (load_u32(&node->version) != version) {
             return false;
