@@ -18,12 +18,15 @@ scale=${SCALE:-100}
 memory=${MEMORY:-4096}
 out=${OUT:-compare-results}
 data=${DATA:-$out/data}
-workloads=${WORKLOADS:-ingest compact get miss scan fullscan mixed overwrite delete log paced}
+workloads=${WORKLOADS:-ingest compact get miss scan fullscan cold mixed overwrite delete log paced}
 shapes=${SHAPES:-A B C}
 common_rate=${RATE:-100000}
 pace_seconds=${SECONDS_PACED:-60}
+record_bytes=128 # Of shape A
+cold_memory_min=512
 declare -A records=([A]=20000000 [B]=50000000 [C]=10000000)
 cgroup=
+limit_file=
 runs=$out/runs.jsonl
 
 has() { [[ " $workloads " == *" $1 "* ]]; }
@@ -31,6 +34,11 @@ has() { [[ " $workloads " == *" $1 "* ]]; }
 scaled() { echo $(($1 * scale / 100)); }
 
 # ---- the memory limit -----------------------------------------------------------------------------
+
+# limit MIB: how much what runs in the cgroup may have from now on.
+limit() {
+    [ -z "$cgroup" ] || echo $(($1 * 1024 * 1024)) >"$limit_file"
+}
 
 # A memory cgroup of our own, of version 1 or 2; none where the system does not let us.
 limit_open() {
@@ -41,6 +49,7 @@ limit_open() {
         for file in memory.limit_in_bytes memory.max; do
             if echo $((memory * 1024 * 1024)) 2>/dev/null >"$root/$name/$file"; then
                 cgroup=$root/$name
+                limit_file=$root/$name/$file
                 return
             fi
         done
@@ -55,10 +64,11 @@ limit_close() {
 
 # ---- runs -----------------------------------------------------------------------------------------
 
-# Engines that read past the system's cache get what the others find there for their own.
+# Engines that read past the system's cache get what the others find there for their own: all but
+# what they need besides, for memtables and compaction.
 cache_of() {
     case $1 in
-    tactus) echo $((memory * 3 / 4)) ;;
+    tactus) echo $((memory - 384)) ;;
     *) echo $((memory / 4)) ;;
     esac
 }
@@ -93,12 +103,28 @@ last_figure() {
     tail -n 1 "$runs" | sed -n "s/.*\"$1\":\([0-9.e+]*\).*/\1/p"
 }
 
+# Gets where the memory is a quarter of the data: most of them wait for the device.
+cold() {
+    local engine=$1 warm=$memory
+    local memory=$((records[A] * record_bytes / 4 / 1024 / 1024 * scale / 100))
+
+    memory=$((memory > cold_memory_min ? memory : cold_memory_min))
+    limit $memory
+    run "$engine" get "cold" --records "$(scaled ${records[A]})" \
+        --operations "$(scaled 300000)"
+    limit "$warm"
+}
+
 # The store that the reading workloads share. mixed changes it, so it comes last.
 reading() {
     local engine=$1 workload
 
-    for workload in get miss scan fullscan mixed; do
-        if has $workload; then
+    for workload in get miss scan fullscan cold mixed; do
+        if ! has $workload; then
+            continue
+        elif [ $workload = cold ]; then
+            cold "$engine"
+        else
             run "$engine" $workload "" --records "$(scaled ${records[A]})"
         fi
     done
@@ -164,7 +190,8 @@ pacing() {
     paced "$engine" "$common_rate" "$common_rate a second"
 }
 
-# What the device does by itself: as much read as written, as compactions do, without any engine.
+# What the device does by itself, without any engine: as much read as written, as compactions do;
+# and small reads one at a time, as gets do that find nothing in memory.
 device() {
     fresh
     if ! command -v fio >/dev/null; then
@@ -177,6 +204,10 @@ device() {
         awk -F ';' '{ read += $7; written += $48 }
             END { printf "device, by fio: %.0f MB/s read and %.0f MB/s written together\n",
                   read * 1024 / 1e6, written * 1024 / 1e6 }' | tee -a "$out/device.txt" >&2
+    fio --directory="$data" --size=2G --direct=1 --ioengine=psync --bs=4k --runtime=10 \
+        --time_based --output-format=terse --terse-version=3 --name=read --rw=randread |
+        awk -F ';' '{ printf "device, by fio: %.0f reads of 4 KiB a second, one at a time\n", $8 }' |
+        tee -a "$out/device.txt" >&2
 }
 
 # ---- the whole ------------------------------------------------------------------------------------
