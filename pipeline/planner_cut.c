@@ -197,12 +197,23 @@ static void cut_add(struct tac_planner *planner, struct cutter *cutter, uint32_t
         (struct tac_plan_cut){.edge = edge, .is_hard = is_hard, .limit_bytes = limit_bytes};
 }
 
+/* What tables of the target level should have. Those of a last level of one run are somewhat larger:
+ * most blocks are there, and each table has one for its index and one that it does not fill. */
+static uint64_t cut_target(const struct tac_planner *planner, const struct cutter *cutter)
+{
+    bool is_last = cutter->level_target == planner->last_level;
+
+    return is_last && planner->options.runs_per_level > 1
+               ? tac_min_u64(5 * planner->table_bytes / 4, planner->options.table_size)
+               : planner->table_bytes;
+}
+
 /* A stretch without edges to cut at: equal parts of about T. Half a part of slack over them all, so
  * that a stream somewhat longer than estimated does not end in a sliver. */
 static void cut_equal(struct tac_planner *planner, struct cutter *cutter, uint32_t begin,
                       uint32_t end, bool is_hard)
 {
-    uint64_t target = planner->table_bytes;
+    uint64_t target = cut_target(planner, cutter);
     uint64_t bytes = planner->below[end] - planner->below[begin];
     uint64_t parts = tac_max_u64(1, (bytes + target / 2) / target);
     uint64_t share = tac_div_ceil(bytes, parts);
