@@ -2,7 +2,9 @@
 /* checksum -- XXH3-128 (xxHash library) as Tactus uses it: for blocks, for pages, and as the
  * per-record hash whose sums prove that a compaction neither lost nor invented a record.
  *
- * The functions are inlined: one call per record is on the merge path (about 7 ns for 128 bytes).
+ * What is short is hashed inline: one call per record is on the merge path (about 7 ns for 128
+ * bytes). What is long, the library hashes with the widest vectors that the processor has, where it
+ * was built to: pages and blocks two to three times as fast. The values are the same.
  */
 #ifndef TACTUS_BASE_CHECKSUM_H
 #define TACTUS_BASE_CHECKSUM_H
@@ -17,6 +19,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef HAVE_XXH3_128BITS_WITHSEED_DISPATCH
+/* xxh_x86dispatch.h declares it, but cannot be included beside what is inlined. */
+XXH128_hash_t XXH3_128bits_withSeed_dispatch(const void *data, size_t size_bytes,
+                                             XXH64_hash_t seed);
+#endif
+
+/* Bytes from which on vectors pay, and the library's call. */
+#define TAC_CHECKSUM_LONG_BYTES 512
+
 /* A 128-bit number: a checksum, or a sum of record hashes modulo 2^128. */
 struct tac_u128 {
     uint64_t low;
@@ -29,8 +40,15 @@ struct tac_u128 {
 
 static inline struct tac_u128 tac_checksum(const void *data, size_t size_bytes, uint64_t seed)
 {
-    XXH128_hash_t hash = XXH3_128bits_withSeed(data, size_bytes, seed);
+    XXH128_hash_t hash;
 
+#ifdef HAVE_XXH3_128BITS_WITHSEED_DISPATCH
+    if (size_bytes >= TAC_CHECKSUM_LONG_BYTES) {
+        hash = XXH3_128bits_withSeed_dispatch(data, size_bytes, seed);
+        return (struct tac_u128){.low = hash.low64, .high = hash.high64};
+    }
+#endif
+    hash = XXH3_128bits_withSeed(data, size_bytes, seed);
     return (struct tac_u128){.low = hash.low64, .high = hash.high64};
 }
 

@@ -3,6 +3,7 @@
  * process. */
 #include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -236,6 +237,29 @@ static void test_known_values(void)
            "the generator is splitmix64");
 }
 
+/* What the library hashes for us has the values of what is compiled in, at whatever size the one
+ * takes over from the other. */
+static void test_checksum_sizes(struct tac_prng *prng)
+{
+    enum { SIZE_MAX_BYTES = 140000 };
+    uint8_t *data = malloc(SIZE_MAX_BYTES);
+    uint32_t wrong = 0;
+
+    tac_assert(data != NULL);
+    for (uint32_t i = 0; i < SIZE_MAX_BYTES; i++) {
+        data[i] = (uint8_t)tac_prng_next(prng);
+    }
+    for (uint32_t size = 0; size <= SIZE_MAX_BYTES; size += size < 2048 ? 1 : 1021) {
+        uint64_t        seed = tac_prng_next(prng);
+        XXH128_hash_t   inlined = XXH3_128bits_withSeed(data, size, seed);
+        struct tac_u128 checksum = tac_checksum(data, size, seed);
+
+        wrong += checksum.low != inlined.low64 || checksum.high != inlined.high64;
+    }
+    tap_ok(wrong == 0, "long and short checksums are of one kind: %u sizes differ", wrong);
+    free(data);
+}
+
 static void test_u128(struct tac_prng *prng)
 {
     static const uint64_t words[] = {0, 1, 2, UINT64_MAX - 1, UINT64_MAX};
@@ -313,6 +337,7 @@ int main(void)
     test_bytes_prefix(&prng);
     test_bytes_fields();
     test_known_values();
+    test_checksum_sizes(&prng);
     test_u128(&prng);
     test_prng_below(&prng);
     test_units();
