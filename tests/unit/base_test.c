@@ -241,15 +241,15 @@ static void test_known_values(void)
  * takes over from the other. */
 static void test_checksum_sizes(struct tac_prng *prng)
 {
-    enum { SIZE_MAX_BYTES = 140000 };
-    uint8_t *data = malloc(SIZE_MAX_BYTES);
-    uint32_t wrong = 0;
+    const uint32_t size_max = 140000;
+    uint8_t       *data = malloc(size_max);
+    uint32_t       wrong = 0;
 
     tac_assert(data != NULL);
-    for (uint32_t i = 0; i < SIZE_MAX_BYTES; i++) {
+    for (uint32_t i = 0; i < size_max; i++) {
         data[i] = (uint8_t)tac_prng_next(prng);
     }
-    for (uint32_t size = 0; size <= SIZE_MAX_BYTES; size += size < 2048 ? 1 : 1021) {
+    for (uint32_t size = 0; size <= size_max; size += size < 2048 ? 1 : 1021) {
         uint64_t        seed = tac_prng_next(prng);
         XXH128_hash_t   inlined = XXH3_128bits_withSeed(data, size, seed);
         struct tac_u128 checksum = tac_checksum(data, size, seed);

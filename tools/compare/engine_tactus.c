@@ -14,7 +14,6 @@ struct tactus_engine {
     uint32_t          tree;
 };
 
-
 static int failed(const char *what) { return tac_engine_fail("tactus", what, tactus_message()); }
 
 static struct tactus_engine *engine_of(struct tac_engine *engine)
