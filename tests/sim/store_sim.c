@@ -757,6 +757,11 @@ static void sim_end(struct sim *sim)
         }
     }
     run_drain(sim, &(struct sim_op){.kind = SIM_DRAIN});
+    if (sim_is_down(sim)) {
+        /* A write that had failed when the last op ended, and was not reaped yet. */
+        sim_recover(sim);
+        run_drain(sim, &(struct sim_op){.kind = SIM_DRAIN});
+    }
     sim_check_op(sim);
     if (sim->faults.is_damaged) {
         sim_check_damaged(sim);
