@@ -23,9 +23,13 @@
 /* xxh_x86dispatch.h declares it, but cannot be included beside what is inlined. */
 XXH128_hash_t XXH3_128bits_withSeed_dispatch(const void *data, size_t size_bytes,
                                              XXH64_hash_t seed);
+#define TAC_XXH3_LONG XXH3_128bits_withSeed_dispatch
+#else
+#define TAC_XXH3_LONG XXH3_128bits_withSeed
 #endif
 
-/* Bytes from which on vectors pay, and the library's call. */
+/* From here on an input is long. The library's call gained nothing at 256 bytes; at 4,096 it took
+ * half the time and less. */
 #define TAC_CHECKSUM_LONG_BYTES 512
 
 /* A 128-bit number: a checksum, or a sum of record hashes modulo 2^128. */
@@ -40,15 +44,10 @@ struct tac_u128 {
 
 static inline struct tac_u128 tac_checksum(const void *data, size_t size_bytes, uint64_t seed)
 {
-    XXH128_hash_t hash;
+    XXH128_hash_t hash = size_bytes < TAC_CHECKSUM_LONG_BYTES
+                             ? XXH3_128bits_withSeed(data, size_bytes, seed)
+                             : TAC_XXH3_LONG(data, size_bytes, seed);
 
-#ifdef HAVE_XXH3_128BITS_WITHSEED_DISPATCH
-    if (size_bytes >= TAC_CHECKSUM_LONG_BYTES) {
-        hash = XXH3_128bits_withSeed_dispatch(data, size_bytes, seed);
-        return (struct tac_u128){.low = hash.low64, .high = hash.high64};
-    }
-#endif
-    hash = XXH3_128bits_withSeed(data, size_bytes, seed);
     return (struct tac_u128){.low = hash.low64, .high = hash.high64};
 }
 

@@ -198,7 +198,8 @@ static void cut_add(struct tac_planner *planner, struct cutter *cutter, uint32_t
 }
 
 /* What tables of the target level should have. Those of a last level of one run are somewhat larger:
- * most blocks are there, and each table has one for its index and one that it does not fill. */
+ * most blocks are there, and each table has one for its index and one that it does not fill. Not with
+ * runs of 1: what is tried where there is no room would not become small enough (test_stuck). */
 static uint64_t cut_target(const struct tac_planner *planner, const struct cutter *cutter)
 {
     bool is_last = cutter->level_target == planner->last_level;

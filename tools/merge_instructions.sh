@@ -36,7 +36,7 @@ of() {
         $2 ~ wanted { sum += $1; most = $1 > most ? $1 : most }
         $2 ~ other { less = $1 > less ? $1 : less }
         END {
-            if (sum == 0) { print "nothing is called " wanted; exit 1 }
+            if (sum == 0) { print "nothing is called " wanted >"/dev/stderr"; exit 1 }
             printf " %.0f |", ((kind == "yes" ? most : sum) - less) / records
         }'
 }

@@ -23,7 +23,7 @@ shapes=${SHAPES:-A B C}
 common_rate=${RATE:-100000}
 pace_seconds=${SECONDS_PACED:-60}
 record_bytes=128 # Of shape A
-cold_memory_min=512
+memory_min=512
 declare -A records=([A]=20000000 [B]=50000000 [C]=10000000)
 cgroup=
 limit_file=
@@ -108,7 +108,7 @@ cold() {
     local engine=$1 warm=$memory
     local memory=$((records[A] * record_bytes / 4 / 1024 / 1024 * scale / 100))
 
-    memory=$((memory > cold_memory_min ? memory : cold_memory_min))
+    memory=$((memory > memory_min ? memory : memory_min))
     limit $memory
     run "$engine" get "cold" --records "$(scaled ${records[A]})" \
         --operations "$(scaled 300000)"
@@ -212,6 +212,10 @@ device() {
 
 # ---- the whole ------------------------------------------------------------------------------------
 
+if ((memory < memory_min)); then
+    echo "compare: MEMORY is $memory MiB; at least $memory_min" >&2
+    exit 1
+fi
 mkdir -p "$out"
 : >"$runs"
 : >"$out/device.txt"
