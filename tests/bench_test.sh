@@ -125,6 +125,20 @@ is 'the digest is the one that the digest command prints' \
     test "$(field ingest.json digest)" = "$("$tactus" digest store)"
 is 'the store it leaves is sound' verifies store
 
+# A beat is 1 KiB, and a record of A is accounted with 184 bytes.
+bench timed.json ingest --timeline timeline "${small[@]}"
+is 'a timeline has a line for each beat, and all puts in it' test \
+    "$(awk 'NR > 1 { lines++; puts = $1 } END { print lines, puts }' timeline)" = \
+    "$(((records + 4) / 5)) $records"
+is 'its times go on, no mean is above the longest' awk 'NR > 1 {
+    if ($2 < last || $3 > $4 || $3 <= 0) wrong = 1
+    last = $2
+} END { exit wrong }' timeline
+most=$(awk 'NR > 1 && $4 > most { most = $4 } END { print most }' timeline)
+is 'its longest put is the longest of all' computes timed.json \
+    "v[\"latency_us_max\"] <= $most * 1.001 && v[\"latency_us_max\"] >= $most * 0.999"
+is 'it changes no byte' equal digest timed.json ingest.json
+
 bench threads.json ingest --threads 2,3,1 "${small[@]}"
 is 'other threads, the same digest' equal digest threads.json ingest.json
 bench threads.json ingest --threads 0 "${small[@]}"
@@ -197,6 +211,9 @@ is '--force overwrites a store' bench forced.json ingest --store plain --force "
 is 'and then it is that of the seed' equal digest forced.json ingest.json
 is 'an unknown workload is a usage error' refuses 2 'no workload' dance
 is 'an unknown shape is a usage error' refuses 2 'not A, B or C' get --shape D
+is 'a timeline is for ingest' refuses 2 'timeline' get --store store --timeline timeline
+is 'a timeline that cannot be written is said' refuses 3 'no/such' ingest --timeline no/such \
+    --backend memory "${small[@]}"
 is 'readers are for reading' refuses 2 'readers' ingest --readers 2
 is 'no temporary file is left' test -z "$(compgen -G 'tactus-bench*')"
 

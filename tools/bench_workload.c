@@ -230,10 +230,11 @@ static operation_fn *const operations[TAC_BENCH_OPERATIONS_COUNT] = {
 
 static void *thread_main(void *context)
 {
-    struct bench_thread     *thread = context;
-    struct tac_bench_result *result = &thread->result;
-    operation_fn            *operation = operations[thread->run->operation];
-    uint64_t                 last_ns;
+    struct bench_thread       *thread = context;
+    struct tac_bench_result   *result = &thread->result;
+    operation_fn              *operation = operations[thread->run->operation];
+    struct tac_bench_timeline *timeline = thread->run->timeline;
+    uint64_t                   last_ns;
 
     result->begin_ns = last_ns = tac_now_ns();
     while (thread->done < thread->operations && result->code == TACTUS_OK) {
@@ -242,6 +243,9 @@ static void *thread_main(void *context)
         result->code = operation(thread);
         now_ns = tac_now_ns();
         tac_histogram_record(&result->latency, now_ns - last_ns);
+        if (timeline != NULL) {
+            tac_bench_timeline_add(timeline, thread->done, last_ns, now_ns);
+        }
         last_ns = now_ns;
         thread->done++;
     }
@@ -288,7 +292,7 @@ int tac_bench_run(const struct tac_bench_run *run, struct tac_bench_result *ret_
 
     tac_assert(run->threads >= 1 && run->threads <= TAC_BENCH_READERS_MAX);
     tac_assert(run->operation < TAC_BENCH_OPERATIONS_COUNT);
-    tac_assert(run->threads == 1 || run->operation != TAC_BENCH_PUT);
+    tac_assert(run->threads == 1 || (run->operation != TAC_BENCH_PUT && run->timeline == NULL));
     memset(ret_result, 0, sizeof *ret_result);
     ret_result->begin_ns = UINT64_MAX;
     threads = calloc(run->threads, sizeof *threads);

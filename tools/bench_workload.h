@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "base/histogram.h"
 #include "tools/bench_record.h"
+#include "tools/bench_timeline.h"
 
 #define TAC_BENCH_SCAN_RECORDS 100
 #define TAC_BENCH_READERS_MAX 256
@@ -43,6 +44,7 @@ struct tac_bench_run {
     uint64_t                      operations; /* Of all threads together */
     uint32_t                      threads;    /* 1 to TAC_BENCH_READERS_MAX */
     uint64_t                      sequence;   /* Another number draws other random keys */
+    struct tac_bench_timeline    *timeline;   /* Of a PUT run; NULL: none is wanted */
 };
 
 struct tac_bench_result {

@@ -45,14 +45,17 @@ static const struct workload workloads[] = {
 };
 
 struct bench {
-    const struct workload  *workload;
-    uint64_t                operations, warmup; /* UINT64_MAX: not given */
-    uint64_t                readers;
-    bool                    has_json;
-    char                    options_text[2048]; /* As given: "name=value,name=value" */
-    struct tac_bench_store  store;
-    struct tac_bench_result result;
-    struct tac_bench_report report;
+    const struct workload    *workload;
+    uint64_t                  operations, warmup; /* UINT64_MAX: not given */
+    uint64_t                  readers;
+    bool                      has_json;
+    const char               *timeline_path;      /* NULL: none is wanted */
+    FILE                     *timeline_out;       /* From its open to its end */
+    char                      options_text[2048]; /* As given: "name=value,name=value" */
+    struct tac_bench_store    store;
+    struct tac_bench_result   result;
+    struct tac_bench_report   report;
+    struct tac_bench_timeline timeline;
 };
 
 /* ---- arguments ------------------------------------------------------------------------------ */
@@ -84,6 +87,7 @@ static void usage_print(FILE *out)
           "  --threads R,M,W      threads that read, merge and write; or 0 for none; or auto\n"
           "  --backend NAME       auto, io_uring, posix or memory\n"
           "  --option NAME=VALUE  set an option of the store; may be repeated\n"
+          "  --timeline FILE      ingest: write there how long the puts of each beat took\n"
           "  --json               print one flat JSON object\n"
           "  --help               print this text\n\n",
           out);
@@ -174,6 +178,7 @@ enum argument {
     ARGUMENT_THREADS,
     ARGUMENT_BACKEND,
     ARGUMENT_OPTION,
+    ARGUMENT_TIMELINE,
     ARGUMENT_JSON,
     ARGUMENT_HELP,
 };
@@ -190,6 +195,7 @@ static const struct option long_options[] = {
     {"threads", required_argument, NULL, ARGUMENT_THREADS},
     {"backend", required_argument, NULL, ARGUMENT_BACKEND},
     {"option", required_argument, NULL, ARGUMENT_OPTION},
+    {"timeline", required_argument, NULL, ARGUMENT_TIMELINE},
     {"json", no_argument, NULL, ARGUMENT_JSON},
     {"help", no_argument, NULL, ARGUMENT_HELP},
     {NULL, 0, NULL, 0},
@@ -222,6 +228,9 @@ static int argument_set(struct bench *bench, enum argument argument, char *value
         return option_set(bench, "backend", value);
     case ARGUMENT_OPTION:
         return name_value_set(bench, value);
+    case ARGUMENT_TIMELINE:
+        bench->timeline_path = value;
+        return TAC_EXIT_OK;
     case ARGUMENT_JSON:
         bench->has_json = true;
         return TAC_EXIT_OK;
@@ -254,6 +263,9 @@ static int arguments_check(const struct bench *bench)
         (bench->operations != UINT64_MAX || bench->warmup != UINT64_MAX || bench->readers != 0)) {
         return tac_fail(TAC_EXIT_USAGE,
                         "--operations, --warmup and --readers are for get, miss, scan, fullscan");
+    }
+    if (bench->timeline_path != NULL && bench->workload->kind != WORKLOAD_INGEST) {
+        return tac_fail(TAC_EXIT_USAGE, "--timeline is for ingest");
     }
     if (is_reading && bench->store.may_overwrite) {
         return tac_fail(TAC_EXIT_USAGE, "--force is for ingest and compact");
@@ -341,6 +353,8 @@ static int operations_run(struct bench *bench, enum tac_bench_operation operatio
         .operations = operations,
         .threads = (uint32_t)readers,
         .sequence = sequence,
+        .timeline =
+            operation == TAC_BENCH_PUT && bench->timeline.slices != NULL ? &bench->timeline : NULL,
     };
     int code = tac_bench_run(&run, &bench->result);
 
@@ -414,6 +428,56 @@ static int digest_take(struct bench *bench)
 
 /* ---- ingest --------------------------------------------------------------------------------- */
 
+static int timeline_fail(const struct bench *bench, const char *reason)
+{
+    return tac_fail(TAC_EXIT_FAILED, "%s: %s\n  Choose another file for --timeline.",
+                    bench->timeline_path, reason);
+}
+
+/* A slice for each beat, if records are of one size; else for what a beat has in the mean. Before
+ * the run, so that it is not in vain. */
+static int timeline_open(struct bench *bench)
+{
+    const struct tac_bench_store *store = &bench->store;
+    uint64_t                      beat_bytes, accounted, puts;
+
+    if (bench->timeline_path == NULL) {
+        return TAC_EXIT_OK;
+    }
+    bench->timeline_out = fopen(bench->timeline_path, "w");
+    if (bench->timeline_out == NULL) {
+        return timeline_fail(bench, strerror(errno));
+    }
+    beat_bytes = store->options.memtable_size / store->options.beats_per_bar;
+    accounted = tac_bench_accounted_bytes(store->shape, store->seed, store->records);
+    puts = (uint64_t)((unsigned __int128)beat_bytes * store->records / accounted);
+    return tac_bench_timeline_open(&bench->timeline, store->records, tac_max_u64(puts, 1))
+               ? TAC_EXIT_OK
+               : timeline_fail(bench, "out of memory for so many records");
+}
+
+static int timeline_write(struct bench *bench)
+{
+    FILE *out = bench->timeline_out;
+    bool  is_written;
+
+    if (bench->timeline_path == NULL) {
+        return TAC_EXIT_OK;
+    }
+    bench->timeline_out = NULL;
+    tac_bench_timeline_write(&bench->timeline, bench->result.begin_ns, out);
+    is_written = ferror(out) == 0;
+    return fclose(out) == 0 && is_written ? TAC_EXIT_OK : timeline_fail(bench, strerror(errno));
+}
+
+static void timeline_close(struct bench *bench)
+{
+    if (bench->timeline_out != NULL) {
+        fclose(bench->timeline_out); /* Of a run that failed */
+    }
+    tac_bench_timeline_close(&bench->timeline);
+}
+
 static int ingest_measure(struct bench *bench)
 {
     struct tac_bench_report *report = &bench->report;
@@ -448,10 +512,16 @@ static int ingest_run(struct bench *bench)
     int status = harness_time(bench);
 
     if (status == TAC_EXIT_OK) {
+        status = timeline_open(bench);
+    }
+    if (status == TAC_EXIT_OK) {
         status = tac_bench_store_make(&bench->store);
     }
     if (status == TAC_EXIT_OK) {
         status = ingest_measure(bench);
+    }
+    if (status == TAC_EXIT_OK) {
+        status = timeline_write(bench);
     }
     return status == TAC_EXIT_OK ? tac_bench_store_mark(&bench->store) : status;
 }
@@ -679,6 +749,7 @@ static int bench_run(struct bench *bench)
         status = digest_take(bench);
     }
     tac_bench_store_close(&bench->store);
+    timeline_close(bench);
     if (status == TAC_EXIT_OK && bench->has_json) {
         tac_bench_report_json(stdout, &bench->report);
     } else if (status == TAC_EXIT_OK) {
