@@ -256,6 +256,14 @@ struct tactus_iterator;
 TACTUS_API int tactus_iterator_open(struct tactus *store, uint32_t tree,
                                     struct tactus_iterator **ret_iterator);
 TACTUS_API void tactus_iterator_close(struct tactus_iterator *iterator);
+/* From now on it has only the keys from `low` on and before `high`, in order of memcmp; NULL (with
+ * size 0): no bound. Moves end there and seeks go no further, so tables beyond are not read. Both
+ * are copied, 1 to TACTUS_KEY_SIZE_MAX bytes. It then stands nowhere. */
+TACTUS_API int tactus_iterator_bound(struct tactus_iterator *iterator, const void *low,
+                                     size_t low_size, const void *high, size_t high_size);
+/* The same for all keys that begin with the prefix. */
+TACTUS_API int tactus_iterator_prefix(struct tactus_iterator *iterator, const void *prefix,
+                                      size_t prefix_size);
 TACTUS_API int  tactus_iterator_first(struct tactus_iterator *iterator);
 TACTUS_API int  tactus_iterator_last(struct tactus_iterator *iterator);
 /* To the first record with a key at or after the given one. */

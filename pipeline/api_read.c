@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api_read -- gets and iterators of tactus.h. No lock is taken here. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "pipeline/api_internal.h"
 
@@ -68,6 +69,56 @@ void tactus_iterator_close(struct tactus_iterator *iterator)
         tac_iterator_close(iterator->iterator);
         free(iterator);
     }
+}
+
+/* NULL is no bound. */
+static int bound_check(const char *what, const void *key, size_t key_size)
+{
+    if (key == NULL && key_size == 0) {
+        return TACTUS_OK;
+    }
+    if (key == NULL || key_size == 0 || key_size > TACTUS_KEY_SIZE_MAX) {
+        return tac_error_set(&tac_api_error, TACTUS_EKEYSIZE,
+                             "%s of %zu bytes; 1 to %d, or NULL with 0 for none", what, key_size,
+                             TACTUS_KEY_SIZE_MAX);
+    }
+    return TACTUS_OK;
+}
+
+int tactus_iterator_bound(struct tactus_iterator *iterator, const void *low, size_t low_size,
+                          const void *high, size_t high_size)
+{
+    if (tac_api_fork_check(iterator->store) != TACTUS_OK ||
+        bound_check("a low bound", low, low_size) != TACTUS_OK ||
+        bound_check("a high bound", high, high_size) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    return tac_iterator_bound(iterator->iterator, (struct tac_bytes){low, (uint32_t)low_size},
+                              (struct tac_bytes){high, (uint32_t)high_size}, &tac_api_error);
+}
+
+int tactus_iterator_prefix(struct tactus_iterator *iterator, const void *prefix, size_t prefix_size)
+{
+    uint8_t high[TACTUS_KEY_SIZE_MAX];
+    size_t  high_size = prefix_size;
+
+    if (tac_api_fork_check(iterator->store) != TACTUS_OK ||
+        bound_check("a prefix", prefix, prefix_size) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    /* The least key above all that begin so: without the bytes at its end that are as high as can
+     * be, and one more in what is left. No such key: no bound. */
+    if (high_size > 0) {
+        memcpy(high, prefix, high_size);
+    }
+    while (high_size > 0 && high[high_size - 1] == UINT8_MAX) {
+        high_size--;
+    }
+    if (high_size > 0) {
+        high[high_size - 1]++;
+    }
+    return tac_iterator_bound(iterator->iterator, (struct tac_bytes){prefix, (uint32_t)prefix_size},
+                              (struct tac_bytes){high, (uint32_t)high_size}, &tac_api_error);
 }
 
 int tactus_iterator_first(struct tactus_iterator *iterator)

@@ -9,7 +9,11 @@
  * The record lies in its source's memory; before that is overwritten it is taken into the
  * iterator's own. So it stays valid when a move fails, and the next move finds its way from it:
  * after a failure, as at a change of direction, all sources are positioned anew at the record's
- * key. */
+ * key.
+ *
+ * Bounds: the iterator stands nowhere once the winner's head, record or bound, has left the range.
+ * A source's bound comes before all that it has left, so no table outside of the range is read but
+ * where its run is sought in. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -51,6 +55,11 @@ struct tac_iterator {
     uint8_t            *record_memory; /* shared.record_bytes */
     uint8_t            *passed_memory; /* TACTUS_KEY_SIZE_MAX */
     uint8_t            *seek_memory;   /* TACTUS_KEY_SIZE_MAX: the caller's key, copied */
+    /* The range; size 0: no bound. The keys lie in memory of the iterator. */
+    struct tac_bytes low;          /* Not before this one */
+    struct tac_bytes high;         /* And before this one */
+    uint64_t         limit_prefix; /* As a contender's: what has a lower one is within the range */
+    uint8_t         *bound_memory; /* 2 * TACTUS_KEY_SIZE_MAX */
 };
 
 /* ---- life ---- */
@@ -123,7 +132,7 @@ static uint64_t iterator_bytes(const struct tac_source_shared *shared,
            (memtables + runs) * (sizeof(struct tac_source) + 3 * sizeof(struct contender)) +
            memtables * tac_source_near_bytes(shared, false) +
            runs * tac_source_near_bytes(shared, true) + tac_round_up(shared->record_bytes, 8) +
-           2 * TACTUS_KEY_SIZE_MAX;
+           4 * TACTUS_KEY_SIZE_MAX;
 }
 
 static void iterator_init(struct tac_iterator *iterator, const struct tac_source_shared *shared,
@@ -152,7 +161,8 @@ static void iterator_init(struct tac_iterator *iterator, const struct tac_source
     iterator->record_memory = near;
     iterator->passed_memory = near + tac_round_up(shared->record_bytes, 8);
     iterator->seek_memory = iterator->passed_memory + TACTUS_KEY_SIZE_MAX;
-    near = iterator->seek_memory + TACTUS_KEY_SIZE_MAX;
+    iterator->bound_memory = iterator->seek_memory + TACTUS_KEY_SIZE_MAX;
+    near = iterator->bound_memory + 2 * TACTUS_KEY_SIZE_MAX;
     tac_assert((uint64_t)(near - (uint8_t *)iterator) == iterator_bytes(shared, opening));
 }
 
@@ -298,6 +308,43 @@ static struct tac_source *winner_source(const struct tac_iterator *iterator)
     return &iterator->sources[iterator->winner.source];
 }
 
+/* ---- the range ---- */
+
+static bool is_below_range(const struct tac_iterator *iterator, struct tac_bytes key)
+{
+    return iterator->low.size > 0 && tac_bytes_compare(key, iterator->low) < 0;
+}
+
+static bool is_above_range(const struct tac_iterator *iterator, struct tac_bytes key)
+{
+    return iterator->high.size > 0 && tac_bytes_compare(key, iterator->high) >= 0;
+}
+
+/* After the direction of a walk has been set. */
+static void limit_set(struct tac_iterator *iterator)
+{
+    struct tac_bytes limit = iterator->shared.is_backward ? iterator->low : iterator->high;
+
+    iterator->limit_prefix = limit.size == 0 ? UINT64_MAX : walk_prefix(iterator, limit);
+}
+
+/* Whether the walk has left the range: all that is left, or there is nothing. */
+static bool walk_has_ended(const struct tac_iterator *iterator)
+{
+    const struct tac_source *winner;
+
+    if (iterator->source_count == 0) {
+        return true;
+    }
+    if (iterator->winner.prefix < iterator->limit_prefix) {
+        return false;
+    }
+    winner = winner_source(iterator);
+    return winner->state == TAC_SOURCE_END ||
+           (iterator->shared.is_backward ? is_below_range(iterator, winner->head.key)
+                                         : is_above_range(iterator, winner->head.key));
+}
+
 /* ---- moving ---- */
 
 static void record_own(struct tac_iterator *iterator)
@@ -373,7 +420,7 @@ static void iterator_stand_nowhere(struct tac_iterator *iterator)
 /* To the next key that is not passed over and whose newest version is not a tombstone. */
 static int iterator_settle(struct tac_iterator *iterator, struct tac_error *error)
 {
-    while (iterator->source_count > 0 && winner_source(iterator)->state != TAC_SOURCE_END) {
+    while (!walk_has_ended(iterator)) {
         struct tac_source *winner = winner_source(iterator);
 
         if (winner->state == TAC_SOURCE_RECORD && !winner_is_passed(iterator, winner)) {
@@ -410,6 +457,7 @@ static int iterator_seek_sources(struct tac_iterator *iterator, struct tac_bytes
     }
     iterator->passed = (struct borrowed_key){0};
     iterator->shared.is_backward = is_backward;
+    limit_set(iterator);
     rv = tac_sources_seek(iterator->sources, iterator->source_count, &iterator->shared, key, error);
     if (rv != TACTUS_OK) {
         return rv;
@@ -435,25 +483,42 @@ static int iterator_moved(struct tac_iterator *iterator, int code)
     return code;
 }
 
-static int iterator_seek(struct tac_iterator *iterator, struct tac_bytes key, bool is_backward,
-                         struct tac_error *error)
+/* Ends a move that leads out of the range. */
+static int iterator_leave(struct tac_iterator *iterator)
 {
-    int rv;
+    iterator_stand_nowhere(iterator);
+    return iterator_moved(iterator, TACTUS_ENOTFOUND);
+}
 
-    if (key.size > TACTUS_KEY_SIZE_MAX) {
-        return tac_error_set(error, TACTUS_EKEYSIZE, "a key of %u bytes; at most %u are possible",
-                             key.size, TACTUS_KEY_SIZE_MAX);
+/* To the first record at or behind the key, or behind it, in the direction of the walk. The key is
+ * within the range or, not included, its upper bound; it is not in a source's memory. */
+static int iterator_seek_within(struct tac_iterator *iterator, struct tac_bytes key,
+                                bool is_backward, bool is_included, struct tac_error *error)
+{
+    int rv = iterator_seek_sources(iterator, key, is_backward, error);
+
+    if (rv == TACTUS_OK && !is_included) {
+        iterator_pass_over(iterator, key, walk_prefix(iterator, key), NULL);
     }
-    /* The caller's key may be the record's own, in memory that the seek overwrites. */
-    if (key.size > 0) {
-        memcpy(iterator->seek_memory, key.data, key.size);
-        key.data = iterator->seek_memory;
-    }
-    rv = iterator_seek_sources(iterator, key, is_backward, error);
     if (rv == TACTUS_OK) {
         rv = iterator_settle(iterator, error);
     }
     return iterator_moved(iterator, rv);
+}
+
+/* The caller's key may be the record's own, in memory that a seek overwrites. */
+static int seek_key_take(struct tac_iterator *iterator, struct tac_bytes *key,
+                         struct tac_error *error)
+{
+    if (key->size > TACTUS_KEY_SIZE_MAX) {
+        return tac_error_set(error, TACTUS_EKEYSIZE, "a key of %u bytes; at most %u are possible",
+                             key->size, TACTUS_KEY_SIZE_MAX);
+    }
+    if (key->size > 0) {
+        memcpy(iterator->seek_memory, key->data, key->size);
+        key->data = iterator->seek_memory;
+    }
+    return TACTUS_OK;
 }
 
 static int iterator_step(struct tac_iterator *iterator, bool is_backward, struct tac_error *error)
@@ -481,29 +546,65 @@ static int iterator_step(struct tac_iterator *iterator, bool is_backward, struct
 
 /* ---- the interface ---- */
 
+static struct tac_bytes bound_take(struct tac_bytes bound, uint8_t *memory)
+{
+    if (bound.size > 0) {
+        memcpy(memory, bound.data, bound.size);
+    }
+    return (struct tac_bytes){memory, bound.size};
+}
+
+int tac_iterator_bound(struct tac_iterator *iterator, struct tac_bytes low, struct tac_bytes high,
+                       struct tac_error *error)
+{
+    if (low.size > TACTUS_KEY_SIZE_MAX || high.size > TACTUS_KEY_SIZE_MAX) {
+        return tac_error_set(error, TACTUS_EKEYSIZE, "a bound of %u bytes; at most %u are possible",
+                             low.size > high.size ? low.size : high.size, TACTUS_KEY_SIZE_MAX);
+    }
+    iterator->low = bound_take(low, iterator->bound_memory);
+    iterator->high = bound_take(high, iterator->bound_memory + TACTUS_KEY_SIZE_MAX);
+    (void)iterator_leave(iterator);
+    return TACTUS_OK;
+}
+
 int tac_iterator_first(struct tac_iterator *iterator, struct tac_error *error)
 {
-    return iterator_seek(iterator, (struct tac_bytes){0}, false, error);
+    return iterator_seek_within(iterator, iterator->low, false, true, error);
 }
 
 int tac_iterator_last(struct tac_iterator *iterator, struct tac_error *error)
 {
-    return iterator_seek(iterator, (struct tac_bytes){0}, true, error);
+    return iterator_seek_within(iterator, iterator->high, true, iterator->high.size == 0, error);
 }
 
 int tac_iterator_seek(struct tac_iterator *iterator, struct tac_bytes key, struct tac_error *error)
 {
-    return iterator_seek(iterator, key, false, error);
+    int rv = seek_key_take(iterator, &key, error);
+
+    if (rv != TACTUS_OK) {
+        return rv;
+    }
+    if (is_above_range(iterator, key)) {
+        return iterator_leave(iterator);
+    }
+    return is_below_range(iterator, key) ? tac_iterator_first(iterator, error)
+                                         : iterator_seek_within(iterator, key, false, true, error);
 }
 
 int tac_iterator_seek_back(struct tac_iterator *iterator, struct tac_bytes key,
                            struct tac_error *error)
 {
-    if (key.size == 0) { /* No key is at or before the empty one. */
-        iterator_stand_nowhere(iterator);
-        return TACTUS_ENOTFOUND;
+    int rv = seek_key_take(iterator, &key, error);
+
+    if (rv != TACTUS_OK) {
+        return rv;
     }
-    return iterator_seek(iterator, key, true, error);
+    /* No key is at or before the empty one. */
+    if (key.size == 0 || is_below_range(iterator, key)) {
+        return iterator_leave(iterator);
+    }
+    return is_above_range(iterator, key) ? tac_iterator_last(iterator, error)
+                                         : iterator_seek_within(iterator, key, true, true, error);
 }
 
 int tac_iterator_next(struct tac_iterator *iterator, struct tac_error *error)

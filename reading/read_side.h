@@ -99,6 +99,10 @@ struct tac_iterator;
 TAC_MUST_CHECK int tac_iterator_open(struct tac_read_side *side, uint32_t tree,
                                      struct tac_iterator **ret_iterator, struct tac_error *error);
 void tac_iterator_close(struct tac_iterator *iterator);
+/* The range of keys from `low` on and before `high`, either of size 0 for none. It then stands
+ * nowhere. */
+TAC_MUST_CHECK int tac_iterator_bound(struct tac_iterator *iterator, struct tac_bytes low,
+                                      struct tac_bytes high, struct tac_error *error);
 TAC_MUST_CHECK int tac_iterator_first(struct tac_iterator *iterator, struct tac_error *error);
 TAC_MUST_CHECK int tac_iterator_last(struct tac_iterator *iterator, struct tac_error *error);
 TAC_MUST_CHECK int tac_iterator_seek(struct tac_iterator *iterator, struct tac_bytes key,

@@ -17,20 +17,16 @@ struct scan {
     struct tac_session          session;
     struct tactus_iterator     *iterator;
     struct span                 from, to; /* data NULL: no such bound */
-    struct span                 edge;     /* Where the iterator goes when it is opened */
-    bool                        is_edge_excluded;
+    struct span                 last;     /* The record printed last; data NULL: none yet */
     char                        last_key[TACTUS_KEY_SIZE_MAX];
     uint64_t                    count;
     char                       *escaped; /* Room for one escaped record */
     size_t                      escaped_size;
 };
 
-static int span_compare(struct span a, struct span b)
+static bool span_equal(struct span a, struct span b)
 {
-    size_t common = a.size < b.size ? a.size : b.size;
-    int    order = common == 0 ? 0 : memcmp(a.data, b.data, common);
-
-    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+    return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
 }
 
 static struct span scan_key(const struct scan *scan)
@@ -48,40 +44,29 @@ static int scan_move(struct scan *scan)
                                         : tactus_iterator_next(scan->iterator);
 }
 
-/* Opens the iterator, in place of one that expired, and moves it to the edge. */
+/* Opens the iterator, in place of one that expired, and moves it to where it goes on. */
 static int scan_open(struct scan *scan)
 {
-    bool has_reverse = scan->arguments->has_reverse;
-    int  code;
+    const struct span *from = &scan->from, *to = &scan->to, *last = &scan->last;
+    bool               has_reverse = scan->arguments->has_reverse;
+    int                code;
 
     tactus_iterator_close(scan->iterator);
     scan->iterator = NULL;
     code = tactus_iterator_open(scan->session.store, scan->session.tree, &scan->iterator);
+    if (code == TACTUS_OK) {
+        code = tactus_iterator_bound(scan->iterator, from->data, from->size, to->data, to->size);
+    }
     if (code != TACTUS_OK) {
         return code;
     }
-    if (scan->edge.data == NULL) {
+    if (last->data == NULL) {
         return has_reverse ? tactus_iterator_last(scan->iterator)
                            : tactus_iterator_first(scan->iterator);
     }
-    code = has_reverse ? tactus_iterator_seek_back(scan->iterator, scan->edge.data, scan->edge.size)
-                       : tactus_iterator_seek(scan->iterator, scan->edge.data, scan->edge.size);
-    if (code == TACTUS_OK && scan->is_edge_excluded &&
-        span_compare(scan_key(scan), scan->edge) == 0) {
-        code = scan_move(scan);
-    }
-    return code;
-}
-
-static bool is_past_the_end(const struct scan *scan, struct span key)
-{
-    if (scan->count >= scan->arguments->limit) {
-        return true;
-    }
-    if (scan->arguments->has_reverse) {
-        return scan->from.data != NULL && span_compare(key, scan->from) < 0;
-    }
-    return scan->to.data != NULL && span_compare(key, scan->to) >= 0;
+    code = has_reverse ? tactus_iterator_seek_back(scan->iterator, last->data, last->size)
+                       : tactus_iterator_seek(scan->iterator, last->data, last->size);
+    return code == TACTUS_OK && span_equal(scan_key(scan), *last) ? scan_move(scan) : code;
 }
 
 /* The key is shown escaped, so that the message itself stays one line. */
@@ -141,12 +126,11 @@ static int record_print(struct scan *scan)
 }
 
 /* Remembers the key under the iterator as the place to go on from. */
-static void edge_set(struct scan *scan, struct span key)
+static void last_set(struct scan *scan, struct span key)
 {
     tac_assert(key.size >= 1 && key.size <= sizeof scan->last_key);
     memcpy(scan->last_key, key.data, key.size);
-    scan->edge = (struct span){scan->last_key, key.size};
-    scan->is_edge_excluded = true;
+    scan->last = (struct span){scan->last_key, key.size};
 }
 
 static int scan_run(struct scan *scan)
@@ -163,10 +147,10 @@ static int scan_run(struct scan *scan)
         if (code != TACTUS_OK) {
             break;
         }
-        key = scan_key(scan);
-        if (is_past_the_end(scan, key)) {
+        if (scan->count >= scan->arguments->limit) {
             return TAC_EXIT_OK;
         }
+        key = scan_key(scan);
         status = scan->arguments->has_count ? TAC_EXIT_OK : record_print(scan);
         if (status != TAC_EXIT_OK) {
             return status;
@@ -175,7 +159,7 @@ static int scan_run(struct scan *scan)
             return tac_output_finish(TAC_EXIT_OK);
         }
         scan->count++;
-        edge_set(scan, key);
+        last_set(scan, key);
         code = scan_move(scan);
     }
     return code == TACTUS_ENOTFOUND ? TAC_EXIT_OK : tac_fail_code(code);
@@ -216,8 +200,6 @@ int tac_cmd_scan(struct tac_arguments *arguments)
     if (status != TAC_EXIT_OK) {
         return status;
     }
-    scan.edge = arguments->has_reverse ? scan.to : scan.from;
-    scan.is_edge_excluded = arguments->has_reverse;
     status = scan_run(&scan);
     if (status == TAC_EXIT_OK && arguments->has_count) {
         printf("%llu\n", (unsigned long long)scan.count);

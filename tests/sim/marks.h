@@ -32,6 +32,7 @@
     X(TIGHT_PLAN, "a plan with as few tables as can be")                                           \
     X(EXPIRED, "an iterator that expired")                                                         \
     X(OLD_ITERATOR, "an iterator that was used after a bar's end")                                 \
+    X(BOUNDED_ITERATOR, "an iterator with keys between bounds")                                    \
     X(HELD, "compaction held back over several bars")                                              \
     X(FELL_BACK, "a crash that took ops back")                                                     \
     X(IN_FLIGHT, "a crash that found the checkpoint in flight durable")                            \

@@ -391,38 +391,57 @@ enum move {
     MOVE_PREVIOUS
 };
 
+/* What is left of a move's goal by the bounds. */
+static uint32_t within_bounds(const struct sim_iterator *it, uint32_t number)
+{
+    return number != STORE_MODEL_NONE && number >= it->begin && number < it->end ? number
+                                                                                 : STORE_MODEL_NONE;
+}
+
+/* The first record from the key on that the iterator has, or the last one before it. */
+static uint32_t next_expected(const struct sim *sim, const struct sim_iterator *it, uint32_t number)
+{
+    number = (uint32_t)tac_max_u64(number, it->begin);
+    return within_bounds(it, store_model_next(sim->model, it->tree, number, it->open_op));
+}
+
+static uint32_t previous_expected(const struct sim *sim, const struct sim_iterator *it,
+                                  uint32_t number_after)
+{
+    number_after = (uint32_t)tac_min_u64(number_after, it->end);
+    return number_after == 0
+               ? STORE_MODEL_NONE
+               : within_bounds(
+                     it, store_model_previous(sim->model, it->tree, number_after - 1, it->open_op));
+}
+
 /* Where the move leads in the model. */
 static uint32_t move_expected(struct sim *sim, const struct sim_iterator *it, enum move move,
                               const uint8_t *bytes, uint32_t size)
 {
-    const struct store_model      *model = sim->model;
-    const struct store_model_tree *tree = &model->trees[it->tree];
+    const struct store_model_tree *tree = &sim->model->trees[it->tree];
     uint32_t                       at;
 
     switch (move) {
     case MOVE_FIRST:
-        return store_model_next(model, it->tree, 0, it->open_op);
+        return next_expected(sim, it, 0);
     case MOVE_LAST:
-        return store_model_previous(model, it->tree, tree->key_count - 1, it->open_op);
+        return previous_expected(sim, it, tree->key_count);
     case MOVE_SEEK:
-        at = store_model_lower_bound(model, it->tree, bytes, size);
-        return store_model_next(model, it->tree, at, it->open_op);
+        return next_expected(sim, it, store_model_lower_bound(sim->model, it->tree, bytes, size));
     case MOVE_SEEK_BACK:
-        at = store_model_lower_bound(model, it->tree, bytes, size);
+        at = store_model_lower_bound(sim->model, it->tree, bytes, size);
         if (at < tree->key_count && tree->keys[at].size == size &&
             memcmp(tree->keys[at].bytes, bytes, size) == 0) {
             at++;
         }
-        return at == 0 ? STORE_MODEL_NONE
-                       : store_model_previous(model, it->tree, at - 1, it->open_op);
+        return previous_expected(sim, it, at);
     case MOVE_NEXT:
-        return it->position == STORE_MODEL_NONE
-                   ? STORE_MODEL_NONE
-                   : store_model_next(model, it->tree, it->position + 1, it->open_op);
+        return it->position == STORE_MODEL_NONE ? STORE_MODEL_NONE
+                                                : next_expected(sim, it, it->position + 1);
     case MOVE_PREVIOUS:
-        return it->position == STORE_MODEL_NONE || it->position == 0
-                   ? STORE_MODEL_NONE
-                   : store_model_previous(model, it->tree, it->position - 1, it->open_op);
+        return it->position == STORE_MODEL_NONE ? STORE_MODEL_NONE
+                                                : previous_expected(sim, it, it->position);
     }
     tac_unreachable();
 }
@@ -484,17 +503,71 @@ static bool iterator_move(struct sim *sim, struct sim_iterator *it, enum move mo
     return true;
 }
 
-static bool iterator_open(struct sim *sim, struct sim_iterator *it, uint32_t tree)
+/* The numbers of the tree's keys that begin with the bytes. */
+static void prefix_expected(struct sim *sim, struct sim_iterator *it, const uint8_t *bytes,
+                            uint32_t size)
 {
+    const struct store_model_tree *tree = &sim->model->trees[it->tree];
+
+    it->begin = it->end = store_model_lower_bound(sim->model, it->tree, bytes, size);
+    while (it->end < tree->key_count && tree->keys[it->end].size >= size &&
+           memcmp(tree->keys[it->end].bytes, bytes, size) == 0) {
+        it->end++;
+    }
+}
+
+/* One iterator in two is given bounds, one of them at most missing, or a prefix. */
+static void iterator_bound(struct sim *sim, struct sim_iterator *it, const struct sim_op *op)
+{
+    const struct store_model_tree *tree = &sim->model->trees[it->tree];
+    struct tac_prng                prng = {tac_mix_u64(op->seed)};
+    uint8_t                        low[TACTUS_KEY_SIZE_MAX + 1], high[TACTUS_KEY_SIZE_MAX + 1];
+    uint32_t                       low_size = seek_key(tree, op->key, &prng, low);
+    uint32_t                       span = 1 + (uint32_t)tac_prng_below(&prng, tree->key_count);
+    uint32_t                       high_size = seek_key(tree, op->key + span, &prng, high);
+    uint32_t                       kind = (uint32_t)tac_prng_below(&prng, 8);
+    int                            result = TACTUS_OK;
+
+    if (low_size > TACTUS_KEY_SIZE_MAX || high_size > TACTUS_KEY_SIZE_MAX || kind >= 4) {
+        return;
+    }
+    if (kind == 0) {
+        low_size = 1 + (uint32_t)tac_prng_below(&prng, low_size);
+        prefix_expected(sim, it, low, low_size);
+        result = tactus_iterator_prefix(it->iterator, low, low_size);
+    } else {
+        low_size = kind == 1 ? 0 : low_size;
+        high_size = kind == 2 ? 0 : high_size;
+        it->begin =
+            low_size == 0 ? 0 : store_model_lower_bound(sim->model, it->tree, low, low_size);
+        it->end = high_size == 0 ? tree->key_count
+                                 : store_model_lower_bound(sim->model, it->tree, high, high_size);
+        result = tactus_iterator_bound(it->iterator, low_size == 0 ? NULL : low, low_size,
+                                       high_size == 0 ? NULL : high, high_size);
+    }
+    if (result != TACTUS_OK) {
+        sim_fail(sim, "iterator bounds: %d (%s)", result, tactus_message());
+    }
+    sim->report->marks.count[MARK_BOUNDED_ITERATOR] += it->begin < it->end;
+}
+
+static bool iterator_open(struct sim *sim, struct sim_iterator *it, const struct sim_op *op)
+{
+    const struct store_model_tree *tree = &sim->model->trees[op->tree];
+
     *it = (struct sim_iterator){
-        .tree = tree,
+        .tree = op->tree,
         .open_op = sim->model->op,
         .open_bar = sim->store->bar_count,
         .position = STORE_MODEL_NONE,
+        .end = tree->key_count,
     };
-    return sim_read_result(
-        sim, tactus_iterator_open(sim->store, sim->model->trees[tree].id, &it->iterator),
-        "iterator open");
+    if (!sim_read_result(sim, tactus_iterator_open(sim->store, tree->id, &it->iterator),
+                         "iterator open")) {
+        return false;
+    }
+    iterator_bound(sim, it, op);
+    return true;
 }
 
 static void run_seek(struct sim *sim, const struct sim_op *op)
@@ -503,7 +576,7 @@ static void run_seek(struct sim *sim, const struct sim_op *op)
     struct sim_iterator it;
     bool                goes_on;
 
-    if (!iterator_open(sim, &it, op->tree)) {
+    if (!iterator_open(sim, &it, op)) {
         return;
     }
     goes_on =
@@ -656,7 +729,7 @@ static void run_op(struct sim *sim, const struct sim_op *op)
     case SIM_ITERATOR_OPEN:
         tactus_iterator_close(it->iterator);
         it->iterator = NULL;
-        (void)iterator_open(sim, it, op->tree);
+        (void)iterator_open(sim, it, op);
         return;
     case SIM_ITERATOR_MOVE:
         run_iterator_move(sim, op);

@@ -117,6 +117,7 @@ struct sim_iterator {
     uint32_t                tree;
     uint64_t                open_op, open_bar;
     uint32_t                position; /* Key, or STORE_MODEL_NONE */
+    uint32_t                begin, end; /* The keys between its bounds: before `end` */
 };
 
 struct sim {

@@ -54,6 +54,8 @@ static int child_reads(const void *context)
 
     CHECK(tactus_get(open->store, open->tree, KEY, NULL, 0, &size) == TACTUS_EFORKED);
     CHECK(tactus_iterator_open(open->store, open->tree, &iterator) == TACTUS_EFORKED);
+    CHECK(tactus_iterator_bound(open->iterator, KEY, KEY) == TACTUS_EFORKED);
+    CHECK(tactus_iterator_prefix(open->iterator, KEY) == TACTUS_EFORKED);
     CHECK(tactus_iterator_first(open->iterator) == TACTUS_EFORKED);
     CHECK(tactus_iterator_last(open->iterator) == TACTUS_EFORKED);
     CHECK(tactus_iterator_next(open->iterator) == TACTUS_EFORKED);

@@ -240,6 +240,119 @@ static void test_model(uint32_t configuration, uint64_t seed)
     world_free(world);
 }
 
+/* Reads of the storage that a walk takes. */
+static uint64_t walk_reads(struct world *world, struct tac_iterator *iterator, bool is_backward)
+{
+    uint64_t reads = world->storage.reads;
+
+    if (walk_wrong(world, iterator, world->model, is_backward, TACTUS_OK) != 0) {
+        tap_bail("a walk is wrong");
+    }
+    return world->storage.reads - reads;
+}
+
+/* ---- bounds ---- */
+
+/* A bound in front of the number's key, or behind it; or none. Returns the first number behind it. */
+static uint32_t bound_draw(struct world *world, uint8_t *buffer, uint32_t number_if_none,
+                           struct tac_bytes *ret_bound)
+{
+    uint32_t number = (uint32_t)tac_prng_below(&world->prng, world->key_count);
+    bool     between = tac_prng_below(&world->prng, 2) == 0;
+
+    if (tac_prng_below(&world->prng, 4) == 0) {
+        *ret_bound = (struct tac_bytes){0};
+        return number_if_none;
+    }
+    *ret_bound = world_key(world, number, between, buffer);
+    return number + between;
+}
+
+/* The model as an iterator with bounds is to see it. To be freed. */
+static uint32_t *model_within(const struct world *world, uint32_t begin, uint32_t end)
+{
+    uint32_t *model = calloc(world->key_count, sizeof *model);
+
+    if (begin < end) {
+        memcpy(model + begin, world->model + begin, (end - begin) * sizeof *model);
+    }
+    return model;
+}
+
+static uint32_t bounds_wrong(struct world *world, struct tac_iterator *iterator)
+{
+    uint8_t          low_buffer[TACTUS_KEY_SIZE_MAX], high_buffer[TACTUS_KEY_SIZE_MAX];
+    struct tac_bytes low, high;
+    struct tac_error error;
+    uint32_t         begin = bound_draw(world, low_buffer, 0, &low);
+    uint32_t         end = bound_draw(world, high_buffer, world->key_count, &high);
+    uint32_t        *model = model_within(world, begin, end);
+    uint32_t         wrong = 0;
+
+    wrong += tac_iterator_bound(iterator, low, high, &error) != TACTUS_OK;
+    wrong += tac_iterator_record(iterator)->key.size != 0;
+    wrong += tac_iterator_next(iterator, &error) != TACTUS_ENOTFOUND;
+    wrong += walk_wrong(world, iterator, model, false, TACTUS_OK);
+    wrong += walk_wrong(world, iterator, model, true, TACTUS_OK);
+    wrong += moves_wrong(world, iterator, model, 200);
+    free(model);
+    return wrong;
+}
+
+static void test_bounds(uint32_t configuration, uint64_t seed)
+{
+    struct world        *world = world_of(configuration, seed);
+    struct tac_iterator *iterator;
+    uint32_t             wrong = 0;
+
+    world_fill(world);
+    iterator = iterator_of(world);
+    for (uint32_t i = 0; i < 20; i++) {
+        wrong += bounds_wrong(world, iterator);
+    }
+    tap_ok(wrong == 0, "store %u: with bounds an iterator has what lies between them",
+           configuration);
+    tac_iterator_close(iterator);
+    world_free(world);
+}
+
+/* Bounds around a few keys keep a walk from reading the tables behind them. */
+static void test_bounds_reads(uint64_t seed)
+{
+    struct world        *world = world_of(0, seed);
+    struct tac_iterator *iterator;
+    uint8_t              low_buffer[TACTUS_KEY_SIZE_MAX], high_buffer[TACTUS_KEY_SIZE_MAX];
+    uint32_t             begin = world->key_count / 2, end = begin + 10;
+    struct tac_bytes     low = world_key(world, begin, false, low_buffer);
+    struct tac_bytes     high = world_key(world, end, false, high_buffer);
+    uint32_t            *model;
+    struct tac_error     error;
+    uint64_t             unbounded, reads;
+
+    world_fill(world);
+    world_remove_tables(world);
+    world_add_model(world, 2);
+    world_publish(world);
+    world_caches(world, 0, 0);
+    iterator = iterator_of(world);
+    unbounded = walk_reads(world, iterator, false);
+    model = model_within(world, begin, end);
+    for (uint32_t i = 0; i < 2; i++) {
+        bool is_right = tac_iterator_bound(iterator, low, high, &error) == TACTUS_OK;
+
+        reads = world->storage.reads;
+        is_right = is_right && walk_wrong(world, iterator, model, i == 1, TACTUS_OK) == 0;
+        reads = world->storage.reads - reads;
+        tap_ok(is_right && reads > 0 && reads * 8 < unbounded,
+               "a walk %s between bounds reads what lies there: %llu of %llu reads",
+               i == 0 ? "forward" : "backward", (unsigned long long)reads,
+               (unsigned long long)unbounded);
+    }
+    free(model);
+    tac_iterator_close(iterator);
+    world_free(world);
+}
+
 static void test_answers(uint64_t seed)
 {
     struct world        *world = world_of(0, seed);
@@ -376,17 +489,6 @@ static void test_two_references(uint64_t seed)
                          &error) == TACTUS_ECORRUPT,
            "not when its reference gives it more records than it has room for");
     world_free(world);
-}
-
-/* Reads of the storage that a walk takes. */
-static uint64_t walk_reads(struct world *world, struct tac_iterator *iterator, bool is_backward)
-{
-    uint64_t reads = world->storage.reads;
-
-    if (walk_wrong(world, iterator, world->model, is_backward, TACTUS_OK) != 0) {
-        tap_bail("a walk is wrong");
-    }
-    return world->storage.reads - reads;
 }
 
 static uint64_t get_reads(struct world *world)
@@ -706,6 +808,10 @@ int main(void)
     for (uint32_t i = 0; i < TAC_ARRAY_COUNT(configurations); i++) {
         test_model(i, seed);
     }
+    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(configurations); i++) {
+        test_bounds(i, seed);
+    }
+    test_bounds_reads(seed);
     test_answers(seed);
     for (uint32_t i = 0; i < TAC_ARRAY_COUNT(configurations); i++) {
         test_spoiled_reads(i, seed);
