@@ -131,7 +131,9 @@
     M(55, ROOT_BESIDE_SYNC, "sim/crash_test", "wiredtiger#1962",                                   \
       "a checkpoint's superblock is written while its blocks are being synced")                    \
     M(56, HINT_BELIEVED, "unit/cache_test", "none",                                                \
-      "a frame of the cache is taken for that of the key that was there before")
+      "a frame of the cache is taken for that of the key that was there before")                   \
+    M(57, CONDITION_STALE, "unit/condition_test", "none",                                          \
+      "a condition is not looked at again when an op has come in between")
 /* clang-format on */
 
 #define TAC_MUTANT_NUMBER(number, name, killer, stands_for, wrong) TAC_MUTANT_##name = (number),

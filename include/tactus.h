@@ -55,7 +55,8 @@ extern "C" {
     X(ECLOSED, 21, "the store is closing")                                                         \
     X(EACCESS, 22, "permission denied")                                                            \
     X(EFORK, 23, "two different newest superblocks")                                               \
-    X(ELOG, 24, "the write-ahead log is missing")
+    X(ELOG, 24, "the write-ahead log is missing")                                                  \
+    X(ECONFLICT, 25, "the condition of a write does not hold")
 
 enum tactus_error {
 #define TACTUS_ERROR_CODE(name, number, text) TACTUS_##name = number,
@@ -227,6 +228,15 @@ TACTUS_API int tactus_put(struct tactus *store, uint32_t tree, const void *key, 
 TACTUS_API int tactus_delete(struct tactus *store, uint32_t tree, const void *key,
                              size_t key_size);
 
+/* Puts the record if there is none with its key. TACTUS_ECONFLICT: there is one, and it stays. */
+TACTUS_API int tactus_put_if_absent(struct tactus *store, uint32_t tree, const void *key,
+                                    size_t key_size, const void *value, size_t value_size);
+/* If the key has the expected value (NULL with size 0: if there is no such record), gives it this
+ * value (NULL with size 0: deletes it). TACTUS_ECONFLICT: it has another one, which stays. */
+TACTUS_API int tactus_compare_and_set(struct tactus *store, uint32_t tree, const void *key,
+                                      size_t key_size, const void *expected, size_t expected_size,
+                                      const void *value, size_t value_size);
+
 /* A batch: puts and deletes over any trees that become visible together. Later entries win. */
 struct tactus_batch;
 
@@ -238,7 +248,13 @@ TACTUS_API int tactus_batch_put(struct tactus_batch *batch, uint32_t tree, const
                                 size_t key_size, const void *value, size_t value_size);
 TACTUS_API int tactus_batch_delete(struct tactus_batch *batch, uint32_t tree, const void *key,
                                    size_t key_size);
-/* Applies the batch as one op and clears it. An empty batch takes no op. *ret_op may be NULL. */
+/* A condition: the commit writes nothing unless, just before it, the key has the expected value
+ * (NULL with size 0: there is no such record). What the batch itself writes does not count. */
+TACTUS_API int tactus_batch_expect(struct tactus_batch *batch, uint32_t tree, const void *key,
+                                   size_t key_size, const void *expected, size_t expected_size);
+/* Applies the batch as one op and clears it. An empty batch takes no op. *ret_op may be NULL.
+ * TACTUS_ECONFLICT when a condition does not hold: nothing has changed, but that is an op too. The
+ * batch keeps its entries when it fails. */
 TACTUS_API int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op);
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -308,10 +324,11 @@ TACTUS_API uint64_t tactus_last_op(struct tactus *store);
 /* The op that the next write will be. With TACTUS_LOG_HOST, right after tactus_open: the first op
  * that the application has to do again from its log, every op in its order, control ops included.
  * The store is then byte for byte as if it had never stopped. Ops before it may be forgotten.
- * An op is any call that this header calls one; a call that failed took no number, but for drains
- * and compactions that end with TACTUS_EFULL or TACTUS_ECORRUPT, and for deletes and batches of
- * deletes that end with TACTUS_EFULL: in place of these do tactus_checkpoint again. The application
- * notes an op before it makes the call: a crash may find it half-way. */
+ * An op is any call that writes, and any other that this header calls one; a call that failed took
+ * no number, but for writes that end with TACTUS_ECONFLICT, as they do when they are done again; for
+ * drains and compactions that end with TACTUS_EFULL or TACTUS_ECORRUPT; and for deletes and batches
+ * of deletes that end with TACTUS_EFULL: in place of these do tactus_checkpoint again. The
+ * application notes an op before it makes the call: a crash may find it half-way. */
 TACTUS_API uint64_t tactus_replay_op(struct tactus *store);
 /* After the last op of the application's log, or when there is none, and before anything new. */
 TACTUS_API void tactus_replay_end(struct tactus *store);

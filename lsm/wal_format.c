@@ -317,7 +317,7 @@ bool tac_wal_entry_decode(const uint8_t *bytes, uint64_t size, struct tac_wal_en
     value_size = tac_load_u32(bytes + ENTRY_OFFSET_VALUE_SIZE);
     is_last = (bytes[ENTRY_OFFSET_KIND] & ENTRY_LAST) != 0;
     /* Only ops that write records have several entries. */
-    if (kind < TAC_WAL_PUT || kind > TAC_WAL_CHECKPOINT || (kind > TAC_WAL_DELETE && !is_last) ||
+    if (kind < TAC_WAL_PUT || kind > TAC_WAL_NOTHING || (kind > TAC_WAL_DELETE && !is_last) ||
         size - TAC_WAL_ENTRY_HEADER_BYTES < (uint64_t)key_size + value_size) {
         return false;
     }

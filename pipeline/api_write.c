@@ -1,26 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* api_write -- puts, deletes and batches of tactus.h: from arguments to log and memtable. */
+/* api_write -- puts, deletes and batches of tactus.h: from arguments to log and memtable.
+ *
+ * Conditions are looked at before anything of the op is done, so that one that does not hold leaves
+ * nothing behind but the op's number: neither a beat nor a bar's end. They are looked at without
+ * the lock first, since that may read the file; with the lock, what they said is still true if no
+ * op has come in between, and else they find in memory what they need. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "pipeline/api_internal.h"
 #include "pipeline/recovery.h"
+#include "queues/atomics.h"
+
+/* Entries one behind the other: struct batch_entry, key, value. */
+struct batch_entries {
+    uint8_t *data;
+    size_t   size, capacity;
+    uint32_t count;
+};
 
 struct tactus_batch {
-    struct tactus *store;
-    uint8_t       *data; /* Entries one behind the other: struct batch_entry, key, value */
-    size_t         size, capacity;
-    uint64_t       accounted_bytes;
-    uint64_t       trees; /* Bit per tree that it writes to */
-    bool           has_puts;
-    uint32_t       count;
+    struct tactus       *store;
+    struct batch_entries writes;
+    struct batch_entries conditions;
+    uint8_t             *value; /* Of a record that a condition looks at; value_capacity bytes */
+    size_t               value_capacity;
+    uint64_t             accounted_bytes;
+    uint64_t             trees; /* Bit per tree that it writes to */
+    bool                 has_puts;
 };
 
 struct batch_entry {
     uint32_t tree;
     uint32_t key_size;
     uint32_t value_size;
-    uint32_t is_tombstone;
+    uint32_t is_tombstone; /* Of a condition: there is to be no record */
 };
 
 static int record_check(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
@@ -183,38 +198,71 @@ int tactus_batch_new(struct tactus *store, struct tactus_batch **ret_batch)
 void tactus_batch_free(struct tactus_batch *batch)
 {
     if (batch != NULL) {
-        free(batch->data);
+        free(batch->writes.data);
+        free(batch->conditions.data);
+        free(batch->value);
         free(batch);
     }
 }
 
 void tactus_batch_clear(struct tactus_batch *batch)
 {
-    batch->size = 0;
+    batch->writes.size = batch->writes.count = 0;
+    batch->conditions.size = batch->conditions.count = 0;
     batch->accounted_bytes = 0;
     batch->trees = 0;
     batch->has_puts = false;
-    batch->count = 0;
 }
 
-static int batch_reserve(struct tactus_batch *batch, size_t more)
+/* False: there is no memory. */
+static bool memory_reserve(uint8_t **data, size_t *capacity, size_t bytes)
 {
-    size_t   capacity = batch->capacity == 0 ? 4096 : batch->capacity;
-    uint8_t *data;
+    size_t   more = *capacity == 0 ? 4096 : *capacity;
+    uint8_t *grown;
 
-    while (capacity < batch->size + more) {
-        capacity *= 2;
+    while (more < bytes) {
+        more *= 2;
     }
-    if (capacity == batch->capacity) {
-        return TACTUS_OK;
+    if (more == *capacity) {
+        return true;
     }
-    data = realloc(batch->data, capacity);
-    if (data == NULL) {
+    grown = realloc(*data, more);
+    if (grown == NULL) {
+        return false;
+    }
+    *data = grown;
+    *capacity = more;
+    return true;
+}
+
+static int entries_add(struct batch_entries *entries, const struct batch_entry *entry,
+                       const void *key, const void *value)
+{
+    size_t bytes = sizeof *entry + entry->key_size + entry->value_size;
+
+    if (!memory_reserve(&entries->data, &entries->capacity, entries->size + bytes)) {
         return tac_error_set(&tac_api_error, TACTUS_ENOMEM, "out of memory for a batch");
     }
-    batch->data = data;
-    batch->capacity = capacity;
+    memcpy(entries->data + entries->size, entry, sizeof *entry);
+    memcpy(entries->data + entries->size + sizeof *entry, key, entry->key_size);
+    if (entry->value_size > 0) {
+        memcpy(entries->data + entries->size + sizeof *entry + entry->key_size, value,
+               entry->value_size);
+    }
+    entries->size += bytes;
+    entries->count++;
     return TACTUS_OK;
+}
+
+/* The entry at `at`, with its key and value; returns where the next one begins. */
+static const uint8_t *entry_take(const uint8_t *at, struct batch_entry *ret_entry,
+                                 struct tac_bytes *ret_key, struct tac_bytes *ret_value)
+{
+    memcpy(ret_entry, at, sizeof *ret_entry);
+    at += sizeof *ret_entry;
+    *ret_key = (struct tac_bytes){at, ret_entry->key_size};
+    *ret_value = (struct tac_bytes){at + ret_entry->key_size, ret_entry->value_size};
+    return at + ret_entry->key_size + ret_entry->value_size;
 }
 
 static int batch_add(struct tactus_batch *batch, uint32_t tree, const void *key, size_t key_size,
@@ -235,19 +283,12 @@ static int batch_add(struct tactus_batch *batch, uint32_t tree, const void *key,
                              "the memtable): commit it first",
                              (unsigned long long)limit);
     }
-    if (batch_reserve(batch, sizeof entry + key_size + value_size) != TACTUS_OK) {
+    if (entries_add(&batch->writes, &entry, key, value) != TACTUS_OK) {
         return tac_api_error.code;
     }
-    memcpy(batch->data + batch->size, &entry, sizeof entry);
-    memcpy(batch->data + batch->size + sizeof entry, key, key_size);
-    if (value_size > 0) {
-        memcpy(batch->data + batch->size + sizeof entry + key_size, value, value_size);
-    }
-    batch->size += sizeof entry + key_size + value_size;
     batch->accounted_bytes += accounted;
     batch->trees |= (uint64_t)1 << tree;
     batch->has_puts |= !is_tombstone;
-    batch->count++;
     return TACTUS_OK;
 }
 
@@ -262,44 +303,49 @@ int tactus_batch_delete(struct tactus_batch *batch, uint32_t tree, const void *k
     return batch_add(batch, tree, key, key_size, NULL, 0, true);
 }
 
+int tactus_batch_expect(struct tactus_batch *batch, uint32_t tree, const void *key, size_t key_size,
+                        const void *expected, size_t expected_size)
+{
+    bool               is_absent = expected == NULL && expected_size == 0;
+    struct batch_entry entry = {tree, (uint32_t)key_size, (uint32_t)expected_size, is_absent};
+
+    if (record_check(batch->store, tree, key, key_size, expected, expected_size, is_absent) !=
+        TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    if (!memory_reserve(&batch->value, &batch->value_capacity, expected_size)) {
+        return tac_error_set(&tac_api_error, TACTUS_ENOMEM, "out of memory for a batch");
+    }
+    return entries_add(&batch->conditions, &entry, key, expected);
+}
+
 static void batch_insert(struct tactus *store, const struct tactus_batch *batch)
 {
-    const uint8_t *at = batch->data;
+    const uint8_t *at = batch->writes.data;
 
-    for (uint32_t i = 0; i < batch->count; i++) {
+    for (uint32_t i = 0; i < batch->writes.count; i++) {
         struct batch_entry entry;
+        struct tac_bytes   key, value;
 
-        memcpy(&entry, at, sizeof entry);
-        at += sizeof entry;
-        record_insert(store, entry.tree, (struct tac_bytes){at, entry.key_size},
-                      (struct tac_bytes){at + entry.key_size, entry.value_size},
-                      entry.is_tombstone != 0);
-        at += entry.key_size + entry.value_size;
+        at = entry_take(at, &entry, &key, &value);
+        record_insert(store, entry.tree, key, value, entry.is_tombstone != 0);
     }
-    tac_assert(at == batch->data + batch->size);
 }
 
 /* All entries or none that counts. */
 static int batch_log(struct tactus *store, const struct tactus_batch *batch)
 {
-    const uint8_t *at = batch->data;
+    const uint8_t *at = batch->writes.data;
     int            result = TACTUS_OK;
 
-    for (uint32_t i = 0; i < batch->count && result == TACTUS_OK; i++) {
+    for (uint32_t i = 0; i < batch->writes.count && result == TACTUS_OK; i++) {
+        struct tac_wal_entry entry = {.is_last = i + 1 == batch->writes.count};
         struct batch_entry   header;
-        struct tac_wal_entry entry;
 
-        memcpy(&header, at, sizeof header);
-        at += sizeof header;
-        entry = (struct tac_wal_entry){
-            .kind = header.is_tombstone != 0 ? TAC_WAL_DELETE : TAC_WAL_PUT,
-            .is_last = i + 1 == batch->count,
-            .tree = header.tree,
-            .key = {at, header.key_size},
-            .value = {at + header.key_size, header.value_size},
-        };
+        at = entry_take(at, &header, &entry.key, &entry.value);
+        entry.kind = header.is_tombstone != 0 ? TAC_WAL_DELETE : TAC_WAL_PUT;
+        entry.tree = header.tree;
         result = tac_wal_append(&store->wal, &entry, &tac_api_error);
-        at += header.key_size + header.value_size;
     }
     if (result != TACTUS_OK) {
         tac_wal_cut(&store->wal);
@@ -307,21 +353,59 @@ static int batch_log(struct tactus *store, const struct tactus_batch *batch)
     return result;
 }
 
-int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
-{
-    struct tactus *store = batch->store;
-    uint64_t       op;
-    bool           is_refused;
-    int            result;
+/* ---- conditions ----------------------------------------------------------------------------- */
 
-    if (batch->count == 0) {
-        return TACTUS_OK;
+static int condition_check(struct tactus_batch *batch, const struct batch_entry *entry,
+                           struct tac_bytes key, struct tac_bytes expected)
+{
+    size_t size;
+    int    result;
+
+    tac_error_clear(&tac_api_error);
+    result = tac_read_side_get(&batch->store->read_side, entry->tree, key, batch->value,
+                               expected.size, &size, &tac_api_error);
+    if (result == TACTUS_ENOTFOUND) {
+        return entry->is_tombstone != 0
+                   ? TACTUS_OK
+                   : tac_error_set(&tac_api_error, TACTUS_ECONFLICT, "the record is not there");
     }
-    if (tac_api_lock(store) != TACTUS_OK) {
-        return tac_api_error.code;
+    if (result != TACTUS_OK) {
+        return result;
     }
-    result = write_begin(store, batch->trees, batch->accounted_bytes, batch->has_puts);
-    is_refused = refusal_end(store, result);
+    if (entry->is_tombstone != 0) {
+        return tac_error_set(&tac_api_error, TACTUS_ECONFLICT, "there is a record already");
+    }
+    if (size != expected.size || (size > 0 && memcmp(batch->value, expected.data, size) != 0)) {
+        return tac_error_set(&tac_api_error, TACTUS_ECONFLICT,
+                             "the record has another value than expected");
+    }
+    return TACTUS_OK;
+}
+
+/* The first one that does not hold decides. */
+static int conditions_check(struct tactus_batch *batch)
+{
+    const uint8_t *at = batch->conditions.data;
+    int            result = TACTUS_OK;
+
+    for (uint32_t i = 0; i < batch->conditions.count && result == TACTUS_OK; i++) {
+        struct batch_entry entry;
+        struct tac_bytes   key, expected;
+
+        at = entry_take(at, &entry, &key, &expected);
+        result = condition_check(batch, &entry, key, expected);
+    }
+    return result;
+}
+
+/* ---- commit --------------------------------------------------------------------------------- */
+
+/* With commit_lock held. *ret_is_refused: the op has a number, but its writes were not done. */
+static int batch_write(struct tactus *store, const struct tactus_batch *batch, bool *ret_is_refused)
+{
+    int result = write_begin(store, batch->trees, batch->accounted_bytes, batch->has_puts);
+
+    *ret_is_refused = refusal_end(store, result);
     if (result == TACTUS_OK && store->wal.storage != NULL) {
         result = batch_log(store, batch);
     }
@@ -329,6 +413,47 @@ int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
         store->last_op++;
         batch_insert(store, batch);
         tac_writer_end(store);
+    }
+    return result;
+}
+
+/* The op of a batch whose condition does not hold, or that has conditions alone: a number. */
+static int batch_pass(struct tactus *store, int result, bool *ret_is_refused)
+{
+    struct tac_error error;
+
+    if (tac_writer_nothing(store, &error) != TACTUS_OK) {
+        tac_api_error = error;
+        return error.code;
+    }
+    *ret_is_refused = result != TACTUS_OK;
+    return result;
+}
+
+int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
+{
+    struct tactus *store = batch->store;
+    uint64_t       op, seen_op = tac_atomic_load_acquire_u64(&store->read_side.visible_op);
+    bool           is_refused = false;
+    int            result;
+
+    if (batch->writes.count + batch->conditions.count == 0) {
+        return TACTUS_OK;
+    }
+    if (tac_api_fork_check(store) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    result = conditions_check(batch);
+    if (tac_api_lock(store) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    if (batch->conditions.count > 0 && store->last_op != seen_op && !TAC_MUTANT(CONDITION_STALE)) {
+        result = conditions_check(batch);
+    }
+    if (result == TACTUS_ECONFLICT || (result == TACTUS_OK && batch->writes.count == 0)) {
+        result = batch_pass(store, result, &is_refused);
+    } else if (result == TACTUS_OK) {
+        result = batch_write(store, batch, &is_refused);
     }
     op = store->last_op;
     pthread_mutex_unlock(&store->commit_lock);
@@ -339,4 +464,34 @@ int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
         }
     }
     return committed(store, op, result, is_refused);
+}
+
+/* ---- one record, with a condition ----------------------------------------------------------- */
+
+int tactus_compare_and_set(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
+                           const void *expected, size_t expected_size, const void *value,
+                           size_t value_size)
+{
+    struct tactus_batch batch = {.store = store};
+    int result = tactus_batch_expect(&batch, tree, key, key_size, expected, expected_size);
+
+    if (result == TACTUS_OK) {
+        result = value == NULL && value_size == 0
+                     ? tactus_batch_delete(&batch, tree, key, key_size)
+                     : tactus_batch_put(&batch, tree, key, key_size, value, value_size);
+    }
+    if (result == TACTUS_OK) {
+        result = tactus_batch_commit(&batch, NULL);
+    }
+    free(batch.writes.data);
+    free(batch.conditions.data);
+    free(batch.value);
+    return result;
+}
+
+int tactus_put_if_absent(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
+                         const void *value, size_t value_size)
+{
+    return tactus_compare_and_set(store, tree, key, key_size, NULL, 0,
+                                  value == NULL && value_size == 0 ? "" : value, value_size);
 }

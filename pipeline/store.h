@@ -222,6 +222,8 @@ void               tac_writer_control_op(struct tactus *store);
 /* entry: what the log says of it. */
 TAC_MUST_CHECK int tac_writer_control(struct tactus *store, const struct tac_wal_entry *entry,
                                       struct tac_error *error);
+/* An op that changes nothing. */
+TAC_MUST_CHECK int tac_writer_nothing(struct tactus *store, struct tac_error *error);
 /* A durable checkpoint that takes no op: for what else it says. Takes commit_lock itself. */
 TAC_MUST_CHECK int tac_writer_mark(struct tactus *store, struct tac_error *error);
 /* All ops up to this one are in a durable checkpoint. */

@@ -17,6 +17,7 @@
 
 #include "base/mutant.h"
 #include "base/units.h"
+#include "pipeline/api_internal.h"
 #include "pipeline/recovery.h"
 #include "queues/atomics.h"
 
@@ -438,6 +439,17 @@ static int tree_replay(struct reader *reader, const struct tac_wal_entry *entry)
                : result;
 }
 
+static int nothing_replay(struct tactus *store)
+{
+    int result = tac_api_lock(store);
+
+    if (result == TACTUS_OK) {
+        result = tac_writer_nothing(store, &tac_api_error);
+        pthread_mutex_unlock(&store->commit_lock);
+    }
+    return result;
+}
+
 static int entry_replay(struct reader *reader, const struct tac_wal_entry *entry)
 {
     struct tactus *store = reader->store;
@@ -461,6 +473,8 @@ static int entry_replay(struct reader *reader, const struct tac_wal_entry *entry
                    : entry_damaged(reader, "a hold without its value");
     case TAC_WAL_CHECKPOINT:
         return tactus_checkpoint(store);
+    case TAC_WAL_NOTHING:
+        return nothing_replay(store);
     }
     tac_unreachable();
 }

@@ -295,6 +295,20 @@ int tac_writer_control(struct tactus *store, const struct tac_wal_entry *entry,
     return result;
 }
 
+int tac_writer_nothing(struct tactus *store, struct tac_error *error)
+{
+    const struct tac_wal_entry entry = {.kind = TAC_WAL_NOTHING, .is_last = true};
+    int                        result = store_check(store, error);
+
+    if (result == TACTUS_OK) {
+        result = tac_wal_append(&store->wal, &entry, error);
+    }
+    if (result == TACTUS_OK) {
+        tac_writer_control_op(store);
+    }
+    return result;
+}
+
 /* An op that ends bars until it is done. *ret_is_resumed: a checkpoint found it under way. */
 static int control_begin(struct tactus *store, const struct tac_wal_entry *entry,
                          bool *ret_is_resumed, struct tac_error *error)

@@ -302,7 +302,7 @@ static void entry_add(struct writer *writer, uint8_t control)
         fuzz_take(writer->input, bytes + 3, 1);
         break;
     case ITEM_CONTROL:
-        entry.kind = (enum tac_wal_kind)(TAC_WAL_TREE_CREATE + fuzz_take_u8(writer->input) % 5u);
+        entry.kind = (enum tac_wal_kind)(TAC_WAL_TREE_CREATE + fuzz_take_u8(writer->input) % 6u);
         entry.key.size = entry.value.size = 0;
         if (entry.kind == TAC_WAL_TREE_CREATE) {
             const struct tac_layout layout = {TACTUS_LAYOUT_FIXED, KEY_BYTES, 8};
@@ -316,7 +316,7 @@ static void entry_add(struct writer *writer, uint8_t control)
         }
         break;
     default:
-        entry.kind = (enum tac_wal_kind)(fuzz_take_u8(writer->input) % 9);
+        entry.kind = (enum tac_wal_kind)(fuzz_take_u8(writer->input) % 10);
         fuzz_take(writer->input, &tree, 1);
         entry.key.size = fuzz_take_u8(writer->input);
         entry.value.size = fuzz_take_u8(writer->input);

@@ -33,6 +33,8 @@
     X(EXPIRED, "an iterator that expired")                                                         \
     X(OLD_ITERATOR, "an iterator that was used after a bar's end")                                 \
     X(BOUNDED_ITERATOR, "an iterator with keys between bounds")                                    \
+    X(CONDITION, "a batch whose conditions held")                                                  \
+    X(CONFLICT, "a batch with a condition that did not hold")                                      \
     X(HELD, "compaction held back over several bars")                                              \
     X(FELL_BACK, "a crash that took ops back")                                                     \
     X(IN_FLIGHT, "a crash that found the checkpoint in flight durable")                            \

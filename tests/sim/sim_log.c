@@ -64,14 +64,36 @@ static int write_run(struct sim *sim, const struct sim_entry *entry)
                       entry->version.value_size);
 }
 
-static int batch_run(struct sim *sim, const struct sim_entry *entries, uint32_t count)
+/* Whether all conditions hold just before the op. */
+static bool conditions_hold(struct sim *sim, const struct sim_entry *entries, uint32_t count,
+                            uint64_t op)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct store_model_version *expected = &entries[i].version, *found;
+
+        if (!entries[i].is_condition) {
+            continue;
+        }
+        found = store_model_get(sim->model, entries[i].tree, entries[i].key, op - 1);
+        if (expected->is_tombstone != (found == NULL) ||
+            (found != NULL &&
+             (found->value_size != expected->value_size ||
+              (found->value_seed != expected->value_seed && found->value_size > 0)))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int batch_run(struct sim *sim, const struct sim_record *record,
+                     const struct sim_entry *entries)
 {
     struct tactus_batch *batch;
     uint64_t             before = tactus_last_op(sim->store);
     uint64_t             op = 0;
     int                  result = tactus_batch_new(sim->store, &batch);
 
-    for (uint32_t i = 0; i < count && result == TACTUS_OK; i++) {
+    for (uint32_t i = 0; i < record->entry_count && result == TACTUS_OK; i++) {
         result = sim_batch_add(sim, batch, &entries[i]);
     }
     if (result == TACTUS_OK) {
@@ -81,6 +103,11 @@ static int batch_run(struct sim *sim, const struct sim_entry *entries, uint32_t 
     if (result == TACTUS_OK && op != before + 1) {
         sim_fail(sim, "batch: op %llu after %llu", (unsigned long long)op,
                  (unsigned long long)before);
+    }
+    if ((result == TACTUS_OK && record->is_passed) ||
+        (result == TACTUS_ECONFLICT && !record->is_passed)) {
+        sim_fail(sim, "batch, op %llu: %d, but its conditions %s", (unsigned long long)before + 1,
+                 result, record->is_passed ? "do not hold" : "hold");
     }
     return result;
 }
@@ -103,7 +130,7 @@ static int record_run(struct sim *sim, const struct sim_record *record)
     case SIM_RECORD_WRITE:
         return write_run(sim, entries);
     case SIM_RECORD_BATCH:
-        return batch_run(sim, entries, record->entry_count);
+        return batch_run(sim, record, entries);
     case SIM_RECORD_TREE_CREATE:
         return tree_run(sim, record->tree);
     case SIM_RECORD_DRAIN:
@@ -119,11 +146,12 @@ static int record_run(struct sim *sim, const struct sim_record *record)
 }
 
 /* A drain that finds no room, or damage, has its number all the same, and a delete too that has
- * tried to make some. */
+ * tried to make some, and a write whose condition does not hold. */
 static bool is_taken(const struct sim *sim, int result, uint64_t op)
 {
     return result == TACTUS_OK ||
-           (((result == TACTUS_EFULL && sim->world->is_small) || sim_is_refused(sim, result)) &&
+           ((result == TACTUS_ECONFLICT || (result == TACTUS_EFULL && sim->world->is_small) ||
+             sim_is_refused(sim, result)) &&
             tactus_last_op(sim->store) == op);
 }
 
@@ -134,6 +162,9 @@ static void record_model(struct sim *sim, const struct sim_record *record)
     for (uint32_t i = 0; i < record->entry_count; i++) {
         const struct sim_entry *entry = &sim->log_ops.entries[record->entry_first + i];
 
+        if (record->is_passed || entry->is_condition) {
+            continue;
+        }
         store_model_write(sim->model, entry->tree, entry->key, op, &entry->version);
     }
     if (record->kind == SIM_RECORD_TREE_CREATE) {
@@ -145,11 +176,15 @@ int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool i
                const struct sim_entry *entries, uint32_t entry_count)
 {
     struct sim_log    *log = &sim->log_ops;
-    struct sim_record *record = record_append(
-        log,
-        (struct sim_record){
-            .kind = kind, .tree = tree, .is_held = is_held, .entry_count = entry_count},
-        entries);
+    struct sim_record *record =
+        record_append(log,
+                      (struct sim_record){.kind = kind,
+                                          .tree = tree,
+                                          .is_held = is_held,
+                                          .is_passed = !conditions_hold(sim, entries, entry_count,
+                                                                        sim->model->op + 1),
+                                          .entry_count = entry_count},
+                      entries);
     int  result = record_run(sim, record);
     bool was_taken = is_taken(sim, result, sim->model->op + 1);
 

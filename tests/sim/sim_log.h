@@ -20,13 +20,15 @@ enum sim_record_kind {
 
 struct sim_entry {
     uint32_t                   tree, key;
-    struct store_model_version version;
+    struct store_model_version version; /* Written; or, of a condition, expected */
+    bool                       is_condition;
 };
 
 struct sim_record {
     enum sim_record_kind kind;
     uint32_t             tree;
     bool                 is_held;
+    bool                 is_passed; /* A condition does not hold: the op is a number alone */
     uint64_t             entry_first;
     uint32_t             entry_count;
 };

@@ -298,9 +298,15 @@ int sim_batch_add(struct sim *sim, struct tactus_batch *batch, const struct sim_
     const struct store_model_key  *key = &tree->keys[entry->key];
 
     if (entry->version.is_tombstone) {
-        return tactus_batch_delete(batch, tree->id, key->bytes, key->size);
+        return entry->is_condition
+                   ? tactus_batch_expect(batch, tree->id, key->bytes, key->size, NULL, 0)
+                   : tactus_batch_delete(batch, tree->id, key->bytes, key->size);
     }
     store_model_value(entry->version.value_seed, entry->version.value_size, sim->buffer);
+    if (entry->is_condition) {
+        return tactus_batch_expect(batch, tree->id, key->bytes, key->size, sim->buffer,
+                                   entry->version.value_size);
+    }
     return tactus_batch_put(batch, tree->id, key->bytes, key->size, sim->buffer,
                             entry->version.value_size);
 }
@@ -328,10 +334,30 @@ static struct sim_entry entry_draw(struct sim *sim, struct tac_prng *prng, const
     return entry;
 }
 
-/* As many entries as a batch takes. */
+/* What a condition of the entry's key expects: what is there, or, one time in four, something
+ * else. */
+static void condition_make(struct sim *sim, struct sim_entry *entry, struct tac_prng *prng)
+{
+    const struct store_model_version *found =
+        store_model_get(sim->model, entry->tree, entry->key, sim->model->op);
+    bool is_right = tac_prng_below(prng, 4) != 0;
+
+    entry->is_condition = true;
+    if (is_right && found != NULL) {
+        entry->version = *found;
+    } else if (is_right) {
+        entry->version = (struct store_model_version){.is_tombstone = true};
+    }
+}
+
+/* As many entries as a batch takes. Of three batches in sixteen the first entries are conditions, up
+ * to three. A block that is damaged for good may keep a condition from being looked at, in a replay
+ * too: not in such worlds. */
 static void run_batch(struct sim *sim, const struct sim_op *op)
 {
-    struct tac_prng      prng = {op->seed};
+    struct tac_prng      prng = {op->seed}, condition_prng = {tac_mix_u64(op->seed)};
+    bool                 may_expect = sim->world->faults.class != SIM_FAULTS_MEDIA;
+    uint32_t             conditions = (uint32_t)tac_prng_below(&condition_prng, 16);
     struct sim_entry    *entries = calloc(op->count + 1, sizeof *entries);
     struct tactus_batch *batch;
     uint32_t             count = 0;
@@ -341,6 +367,9 @@ static void run_batch(struct sim *sim, const struct sim_op *op)
     sim->entries = entries;
     while (count < op->count && result == TACTUS_OK) {
         entries[count] = entry_draw(sim, &prng, op);
+        if (may_expect && conditions < 4 && count < conditions) {
+            condition_make(sim, &entries[count], &condition_prng);
+        }
         result = sim_batch_add(sim, batch, &entries[count]);
         count += result == TACTUS_OK;
     }
@@ -350,7 +379,11 @@ static void run_batch(struct sim *sim, const struct sim_op *op)
     }
     if (count > 0) {
         result = sim_log_do(sim, SIM_RECORD_BATCH, op->tree, false, entries, count);
-        (void)write_result(sim, result, "batch");
+        sim->report->marks.count[MARK_CONDITION] += result == TACTUS_OK && entries[0].is_condition;
+        sim->report->marks.count[MARK_CONFLICT] += result == TACTUS_ECONFLICT;
+        if (result != TACTUS_ECONFLICT) {
+            (void)write_result(sim, result, "batch");
+        }
     }
     free(entries);
     sim->entries = NULL;
