@@ -264,6 +264,20 @@ TACTUS_API int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
 TACTUS_API int tactus_get(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
                           void *buffer, size_t buffer_size, size_t *ret_value_size);
 
+/* A value where it lies, not copied: in a page of the cache, which cannot be used for anything else
+ * meanwhile; or, if the record is still in a memtable, in memory of its own. It does not change. To
+ * be given to tactus_value_release, soon, and before the store is closed. */
+struct tactus_value {
+    const void *data; /* Never NULL; not terminated, not aligned */
+    size_t      size;
+    void       *internal[2];
+};
+
+/* As tactus_get. On success *ret_value is filled, on failure untouched. */
+TACTUS_API int tactus_get_pinned(struct tactus *store, uint32_t tree, const void *key,
+                                 size_t key_size, struct tactus_value *ret_value);
+TACTUS_API void tactus_value_release(struct tactus_value *value);
+
 /* An iterator sees the tree as of its opening for at least one whole bar of writes; then its calls
  * may return TACTUS_EEXPIRED: open another one at the last key. It stands on a record or nowhere.
  * Moves return TACTUS_ENOTFOUND where there is no further record (it then stands nowhere). */

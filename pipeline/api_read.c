@@ -23,22 +23,53 @@ static int read_check(struct tactus *store, uint32_t tree, const void *key, size
     return key_size == SIZE_MAX ? TACTUS_OK : tac_api_key_check(&layout, key, key_size);
 }
 
+static int value_get(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
+                     struct tac_value_sink *sink)
+{
+    int result = read_check(store, tree, key, key_size);
+
+    if (result != TACTUS_OK) {
+        return result;
+    }
+    tac_error_clear(&tac_api_error);
+    return tac_read_side_get(&store->read_side, tree, (struct tac_bytes){key, (uint32_t)key_size},
+                             sink, &tac_api_error);
+}
+
 int tactus_get(struct tactus *store, uint32_t tree, const void *key, size_t key_size, void *buffer,
                size_t buffer_size, size_t *ret_value_size)
 {
-    size_t value_size;
-    int    result = read_check(store, tree, key, key_size);
+    struct tac_value_sink sink = {.buffer = buffer, .room = buffer_size};
+    int                   result = value_get(store, tree, key, key_size, &sink);
 
-    if (result == TACTUS_OK) {
-        tac_error_clear(&tac_api_error);
-        result =
-            tac_read_side_get(&store->read_side, tree, (struct tac_bytes){key, (uint32_t)key_size},
-                              buffer, buffer_size, &value_size, &tac_api_error);
-    }
     if (result == TACTUS_OK && ret_value_size != NULL) {
-        *ret_value_size = value_size;
+        *ret_value_size = sink.size;
     }
     return result;
+}
+
+int tactus_get_pinned(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
+                      struct tactus_value *ret_value)
+{
+    struct tac_value_sink sink = {.is_pinning = true};
+    int                   result = value_get(store, tree, key, key_size, &sink);
+
+    if (result == TACTUS_OK) {
+        *ret_value = (struct tactus_value){
+            .data = sink.size > 0 ? sink.data : "",
+            .size = sink.size,
+            .internal = {sink.frame, sink.copy},
+        };
+    }
+    return result;
+}
+
+void tactus_value_release(struct tactus_value *value)
+{
+    struct tac_value_sink sink = {.frame = value->internal[0], .copy = value->internal[1]};
+
+    tac_value_sink_release(&sink);
+    *value = (struct tactus_value){0};
 }
 
 int tactus_iterator_open(struct tactus *store, uint32_t tree, struct tactus_iterator **ret_iterator)

@@ -358,12 +358,11 @@ static int batch_log(struct tactus *store, const struct tactus_batch *batch)
 static int condition_check(struct tactus_batch *batch, const struct batch_entry *entry,
                            struct tac_bytes key, struct tac_bytes expected)
 {
-    size_t size;
-    int    result;
+    struct tac_value_sink sink = {.buffer = batch->value, .room = expected.size};
+    int                   result;
 
     tac_error_clear(&tac_api_error);
-    result = tac_read_side_get(&batch->store->read_side, entry->tree, key, batch->value,
-                               expected.size, &size, &tac_api_error);
+    result = tac_read_side_get(&batch->store->read_side, entry->tree, key, &sink, &tac_api_error);
     if (result == TACTUS_ENOTFOUND) {
         return entry->is_tombstone != 0
                    ? TACTUS_OK
@@ -375,7 +374,8 @@ static int condition_check(struct tactus_batch *batch, const struct batch_entry 
     if (entry->is_tombstone != 0) {
         return tac_error_set(&tac_api_error, TACTUS_ECONFLICT, "there is a record already");
     }
-    if (size != expected.size || (size > 0 && memcmp(batch->value, expected.data, size) != 0)) {
+    if (sink.size != expected.size ||
+        (sink.size > 0 && memcmp(batch->value, expected.data, sink.size) != 0)) {
         return tac_error_set(&tac_api_error, TACTUS_ECONFLICT,
                              "the record has another value than expected");
     }

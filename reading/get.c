@@ -13,6 +13,7 @@
  * cache. What looks like damage may be a block that was given a new life because the view is two
  * bars old: then the get begins again with the newest view. */
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "base/mutant.h"
 #include "base/units.h"
@@ -38,9 +39,7 @@ struct get {
     struct tac_read_side  *side;
     uint32_t               tree;
     struct tac_bytes       key;
-    void                  *buffer;
-    size_t                 buffer_size;
-    size_t                *ret_value_size;
+    struct tac_value_sink *sink;
     struct tac_read_counts counts;
     /* Of the view. */
     uint64_t                 view_bar;
@@ -55,22 +54,28 @@ struct get {
 /* What a memtable or a table says to a key; beside it there are the error codes, all above 0. */
 #define GET_ABSENT (-1)
 
-static int get_record(const struct get *get, const struct tac_record *record)
+/* The value of a record whose memory may go at once. */
+static int value_copy(struct tac_value_sink *sink, struct tac_bytes value, struct tac_error *error)
 {
-    if (record->is_tombstone) {
-        return TACTUS_ENOTFOUND;
+    sink->size = value.size;
+    if (sink->is_pinning && value.size > 0) {
+        sink->copy = malloc(value.size);
+        if (sink->copy == NULL) {
+            return tac_error_set(error, TACTUS_ENOMEM, "no memory for a value of %u bytes",
+                                 value.size);
+        }
+        memcpy(sink->copy, value.data, value.size);
+        sink->data = sink->copy;
+    } else if (sink->room > 0 && value.size > 0) {
+        memcpy(sink->buffer, value.data, tac_min_u64(value.size, sink->room));
     }
-    if (record->value.size > 0 && get->buffer_size > 0) {
-        memcpy(get->buffer, record->value.data, tac_min_u64(record->value.size, get->buffer_size));
-    }
-    *get->ret_value_size = record->value.size;
     return TACTUS_OK;
 }
 
 /* ---- inside the guard ---- */
 
 static int get_from_memtable(const struct get *get, const struct tac_memtable *memtable,
-                             uint64_t op)
+                             uint64_t op, struct tac_error *error)
 {
     struct tac_record_view view;
 
@@ -78,7 +83,8 @@ static int get_from_memtable(const struct get *get, const struct tac_memtable *m
         !tac_memtable_get(memtable, get->tree, get->key, op, &view)) {
         return GET_ABSENT;
     }
-    return get_record(get, &view.record);
+    return view.record.is_tombstone ? TACTUS_ENOTFOUND
+                                    : value_copy(get->sink, view.record.value, error);
 }
 
 /* The tables of one level over the key, higher stamps first. */
@@ -233,9 +239,9 @@ static int get_from_view(struct get *get, const struct tac_view *view, uint64_t 
         return tac_error_set(error, TACTUS_EKEYSIZE, "a key of %u bytes; tree %s has 1 to %u",
                              get->key.size, tree->name, tree->layout.key_size);
     }
-    rv = get_from_memtable(get, view->mutable_table, op);
+    rv = get_from_memtable(get, view->mutable_table, op, error);
     if (rv == GET_ABSENT && !TAC_MUTANT(IMMUTABLE_UNREAD)) {
-        rv = get_from_memtable(get, view->immutable_table, op);
+        rv = get_from_memtable(get, view->immutable_table, op, error);
     }
     if (rv != GET_ABSENT) {
         return rv;
@@ -276,9 +282,16 @@ static int get_from_page(struct get *get, const struct tac_index_block *index,
     rv = GET_ABSENT;
     position = tac_page_lower_bound(&page, get->key, place.record, &is_equal);
     if (is_equal) {
-        struct tac_record record = tac_page_record(&page, position);
+        struct tac_record      record = tac_page_record(&page, position);
+        struct tac_value_sink *sink = get->sink;
 
-        rv = get_record(get, &record);
+        if (!record.is_tombstone && sink->is_pinning) {
+            sink->frame = frame;
+            sink->data = record.value.data;
+            sink->size = record.value.size;
+            return TACTUS_OK;
+        }
+        rv = record.is_tombstone ? TACTUS_ENOTFOUND : value_copy(sink, record.value, error);
     }
     tac_cache_unpin(frame);
     return rv;
@@ -370,8 +383,8 @@ static int get_once(struct get *get, struct tac_error *error)
     return rv == GET_ABSENT ? TACTUS_ENOTFOUND : rv;
 }
 
-int tac_read_side_get(struct tac_read_side *side, uint32_t tree, struct tac_bytes key, void *buffer,
-                      size_t buffer_size, size_t *ret_value_size, struct tac_error *error)
+int tac_read_side_get(struct tac_read_side *side, uint32_t tree, struct tac_bytes key,
+                      struct tac_value_sink *sink, struct tac_error *error)
 {
     struct get get; /* Large: only what is used is written */
     int        rv;
@@ -379,12 +392,10 @@ int tac_read_side_get(struct tac_read_side *side, uint32_t tree, struct tac_byte
     get.side = side;
     get.tree = tree;
     get.key = key;
-    get.buffer = buffer;
-    get.buffer_size = buffer_size;
-    get.ret_value_size = ret_value_size;
+    get.sink = sink;
     get.counts = (struct tac_read_counts){0};
     get.filter_probes.bits_per_key = 0;
-    tac_assert(buffer != NULL || buffer_size == 0);
+    tac_assert(sink->buffer != NULL || sink->room == 0);
     rv = get_once(&get, error);
     /* Each further round needs two more bars to have passed during the one before. */
     while (rv == TACTUS_ECORRUPT && tac_read_side_is_stale(side, get.view_bar)) {
@@ -394,4 +405,14 @@ int tac_read_side_get(struct tac_read_side *side, uint32_t tree, struct tac_byte
     }
     tac_read_side_count(side, &get.counts);
     return rv;
+}
+
+void tac_value_sink_release(struct tac_value_sink *sink)
+{
+    if (sink->frame != NULL) {
+        tac_cache_unpin(sink->frame);
+    }
+    free(sink->copy);
+    sink->frame = NULL;
+    sink->copy = NULL;
 }

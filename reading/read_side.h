@@ -82,11 +82,27 @@ struct tac_read_ticket {
 struct tac_read_ticket tac_read_side_enter(struct tac_read_side *side);
 void tac_read_side_leave(struct tac_read_side *side, struct tac_read_ticket ticket);
 
-/* The newest visible version of a key: copies up to buffer_size bytes of the value, sets the whole
- * size. TACTUS_ENOTFOUND (no text), TACTUS_ECORRUPT (tree, level, table and address named), EIO. */
+/* Where a get puts a value. It is copied into the caller's buffer, as far as there is room; or it
+ * stays where it is, in a page that is pinned, with a memtable's value in memory of its own. */
+struct tac_value_sink {
+    /* The caller's. */
+    bool   is_pinning;
+    void  *buffer; /* Not when pinning; may be NULL without room */
+    size_t room;
+    /* Set when a value is found. */
+    size_t                  size;  /* The whole one's */
+    const void             *data;  /* When pinning; NULL: an empty value */
+    struct tac_cache_frame *frame; /* Pinned, or NULL … */
+    void                   *copy;  /* … and allocated, or NULL, until _release */
+};
+
+/* The newest visible version of a key. TACTUS_ENOTFOUND (no text), TACTUS_ECORRUPT (tree, level,
+ * table and address named), EIO, ENOMEM. */
 TAC_MUST_CHECK int tac_read_side_get(struct tac_read_side *side, uint32_t tree,
-                                     struct tac_bytes key, void *buffer, size_t buffer_size,
-                                     size_t *ret_value_size, struct tac_error *error);
+                                     struct tac_bytes key, struct tac_value_sink *sink,
+                                     struct tac_error *error);
+/* Gives back what a pinned value lies in. Twice does no harm. */
+void tac_value_sink_release(struct tac_value_sink *sink);
 
 /* Reads through the cache, checked: index block (decoded) and single pages. The frame is pinned and
  * must be unpinned soon. */

@@ -143,15 +143,19 @@ static void *get_main(void *context)
 
     tac_yield_seed(worker->seed);
     while (!worker_is_over(worker)) {
-        uint32_t         number = (uint32_t)tac_prng_below(&prng, KEYS), version = 0;
-        uint8_t          key_buffer[TACTUS_KEY_SIZE_MAX], value[64];
-        uint64_t         from = tac_atomic_load_acquire_u64(&world->side->visible_op), to;
-        struct tac_error error = {0};
-        size_t           size = 0;
-        int              rv;
+        uint32_t              number = (uint32_t)tac_prng_below(&prng, KEYS), version = 0;
+        uint8_t               key_buffer[TACTUS_KEY_SIZE_MAX], value[64];
+        struct tac_value_sink sink = {.is_pinning = number % 2 == 0};
+        uint64_t              from = tac_atomic_load_acquire_u64(&world->side->visible_op), to;
+        struct tac_error      error = {0};
+        int                   rv;
 
-        rv = tac_read_side_get(world->side, 0, world_key(world, number, false, key_buffer), value,
-                               sizeof value, &size, &error);
+        if (!sink.is_pinning) {
+            sink.buffer = value;
+            sink.room = sizeof value;
+        }
+        rv = tac_read_side_get(world->side, 0, world_key(world, number, false, key_buffer), &sink,
+                               &error);
         to = tac_atomic_load_acquire_u64(&world->side->visible_op);
         if (rv != TACTUS_OK && rv != TACTUS_ENOTFOUND) {
             worker->failed++;
@@ -160,11 +164,12 @@ static void *get_main(void *context)
         }
         worker->answers++;
         if (rv == TACTUS_OK) {
-            struct tac_bytes bytes = {value, (uint32_t)size};
+            struct tac_bytes bytes = {sink.is_pinning ? sink.data : value, (uint32_t)sink.size};
 
             worker->wrong += !value_is(world, number, bytes, &version);
         }
         worker->wrong += !is_possible(stress, number % GROUPS, version, from, to);
+        tac_value_sink_release(&sink);
     }
     return NULL;
 }

@@ -32,6 +32,8 @@ static int child_writes(const void *context)
 
     CHECK(tactus_put(open->store, open->tree, KEY, "2", 1) == TACTUS_EFORKED);
     CHECK(strstr(tactus_message(), "parent") != NULL);
+    CHECK(tactus_put_if_absent(open->store, open->tree, KEY, KEY) == TACTUS_EFORKED);
+    CHECK(tactus_compare_and_set(open->store, open->tree, KEY, KEY, KEY) == TACTUS_EFORKED);
     CHECK(tactus_delete(open->store, open->tree, KEY) == TACTUS_EFORKED);
     CHECK(tactus_batch_commit(open->batch, NULL) == TACTUS_EFORKED);
     CHECK(tactus_tree_create(open->store, "other", &layout, NULL) == TACTUS_EFORKED);
@@ -49,10 +51,12 @@ static int child_reads(const void *context)
     struct tactus_iterator  *iterator;
     struct tactus_stats      stats;
     uint8_t                  digest[16];
+    struct tactus_value      value;
     uint32_t                 number;
     size_t                   size;
 
     CHECK(tactus_get(open->store, open->tree, KEY, NULL, 0, &size) == TACTUS_EFORKED);
+    CHECK(tactus_get_pinned(open->store, open->tree, KEY, &value) == TACTUS_EFORKED);
     CHECK(tactus_iterator_open(open->store, open->tree, &iterator) == TACTUS_EFORKED);
     CHECK(tactus_iterator_bound(open->iterator, KEY, KEY) == TACTUS_EFORKED);
     CHECK(tactus_iterator_prefix(open->iterator, KEY) == TACTUS_EFORKED);
