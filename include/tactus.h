@@ -401,6 +401,9 @@ struct tactus_stage_stats {
                                 WRITE, to fill it again, or had only their last writes to come. */
 };
 
+/* Of waits: the first those of up to 1 µs, each next one up to twice as long, the last all others. */
+#define TACTUS_WAIT_BUCKETS 24
+
 struct tactus_stats {
     uint64_t last_op, durable_op, checkpoint_sequence;
     uint64_t bars, beats;
@@ -410,6 +413,7 @@ struct tactus_stats {
     uint64_t cache_hits, cache_misses;
     uint64_t waits;                 /* Writes that waited for compaction */
     uint64_t wait_ns_total, wait_ns_max;
+    uint64_t wait_buckets[TACTUS_WAIT_BUCKETS]; /* How many took how long */
     uint64_t wait_bound_bytes;      /* The most work one wait covers, in this bar */
     uint64_t checkpoint_waits;      /* Bars that had to wait for a checkpoint */
     uint64_t log_bytes, log_syncs;  /* Of the write-ahead log since open */
@@ -443,6 +447,13 @@ struct tactus_stats {
 };
 
 TACTUS_API void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats);
+
+/* The same as text for Prometheus (exposition format 0.0.4): names begin with tactus_, units are
+ * seconds and bytes. labels: what each sample is to have, such as "store=\"orders\"", or NULL.
+ * Writes at most buffer_size bytes, a terminator included; *ret_size is what the whole text has,
+ * without it: when that is not below buffer_size, call again with more. */
+TACTUS_API int tactus_metrics(struct tactus *store, const char *labels, char *buffer,
+                              size_t buffer_size, size_t *ret_size);
 
 /* A checksum of everything that the last durable superblock reaches: equal for equal ops, options
  * and UUID, whatever the threads. 16 bytes. */

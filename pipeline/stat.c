@@ -59,6 +59,7 @@ static void writer_report(struct tactus *store, struct tactus_stats *stats)
     stats->waits = store->waits;
     stats->wait_ns_total = store->wait_ns_total;
     stats->wait_ns_max = store->wait_ns_max;
+    memcpy(stats->wait_buckets, store->wait_buckets, sizeof stats->wait_buckets);
     stats->log_waits = store->wal.waits;
     pthread_mutex_unlock(&store->commit_lock);
 }

@@ -70,6 +70,7 @@ struct tactus {
     uint64_t        last_op; /* Also read_side.visible_op */
     uint64_t        user_bytes, records_put, records_deleted;
     uint64_t        waits, wait_ns_total, wait_ns_max;
+    uint64_t        wait_buckets[TACTUS_WAIT_BUCKETS];
     uint64_t        waited_ns; /* In the op that is under way */
     bool            has_made_room; /* It has ended bars, in a full store */
 

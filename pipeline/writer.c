@@ -208,6 +208,17 @@ static int op_check(struct tactus *store, uint64_t accounted_bytes, bool has_put
     return TACTUS_OK;
 }
 
+static void wait_count(struct tactus *store, uint64_t waited_ns)
+{
+    uint64_t waited_us = tac_div_ceil(waited_ns, 1000);
+    uint32_t bucket = waited_us <= 1 ? 0 : 64 - (uint32_t)__builtin_clzll(waited_us - 1);
+
+    store->waits++;
+    store->wait_ns_total += waited_ns;
+    store->wait_ns_max = tac_max_u64(store->wait_ns_max, waited_ns);
+    store->wait_buckets[tac_min_u64(bucket, TACTUS_WAIT_BUCKETS - 1)]++;
+}
+
 int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_puts,
                      struct tac_error *error)
 {
@@ -245,9 +256,7 @@ int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_pu
         result = beat_advance(store, error);
     }
     if (store->waited_ns > 0) {
-        store->waits++;
-        store->wait_ns_total += store->waited_ns;
-        store->wait_ns_max = tac_max_u64(store->wait_ns_max, store->waited_ns);
+        wait_count(store, store->waited_ns);
     }
     return result;
 }

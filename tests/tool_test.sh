@@ -126,6 +126,13 @@ one_level_without_tombstones() {
 }
 is "compact leaves one level with nothing superfluous" one_level_without_tombstones
 
+tells_prometheus() {
+    run 0 stat m --prometheus &&
+        [ "$(awk '/^tactus_level_records/ { sum += $2 } END { print sum }' out)" = 20000 ] &&
+        grep -q '^tactus_info{backend="[a-z_]*"} 1$' out
+}
+is "stat --prometheus has the same numbers" tells_prometheus
+
 # ---- any bytes ----------------------------------------------------------------------------------
 
 new_store any

@@ -155,6 +155,20 @@ static void human_print(const struct tactus_stats *stats)
     }
 }
 
+static int prometheus_print(struct tactus *store)
+{
+    char   text[1 << 15];
+    size_t size;
+    int    code = tactus_metrics(store, NULL, text, sizeof text, &size);
+
+    if (code != TACTUS_OK) {
+        return tac_fail_code(code);
+    }
+    tac_assert(size < sizeof text);
+    fputs(text, stdout);
+    return TAC_EXIT_OK;
+}
+
 int tac_cmd_stat(struct tac_arguments *arguments)
 {
     struct tactus_stats stats;
@@ -167,7 +181,9 @@ int tac_cmd_stat(struct tac_arguments *arguments)
         return status;
     }
     tactus_stat(session.store, &stats);
-    if (arguments->has_json) {
+    if (arguments->has_prometheus) {
+        status = prometheus_print(session.store);
+    } else if (arguments->has_json) {
         printf("{\n");
         tac_stats_members_print(stdout, &stats);
         printf("}\n");
@@ -175,5 +191,5 @@ int tac_cmd_stat(struct tac_arguments *arguments)
         human_print(&stats);
     }
     tac_session_release(&session);
-    return TAC_EXIT_OK;
+    return status;
 }

@@ -40,6 +40,7 @@ enum tac_option {
     TAC_OPTION_REVERSE,
     TAC_OPTION_COUNT,
     TAC_OPTION_JSON,
+    TAC_OPTION_PROMETHEUS,
     TAC_OPTION_LAYOUT,
     TAC_OPTION_KEY_SIZE,
     TAC_OPTION_VALUE_SIZE,
@@ -66,6 +67,7 @@ struct tac_arguments {
     bool                  has_reverse;
     bool                  has_count;
     bool                  has_json;
+    bool                  has_prometheus;
 };
 
 struct tac_command {

@@ -50,7 +50,7 @@ static const struct tac_command commands[] = {
      "Overwritten and deleted records leave the file for good.\n",
      TAC_TAKES_COMMON | TAC_TAKES(TREE), 0, 0, tac_cmd_compact},
     {"stat", "STORE", "Prints what the store holds and how it is laid out", "",
-     TAC_TAKES_COMMON | TAC_TAKES(JSON), 0, 0, tac_cmd_stat},
+     TAC_TAKES_COMMON | TAC_TAKES(JSON) | TAC_TAKES(PROMETHEUS), 0, 0, tac_cmd_stat},
     {"digest", "STORE", "Prints a checksum of the store's bytes as 32 hexadecimal digits",
      "Equal operations, creation options and UUID give equal digests, whatever the threads.\n",
      TAC_TAKES_COMMON, 0, 0, tac_cmd_digest},
