@@ -88,6 +88,9 @@ TACTUS_API const char *tactus_message(void);
 /* Thread counts may also be this: derived from the processors that the process may use. */
 #define TACTUS_THREADS_AUTO UINT32_MAX
 
+/* The sizes of the two caches may also be this. */
+#define TACTUS_SIZE_AUTO UINT64_MAX
+
 enum tactus_backend {
     TACTUS_BACKEND_AUTO = 0,     /* io_uring, or pread/pwrite where that is missing or forbidden */
     TACTUS_BACKEND_IO_URING = 1,
@@ -129,17 +132,30 @@ struct tactus_options {
                                         blocks as much as they can have. */
     uint8_t  uuid[TACTUS_UUID_BYTES]; /* All zero: random. */
     /* Free at every open */
-    uint32_t threads_read;           /* All three 0 (stepped by the caller), or each at least 1. */
-    uint32_t threads_merge;
-    uint32_t threads_write;
+    uint64_t memory_size;            /* All that the store may take (struct tactus_stats,
+                                        memory_budget_bytes): caches whose size is
+                                        TACTUS_SIZE_AUTO have what the rest leaves. 0: no limit of
+                                        its own; 0. */
+    uint32_t threads;                /* All stage threads: a quarter of them read, a quarter write.
+                                        0 (stepped by the caller), or at least 3.
+                                        TACTUS_THREADS_AUTO: as many as there are processors;
+                                        TACTUS_THREADS_AUTO. */
+    /* Free at every open, and derived from those above unless they are given */
+    uint32_t threads_read;           /* AUTO: a quarter of threads. All three 0, or each at least
+                                        1. */
+    uint32_t threads_merge;          /* AUTO: the rest. */
+    uint32_t threads_write;          /* AUTO: a quarter. */
+    uint64_t page_cache_size;        /* Cached pages for reads. AUTO: 64 MiB without memory_size. */
+    uint64_t index_cache_size;       /* Cached index and filter blocks for reads. AUTO: 192 MiB
+                                        without memory_size; else that or an eighth of what is left,
+                                        but not more than half. */
+    /* Free at every open */
     uint32_t ring_size;              /* Slots of a stage's ring; power of two, 2 to 65536; 256. */
     bool     assist;                 /* Idle stage threads take other stages' work; true. */
     uint64_t pool_size;              /* Block buffers for compaction; 0: the least that is of use. */
-    uint64_t page_cache_size;        /* Cached pages for reads; 64 MiB. */
-    uint64_t index_cache_size;       /* Cached index and filter blocks for reads; 192 MiB. */
     uint32_t tables_max;             /* Tables the manifest can hold; 16384. */
     uint32_t io_depth;               /* Requests in flight per stage thread; 1 to 64; 4. */
-    enum tactus_backend backend;
+    enum tactus_backend backend;     /* TACTUS_BACKEND_AUTO. */
     bool     direct_io;              /* false: buffered I/O although direct I/O is possible. */
     enum tactus_log log;             /* TACTUS_LOG_NONE. The write-ahead log is a second file, named
                                         as the store with "-wal" behind it. */
@@ -152,12 +168,20 @@ struct tactus_options {
                                         is told by tactus_stat. */
 };
 
+/* Fills in every default. */
 TACTUS_API void tactus_options_init(struct tactus_options *options);
 
 /* Sets one option from text, such as ("memtable_size", "8MiB") or ("threads_merge", "auto").
  * Sizes take the suffixes KiB, MiB, GiB, TiB. TACTUS_EOPTION names setting, value and range. */
 TACTUS_API int tactus_options_set(struct tactus_options *options, const char *name,
                                   const char *value);
+/* Sets all of a list such as "memtable_size=8MiB, log=sync": separated by commas or white space. On
+ * failure, which one that is twice in the list is too, *options is as it was. */
+TACTUS_API int tactus_options_parse(struct tactus_options *options, const char *text);
+/* The same from an ini file, NAME = VALUE a line: from the lines under [section], or, NULL, from
+ * those before the first section; others are passed over. Errors name file and line. */
+TACTUS_API int tactus_options_load(struct tactus_options *options, const char *path,
+                                   const char *section);
 
 /* ---- store ---------------------------------------------------------------------------------- */
 
@@ -240,6 +264,7 @@ TACTUS_API int tactus_compare_and_set(struct tactus *store, uint32_t tree, const
 /* A batch: puts and deletes over any trees that become visible together. Later entries win. */
 struct tactus_batch;
 
+/* Empty, and of this store: to be freed before it is closed. One thread at a time uses a batch. */
 TACTUS_API int  tactus_batch_new(struct tactus *store, struct tactus_batch **ret_batch);
 TACTUS_API void tactus_batch_free(struct tactus_batch *batch);
 TACTUS_API void tactus_batch_clear(struct tactus_batch *batch);
@@ -283,6 +308,7 @@ TACTUS_API void tactus_value_release(struct tactus_value *value);
  * Moves return TACTUS_ENOTFOUND where there is no further record (it then stands nowhere). */
 struct tactus_iterator;
 
+/* It stands nowhere, and is to be closed before the store. One thread at a time uses an iterator. */
 TACTUS_API int tactus_iterator_open(struct tactus *store, uint32_t tree,
                                     struct tactus_iterator **ret_iterator);
 TACTUS_API void tactus_iterator_close(struct tactus_iterator *iterator);
@@ -446,6 +472,7 @@ struct tactus_stats {
                                                     wrong; empty: none */
 };
 
+/* Any thread, at any time: what the bars have done is as of the last one's end. */
 TACTUS_API void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats);
 
 /* The same as text for Prometheus (exposition format 0.0.4): names begin with tactus_, units are

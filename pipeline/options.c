@@ -14,6 +14,8 @@
 
 #define FILE_SIZE_MAX_DEFAULT TAC_TIB
 #define LAG_BEATS_MOST 8
+#define PAGE_CACHE_SIZE_DEFAULT (64 * TAC_MIB)
+#define INDEX_CACHE_SIZE_DEFAULT (192 * TAC_MIB)
 
 void tactus_options_init(struct tactus_options *options)
 {
@@ -30,13 +32,15 @@ void tactus_options_init(struct tactus_options *options)
     options->checkpoint_interval_bars = 4;
     options->filter_bits_per_key = 10;
     options->file_size_max = FILE_SIZE_MAX_DEFAULT;
+    options->memory_size = 0;
+    options->threads = TACTUS_THREADS_AUTO;
     options->threads_read = TACTUS_THREADS_AUTO;
     options->threads_merge = TACTUS_THREADS_AUTO;
     options->threads_write = TACTUS_THREADS_AUTO;
     options->ring_size = 256;
     options->assist = true;
-    options->page_cache_size = 64 * TAC_MIB;
-    options->index_cache_size = 192 * TAC_MIB;
+    options->page_cache_size = TACTUS_SIZE_AUTO;
+    options->index_cache_size = TACTUS_SIZE_AUTO;
     options->tables_max = 16384;
     options->io_depth = 4;
     options->backend = TACTUS_BACKEND_AUTO;
@@ -49,6 +53,7 @@ void tactus_options_init(struct tactus_options *options)
 enum option_kind {
     OPTION_U64,
     OPTION_U32,
+    OPTION_SIZE_AUTO,
     OPTION_THREADS,
     OPTION_BOOL,
     OPTION_BACKEND,
@@ -82,14 +87,16 @@ static const struct option_entry entries[] = {
     OPTION(filter_bits_per_key, OPTION_U32, 0, 20),
     OPTION(file_size_max, OPTION_U64, TAC_MIB, 4096 * TAC_TIB),
     OPTION(uuid, OPTION_UUID, 0, 0),
+    OPTION(memory_size, OPTION_U64, 0, 1024 * TAC_GIB),
+    OPTION(threads, OPTION_THREADS, 0, 192),
     OPTION(threads_read, OPTION_THREADS, 0, 64),
     OPTION(threads_merge, OPTION_THREADS, 0, 64),
     OPTION(threads_write, OPTION_THREADS, 0, 64),
     OPTION(ring_size, OPTION_U32, 2, 65536),
     OPTION(assist, OPTION_BOOL, 0, 1),
     OPTION(pool_size, OPTION_U64, 0, 64 * TAC_GIB),
-    OPTION(page_cache_size, OPTION_U64, 0, 1024 * TAC_GIB),
-    OPTION(index_cache_size, OPTION_U64, 0, 1024 * TAC_GIB),
+    OPTION(page_cache_size, OPTION_SIZE_AUTO, 0, 1024 * TAC_GIB),
+    OPTION(index_cache_size, OPTION_SIZE_AUTO, 0, 1024 * TAC_GIB),
     OPTION(tables_max, OPTION_U32, 1024, 1 << 24),
     OPTION(io_depth, OPTION_U32, 1, 64),
     OPTION(backend, OPTION_BACKEND, 0, 3),
@@ -196,6 +203,12 @@ static int value_parse(const struct option_entry *entry, const char *value, uint
             return bad_value(entry, value, "none, host, interval or sync", error);
         }
         return TACTUS_OK;
+    case OPTION_SIZE_AUTO:
+        if (strcasecmp(value, "auto") == 0) {
+            *ret_number = TACTUS_SIZE_AUTO;
+            return TACTUS_OK;
+        }
+        break;
     case OPTION_THREADS:
         if (strcasecmp(value, "auto") == 0) {
             *ret_number = TACTUS_THREADS_AUTO;
@@ -236,7 +249,7 @@ static int entry_set(struct tactus_options *options, const struct option_entry *
     if (value_parse(entry, value, &number, error) != TACTUS_OK) {
         return error->code;
     }
-    if (entry->kind == OPTION_U64) {
+    if (entry->kind == OPTION_U64 || entry->kind == OPTION_SIZE_AUTO) {
         memcpy(field, &number, sizeof number);
     } else if (entry->kind == OPTION_BOOL) {
         *(bool *)field = number != 0;
@@ -248,15 +261,24 @@ static int entry_set(struct tactus_options *options, const struct option_entry *
     return TACTUS_OK;
 }
 
+uint32_t tac_options_index(const char *name)
+{
+    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(entries); i++) {
+        if (strcmp(name, entries[i].name) == 0) {
+            return i;
+        }
+    }
+    return UINT32_MAX;
+}
+
 int tac_options_set(struct tactus_options *options, const char *name, const char *value,
                     struct tac_error *error)
 {
-    for (size_t i = 0; i < TAC_ARRAY_COUNT(entries); i++) {
-        if (strcmp(name, entries[i].name) == 0) {
-            return entry_set(options, &entries[i], value, error);
-        }
-    }
-    return tac_error_set(error, TACTUS_EOPTION, "unknown option \"%s\"", name);
+    uint32_t index = tac_options_index(name);
+
+    return index != UINT32_MAX
+               ? entry_set(options, &entries[index], value, error)
+               : tac_error_set(error, TACTUS_EOPTION, "unknown option \"%s\"", name);
 }
 
 /* An eighth of a plan absorbs the moments in which a device is slow; what is granted before the lag
@@ -323,29 +345,89 @@ static uint32_t threads_auto(uint32_t asked, uint32_t automatic)
 
 static int free_option_check(const char *name, uint64_t value, struct tac_error *error)
 {
-    for (size_t i = 0; i < TAC_ARRAY_COUNT(entries); i++) {
-        const struct option_entry *entry = &entries[i];
+    uint32_t index = tac_options_index(name);
 
-        if (strcmp(name, entry->name) == 0 && (value < entry->min || value > entry->max)) {
-            return tac_error_set(error, TACTUS_EOPTION, "option %s: %llu is outside %llu to %llu",
-                                 name, (unsigned long long)value, (unsigned long long)entry->min,
-                                 (unsigned long long)entry->max);
-        }
+    tac_assert(index != UINT32_MAX);
+    if (value < entries[index].min || value > entries[index].max) {
+        return tac_error_set(error, TACTUS_EOPTION, "option %s: %llu is outside %llu to %llu", name,
+                             (unsigned long long)value, (unsigned long long)entries[index].min,
+                             (unsigned long long)entries[index].max);
+    }
+    return TACTUS_OK;
+}
+
+/* A quarter of all threads read, a quarter write, the rest merge; the least is one each. */
+static int threads_resolve(struct tactus_options *options, struct tac_error *error)
+{
+    bool     is_auto = options->threads == TACTUS_THREADS_AUTO;
+    uint32_t threads = is_auto ? processor_count() : options->threads;
+    uint32_t side = (uint32_t)tac_max_u64(1, threads / 4);
+    uint32_t merge = (uint32_t)tac_max_u64(1, tac_subtract_floor_zero(threads, 2 * side));
+
+    if (!is_auto && (threads == 1 || threads == 2)) {
+        return tac_error_set(error, TACTUS_EOPTION,
+                             "option threads: %u; it must be 0, or at least 3: each of the stages "
+                             "read, merge and write needs one",
+                             threads);
+    }
+    if (!is_auto && threads == 0) {
+        side = merge = 0;
+    }
+    options->threads_read = threads_auto(options->threads_read, side);
+    options->threads_merge = threads_auto(options->threads_merge, merge);
+    options->threads_write = threads_auto(options->threads_write, side);
+    if (!is_auto &&
+        options->threads_read + options->threads_merge + options->threads_write != threads) {
+        return tac_error_set(error, TACTUS_EOPTION,
+                             "threads is %u, but threads_read, threads_merge and threads_write are "
+                             "%u, %u and %u: leave one side out",
+                             threads, options->threads_read, options->threads_merge,
+                             options->threads_write);
+    }
+    return TACTUS_OK;
+}
+
+/* Index blocks and filters come first: each get needs those of all runs. */
+int tac_options_resolve_caches(struct tactus_options *options, uint64_t others_bytes,
+                               struct tac_error *error)
+{
+    uint64_t *page = &options->page_cache_size, *index = &options->index_cache_size;
+    bool      is_page_auto = *page == TACTUS_SIZE_AUTO, is_index_auto = *index == TACTUS_SIZE_AUTO;
+    uint64_t  given = others_bytes + (is_page_auto ? 0 : *page) + (is_index_auto ? 0 : *index);
+    uint64_t  left = tac_subtract_floor_zero(options->memory_size, given);
+
+    if (options->memory_size == 0) {
+        *page = is_page_auto ? PAGE_CACHE_SIZE_DEFAULT : *page;
+        *index = is_index_auto ? INDEX_CACHE_SIZE_DEFAULT : *index;
+        return TACTUS_OK;
+    }
+    if (given > options->memory_size) {
+        return tac_error_set(error, TACTUS_EOPTION,
+                             "option memory_size: %llu bytes are not enough; with this "
+                             "memtable_size, tables_max and file_size_max the store needs %llu, of "
+                             "them %llu for caches of a given size",
+                             (unsigned long long)options->memory_size, (unsigned long long)given,
+                             (unsigned long long)(given - others_bytes));
+    }
+    if (is_index_auto) {
+        *index = is_page_auto
+                     ? tac_min_u64(left / 2, tac_max_u64(INDEX_CACHE_SIZE_DEFAULT, left / 8))
+                     : left;
+        left -= *index;
+    }
+    if (is_page_auto) {
+        *page = left;
     }
     return TACTUS_OK;
 }
 
 int tac_options_resolve(struct tactus_options *options, struct tac_error *error)
 {
-    /* A quarter of the processors read, a quarter write, the rest merge; the least is one each. */
-    uint32_t processors = processor_count();
-    uint32_t side = (uint32_t)tac_max_u64(1, processors / 4);
-    uint32_t merge = (uint32_t)tac_max_u64(1, tac_subtract_floor_zero(processors, 2 * side));
     uint32_t zeros;
 
-    options->threads_read = threads_auto(options->threads_read, side);
-    options->threads_merge = threads_auto(options->threads_merge, merge);
-    options->threads_write = threads_auto(options->threads_write, side);
+    if (threads_resolve(options, error) != TACTUS_OK) {
+        return error->code;
+    }
     zeros = (options->threads_read == 0) + (options->threads_merge == 0) +
             (options->threads_write == 0);
     if (zeros != 0 && zeros != 3) {
@@ -361,6 +443,7 @@ int tac_options_resolve(struct tactus_options *options, struct tac_error *error)
     if (free_option_check("threads_read", options->threads_read, error) != TACTUS_OK ||
         free_option_check("threads_merge", options->threads_merge, error) != TACTUS_OK ||
         free_option_check("threads_write", options->threads_write, error) != TACTUS_OK ||
+        free_option_check("memory_size", options->memory_size, error) != TACTUS_OK ||
         free_option_check("ring_size", options->ring_size, error) != TACTUS_OK ||
         free_option_check("tables_max", options->tables_max, error) != TACTUS_OK ||
         free_option_check("io_depth", options->io_depth, error) != TACTUS_OK ||

@@ -7,11 +7,17 @@
 
 TAC_MUST_CHECK int tac_options_set(struct tactus_options *options, const char *name,
                                    const char *value, struct tac_error *error);
+/* The option's place among all, below 64; UINT32_MAX: there is none of the name. */
+uint32_t tac_options_index(const char *name);
 /* The byte-shaping part; check it with tac_shape_check. */
 void tac_options_shape(const struct tactus_options *options, struct tac_shape *ret_shape);
 /* The other way round: what a create needs to make a store of this shape. */
 void tac_options_from_shape(struct tactus_options *options, const struct tac_shape *shape);
 /* Replaces `auto` and checks what is free at every open. */
 TAC_MUST_CHECK int tac_options_resolve(struct tactus_options *options, struct tac_error *error);
+/* After it, once it is known what everything but the caches of readers takes: the sizes of these
+ * that are `auto`. */
+TAC_MUST_CHECK int tac_options_resolve_caches(struct tactus_options *options, uint64_t others_bytes,
+                                              struct tac_error *error);
 
 #endif

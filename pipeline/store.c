@@ -498,16 +498,38 @@ static int bar_create(struct tactus *store, struct tac_error *error)
     return tac_bar_create(&store->bar, &store->geometry, &planner, &limits, error);
 }
 
+/* Last of all: of memory_size they have what the others leave. */
+static int caches_create(struct tactus *store, struct tac_error *error)
+{
+    struct tactus_options  *options = &store->options;
+    uint64_t                others_bytes = store->memory_budget_bytes;
+    struct tac_wal_geometry geometry;
+
+    if (store->wal.storage == NULL && options->log >= TACTUS_LOG_INTERVAL) {
+        tac_wal_geometry_make(&store->shape, store->uuid, &geometry);
+        others_bytes += tac_wal_memory_bytes(&geometry); /* Of the log that is still to be made */
+    }
+    if (tac_options_resolve_caches(options, others_bytes, error) != TACTUS_OK ||
+        tac_read_side_create(&store->read_side, &store->geometry, store->storage,
+                             store->shape.filter_bits_per_key, options->page_cache_size,
+                             options->index_cache_size, error) != TACTUS_OK) {
+        return error->code;
+    }
+    store->has_read_side = true;
+    store->memory_budget_bytes += options->page_cache_size + options->index_cache_size;
+    return TACTUS_OK;
+}
+
 static int parts_create(struct tactus *store, const struct tac_superblock *superblock,
                         struct tac_error *error)
 {
     uint32_t seats = tac_admission_seats(&store->options);
-    uint64_t page_cache = store->options.page_cache_size;
-    uint64_t index_cache = store->options.index_cache_size;
 
     /* Code, stacks, and the small structs. */
-    store->memory_budget_bytes = 16 * TAC_MIB + page_cache + index_cache +
-                                 3 * tac_ring_memory_bytes(store->options.ring_size);
+    store->memory_budget_bytes = 16 * TAC_MIB + 3 * tac_ring_memory_bytes(store->options.ring_size);
+    if (store->options.scrub_days > 0) {
+        store->memory_budget_bytes += 2 * (uint64_t)store->shape.block_size;
+    }
     if (store->wal.storage != NULL) {
         store->memory_budget_bytes += tac_wal_memory_bytes(&store->wal.geometry);
     }
@@ -523,14 +545,8 @@ static int parts_create(struct tactus *store, const struct tac_superblock *super
         seats_create(store, seats, pool_blocks(store, seats), error) != TACTUS_OK ||
         tac_checkpoint_create(&store->checkpoint, store->shape.block_size, superblock, error) !=
             TACTUS_OK ||
-        tac_read_side_create(&store->read_side, &store->geometry, store->storage,
-                             store->shape.filter_bits_per_key, page_cache, index_cache,
-                             error) != TACTUS_OK) {
+        caches_create(store, error) != TACTUS_OK) {
         return error->code;
-    }
-    store->has_read_side = true;
-    if (store->options.scrub_days > 0) {
-        store->memory_budget_bytes += 2 * (uint64_t)store->shape.block_size;
     }
     return tac_scrub_create(&store->scrub, store->options.scrub_days, store->shape.block_size,
                             error);

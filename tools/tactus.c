@@ -17,7 +17,8 @@ static const struct tac_command commands[] = {
      "  checkpoint_interval_bars=4  filter_bits_per_key=10  file_size_max=1TiB\n"
      "  uuid=32 hexadecimal digits (random)\n"
      "Options that every command takes anew (--threads and --backend set some of them):\n"
-     "  page_cache_size=64MiB  index_cache_size=192MiB  pool_size=0 (the least)\n"
+     "  memory_size=0 (no limit: page_cache_size is 64MiB, index_cache_size 192MiB)\n"
+     "  threads=auto (one for each processor)  pool_size=0 (the least)\n"
      "  ring_size=256  io_depth=4  tables_max=16384  assist=true  direct_io=true\n"
      "  scrub_days=0 (never)\n"
      "include/tactus.h says what each of them does.\n",

@@ -28,7 +28,7 @@ static void options_make(const struct tac_engine_config *config, struct tactus_o
     tactus_options_init(options);
     tac_bench_uuid_make(config->seed, options->uuid);
     options->filter_bits_per_key = TAC_ENGINE_FILTER_BITS;
-    options->index_cache_size = tac_min_u64(options->index_cache_size, config->cache_bytes / 2);
+    options->index_cache_size = tac_min_u64(192 * TAC_MIB, config->cache_bytes / 2);
     options->page_cache_size = config->cache_bytes - options->index_cache_size;
     options->log = config->log == TAC_ENGINE_LOG_NONE ? TACTUS_LOG_NONE : TACTUS_LOG_INTERVAL;
     options->memtable_size = tac_engine_memtable_bytes(config);

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Options from text and from files, and what is derived from memory_size and threads. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "tactus.h"
+#include "tests/lib/tap.h"
+
+static char path[64];
+
+static void file_write(const char *text)
+{
+    FILE *file = fopen(path, "w");
+
+    if (file == NULL || fputs(text, file) < 0 || fclose(file) != 0) {
+        tap_bail("cannot write %s", path);
+    }
+}
+
+static bool says(const char *text) { return strstr(tactus_message(), text) != NULL; }
+
+static bool is_default(const struct tactus_options *options)
+{
+    struct tactus_options defaults;
+
+    tactus_options_init(&defaults);
+    return memcmp(options, &defaults, sizeof defaults) == 0;
+}
+
+/* ---- lists ---------------------------------------------------------------------------------- */
+
+static void test_parse(void)
+{
+    struct tactus_options options;
+
+    tactus_options_init(&options);
+    tap_ok(tactus_options_parse(&options, "memtable_size=8MiB, log=sync\ttable_size=1M\n") ==
+                   TACTUS_OK &&
+               options.memtable_size == 8 * TAC_MIB && options.log == TACTUS_LOG_SYNC &&
+               options.table_size == TAC_MIB,
+           "a list is set, whatever separates it");
+    tactus_options_init(&options);
+    tap_ok(tactus_options_parse(&options, "") == TACTUS_OK && is_default(&options),
+           "an empty list sets nothing");
+    tap_ok(tactus_options_parse(&options, "io_depth=2,memtable=8MiB") == TACTUS_EOPTION &&
+               says("unknown option \"memtable\"") && is_default(&options),
+           "an unknown option: %s", tactus_message());
+    tap_ok(tactus_options_parse(&options, "io_depth=2,io_depth=65") == TACTUS_EOPTION &&
+               says("io_depth") && says("65") && says("1 to 64") && is_default(&options),
+           "a value that cannot be: %s", tactus_message());
+    tap_ok(tactus_options_parse(&options, "io_depth=2,io_depth=2") == TACTUS_EOPTION &&
+               says("io_depth") && says("twice") && is_default(&options),
+           "twice the same one: %s", tactus_message());
+    tap_ok(tactus_options_parse(&options, "io_depth 2") == TACTUS_EOPTION && says("io_depth") &&
+               is_default(&options),
+           "no equals sign: %s", tactus_message());
+    tap_ok(tactus_options_parse(&options, "page_cache_size=auto, threads=AUTO") == TACTUS_OK &&
+               is_default(&options),
+           "auto is a value");
+}
+
+/* ---- files ---------------------------------------------------------------------------------- */
+
+static void test_load(void)
+{
+    struct tactus_options options;
+
+    tactus_options_init(&options);
+    file_write("# of the host\n"
+               "io_depth = 2\n"
+               "[tactus]\n"
+               "memtable_size = 8MiB ; small\n"
+               "log: interval\n"
+               "[other]\n"
+               "colour = red\n");
+    tap_ok(tactus_options_load(&options, path, "tactus") == TACTUS_OK &&
+               options.memtable_size == 8 * TAC_MIB && options.log == TACTUS_LOG_INTERVAL &&
+               options.io_depth == 4,
+           "a section is set, others are passed over");
+    tactus_options_init(&options);
+    tap_ok(tactus_options_load(&options, path, NULL) == TACTUS_OK && options.io_depth == 2 &&
+               options.log == TACTUS_LOG_NONE,
+           "so is what stands before the first section");
+    tactus_options_init(&options);
+    tap_ok(tactus_options_load(&options, path, "other") == TACTUS_EOPTION && says(path) &&
+               says("line 7") && says("colour") && is_default(&options),
+           "an unknown option: %s", tactus_message());
+    tap_ok(tactus_options_load(&options, path, "Tactus") == TACTUS_EOPTION && says("[Tactus]") &&
+               is_default(&options),
+           "no such section: %s", tactus_message());
+    file_write("io_depth = 2\nring_size = none\nio_depth = 3\n");
+    tap_ok(tactus_options_load(&options, path, NULL) == TACTUS_EOPTION && says("line 2") &&
+               says("ring_size") && says("none") && is_default(&options),
+           "the first error counts: %s", tactus_message());
+    file_write("io_depth = 2\nio_depth = 3\n");
+    tap_ok(tactus_options_load(&options, path, NULL) == TACTUS_EOPTION && says("line 2") &&
+               says("twice") && is_default(&options),
+           "twice the same one: %s", tactus_message());
+    file_write("io_depth = 2\nwhat is this\n");
+    tap_ok(tactus_options_load(&options, path, NULL) == TACTUS_EOPTION && says("line 2") &&
+               is_default(&options),
+           "no line of such a file: %s", tactus_message());
+    (void)unlink(path);
+    tap_ok(tactus_options_load(&options, path, NULL) == TACTUS_EIO && says(path) &&
+               is_default(&options),
+           "no file: %s", tactus_message());
+    tap_ok(tactus_options_load(&options, "/", NULL) == TACTUS_EIO && is_default(&options),
+           "a directory: %s", tactus_message());
+}
+
+/* ---- what is derived ------------------------------------------------------------------------ */
+
+/* Opens a store in memory with defaults and these. */
+static int opened(const char *text, struct tactus_stats *ret_stats)
+{
+    struct tactus_options options;
+    struct tactus        *store;
+    int                   code;
+
+    tactus_options_init(&options);
+    if (tactus_options_parse(&options,
+                             "backend=memory, file_size_max=1GiB, memtable_size=1MiB, "
+                             "block_size=4KiB, page_size=512, table_size=64KiB, slice_size=1MiB, "
+                             "tables_max=2048") != TACTUS_OK ||
+        tactus_options_parse(&options, text) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    code = tactus_open("options", &options, &store);
+    if (code == TACTUS_OK) {
+        tactus_stat(store, ret_stats);
+        tactus_abandon(store);
+    }
+    return code;
+}
+
+static void test_memory(void)
+{
+    struct tactus_stats stats = {0}, plain = {0};
+    uint64_t            others;
+    char                text[64];
+
+    if (opened("threads=0", &plain) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    others = plain.memory_budget_bytes - 256 * TAC_MIB;
+    tap_ok(opened("threads=0, memory_size=512MiB", &stats) == TACTUS_OK &&
+               stats.memory_budget_bytes == 512 * TAC_MIB,
+           "caches take what is left of the memory");
+    tap_ok(opened("threads=0, memory_size=512MiB, page_cache_size=32MiB", &stats) == TACTUS_OK &&
+               stats.memory_budget_bytes == 512 * TAC_MIB,
+           "so does one of them");
+    tap_ok(opened("threads=0, memory_size=512MiB, page_cache_size=32MiB, index_cache_size=1MiB",
+                  &stats) == TACTUS_OK &&
+               stats.memory_budget_bytes == others + 33 * TAC_MIB,
+           "with both given, there is less");
+    snprintf(text, sizeof text, "threads=0, memory_size=%llu", (unsigned long long)others);
+    tap_ok(opened(text, &stats) == TACTUS_OK && stats.memory_budget_bytes == others,
+           "with none left there are no caches");
+    snprintf(text, sizeof text, "threads=0, memory_size=%llu", (unsigned long long)others - 1);
+    tap_ok(opened(text, &stats) == TACTUS_EOPTION && says("memory_size"), "less is refused: %s",
+           tactus_message());
+    tap_ok(opened("threads=0, memory_size=128MiB, page_cache_size=128MiB", &stats) ==
+                   TACTUS_EOPTION &&
+               says("memory_size"),
+           "so is a cache that does not fit: %s", tactus_message());
+}
+
+static void test_threads(void)
+{
+    struct tactus_stats stats = {0};
+
+    tap_ok(opened("threads=8", &stats) == TACTUS_OK && stats.threads_read == 2 &&
+               stats.threads_merge == 4 && stats.threads_write == 2,
+           "half of all threads merge");
+    tap_ok(opened("threads=3", &stats) == TACTUS_OK && stats.threads_read == 1 &&
+               stats.threads_merge == 1 && stats.threads_write == 1,
+           "three are one each");
+    tap_ok(opened("threads=0", &stats) == TACTUS_OK && stats.threads_merge == 0, "0 is none");
+    tap_ok(opened("threads=2", &stats) == TACTUS_EOPTION && says("threads"), "two are too few: %s",
+           tactus_message());
+    tap_ok(opened("threads=8, threads_merge=6", &stats) == TACTUS_EOPTION && says("threads"),
+           "a sum that is another one: %s", tactus_message());
+    tap_ok(opened("threads=8, threads_merge=6, threads_read=1, threads_write=1", &stats) ==
+                   TACTUS_OK &&
+               stats.threads_merge == 6,
+           "the right one is not");
+    tap_ok(opened("threads_merge=2, threads_read=1, threads_write=1", &stats) == TACTUS_OK &&
+               stats.threads_merge == 2,
+           "without a sum the stages' are those given");
+}
+
+int main(void)
+{
+    const char *directory = getenv("TMPDIR");
+
+    tap_plan(0);
+    snprintf(path, sizeof path, "%s/options_test.%d", directory != NULL ? directory : "/tmp",
+             (int)getpid());
+    test_parse();
+    test_load();
+    test_memory();
+    test_threads();
+    return tap_done();
+}
