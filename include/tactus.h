@@ -152,7 +152,7 @@ struct tactus_options {
     /* Free at every open */
     uint32_t ring_size;              /* Slots of a stage's ring; power of two, 2 to 65536; 256. */
     bool     assist;                 /* Idle stage threads take other stages' work; true. */
-    uint64_t pool_size;              /* Block buffers for compaction; 0: the least that is of use. */
+    uint64_t pool_size;              /* Block buffers for compaction; 0: the least of use; 0. */
     uint32_t tables_max;             /* Tables the manifest can hold; 16384. */
     uint32_t io_depth;               /* Requests in flight per stage thread; 1 to 64; 4. */
     enum tactus_backend backend;     /* TACTUS_BACKEND_AUTO. */
@@ -308,7 +308,7 @@ TACTUS_API void tactus_value_release(struct tactus_value *value);
  * Moves return TACTUS_ENOTFOUND where there is no further record (it then stands nowhere). */
 struct tactus_iterator;
 
-/* It stands nowhere, and is to be closed before the store. One thread at a time uses an iterator. */
+/* It stands nowhere; to be closed before the store. One thread at a time uses an iterator. */
 TACTUS_API int tactus_iterator_open(struct tactus *store, uint32_t tree,
                                     struct tactus_iterator **ret_iterator);
 TACTUS_API void tactus_iterator_close(struct tactus_iterator *iterator);
@@ -365,10 +365,10 @@ TACTUS_API uint64_t tactus_last_op(struct tactus *store);
  * that the application has to do again from its log, every op in its order, control ops included.
  * The store is then byte for byte as if it had never stopped. Ops before it may be forgotten.
  * An op is any call that writes, and any other that this header calls one; a call that failed took
- * no number, but for writes that end with TACTUS_ECONFLICT, as they do when they are done again; for
- * drains and compactions that end with TACTUS_EFULL or TACTUS_ECORRUPT; and for deletes and batches
- * of deletes that end with TACTUS_EFULL: in place of these do tactus_checkpoint again. The
- * application notes an op before it makes the call: a crash may find it half-way. */
+ * no number, but for writes that end with TACTUS_ECONFLICT, as they do when done again; for drains
+ * and compactions that end with TACTUS_EFULL or TACTUS_ECORRUPT; and for deletes and batches of
+ * deletes that end with TACTUS_EFULL: in place of these do tactus_checkpoint again. The application
+ * notes an op before it makes the call: a crash may find it half-way. */
 TACTUS_API uint64_t tactus_replay_op(struct tactus *store);
 /* After the last op of the application's log, or when there is none, and before anything new. */
 TACTUS_API void tactus_replay_end(struct tactus *store);
@@ -427,7 +427,7 @@ struct tactus_stage_stats {
                                 WRITE, to fill it again, or had only their last writes to come. */
 };
 
-/* Of waits: the first those of up to 1 µs, each next one up to twice as long, the last all others. */
+/* Of waits: the first those of up to 1 µs, each next one up to twice as long, the last the rest. */
 #define TACTUS_WAIT_BUCKETS 24
 
 struct tactus_stats {
