@@ -556,7 +556,8 @@ static int fullscan_go(struct tac_run *run)
 static int mixed_go(struct tac_run *run)
 {
     zipf_prepare(run->records);
-    if (versions_make(run) != 0 || loop(run, mixed, run->operations) != 0) {
+    if (versions_make(run) != 0 || warm_up(run, get_random, run->operations) != 0 ||
+        loop(run, mixed, run->operations) != 0) {
         return -1;
     }
     return settle(run);
