@@ -437,6 +437,8 @@ struct tactus_stats {
     uint64_t records_put, records_deleted;
     uint64_t written_bytes, read_bytes; /* By the store file's I/O since open */
     uint64_t cache_hits, cache_misses;
+    uint64_t cache_carried;         /* Pages that compactions put into the cache in place of those
+                                       they were made from */
     uint64_t waits;                 /* Writes that waited for compaction */
     uint64_t wait_ns_total, wait_ns_max;
     uint64_t wait_buckets[TACTUS_WAIT_BUCKETS]; /* How many took how long */

@@ -117,12 +117,14 @@ static struct tac_builder_buffer buffer_take(struct tac_table_builder *builder)
 }
 
 static void block_hand_over(struct tac_table_builder *builder, struct tac_builder_buffer buffer,
-                            enum tac_block_kind kind, const struct tac_block_reference *reference)
+                            enum tac_block_kind kind, const struct tac_block_reference *reference,
+                            uint32_t page_count)
 {
     struct tac_sealed_block sealed = {
         .buffer = buffer,
         .kind = kind,
         .reference = *reference,
+        .page_count = page_count,
     };
 
     builder->totals.blocks++;
@@ -143,7 +145,7 @@ static void value_block_end(struct tac_table_builder *builder)
     block.payload_bytes = builder->block.payload_bytes;
     block.sum = builder->block.sum;
     tac_index_builder_block_sealed(&builder->index, &block, &reference);
-    block_hand_over(builder, builder->buffer, TAC_BLOCK_VALUE, &reference);
+    block_hand_over(builder, builder->buffer, TAC_BLOCK_VALUE, &reference, block.page_count);
     builder->buffer = (struct tac_builder_buffer){0};
 }
 
@@ -191,7 +193,7 @@ static void filter_blocks_write(struct tac_table_builder *builder, uint32_t bloc
                                     .used_bytes = (uint32_t)(TAC_BLOCK_HEADER_BYTES + bytes),
                                 });
         ret_references[i].checksum = tac_block_checksum(buffers[i].data, &builder->geometry);
-        block_hand_over(builder, buffers[i], TAC_BLOCK_FILTER, &ret_references[i]);
+        block_hand_over(builder, buffers[i], TAC_BLOCK_FILTER, &ret_references[i], 0);
     }
     tac_assert(filter_bytes == 0);
 }
@@ -242,7 +244,7 @@ static void table_end(struct tac_table_builder *builder)
     table.index.address = seal.address;
     table.index.checksum =
         tac_index_builder_seal(&builder->index, &builder->geometry, &seal, buffer.data);
-    block_hand_over(builder, buffer, TAC_BLOCK_INDEX, &table.index);
+    block_hand_over(builder, buffer, TAC_BLOCK_INDEX, &table.index, 0);
     tac_assert(builder->index.record_count == builder->table_records);
     table.value_block_count = builder->index.block_count;
     table.filter_block_count = seal.filter_block_count;

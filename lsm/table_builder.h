@@ -37,6 +37,7 @@ struct tac_sealed_block {
     struct tac_builder_buffer  buffer;
     enum tac_block_kind        kind;
     struct tac_block_reference reference;
+    uint32_t                   page_count; /* Of a value block: pages with records */
 };
 
 /* The outside of a builder: buffers, addresses, finished tables. Called from inside append and

@@ -277,6 +277,17 @@ void tac_store_publish_view(struct tactus *store)
     tac_read_side_publish(&store->read_side, view);
 }
 
+/* Whether readers have found enough in the memtable to look for it in its tables: one get for
+ * sixteen of their pages. */
+static void memtable_reads_look(struct tactus *store)
+{
+    uint64_t hits = tac_read_side_totals(&store->read_side).memtable_hits;
+    uint64_t pages = tac_memtable_accounted(store->immutable_table) / store->shape.page_size;
+
+    store->stages.memtable_is_read = (hits - store->memtable_hits_before) * 16 > pages;
+    store->memtable_hits_before = hits;
+}
+
 void tac_store_memtables_swap(struct tactus *store)
 {
     uint32_t next = (store->memtable_mutable + 1) % TAC_MEMTABLES;
@@ -285,6 +296,7 @@ void tac_store_memtables_swap(struct tactus *store)
     store->immutable_last_op = store->last_op;
     tac_memtable_reset(store->memtables[next]);
     store->memtable_mutable = next;
+    memtable_reads_look(store);
 }
 
 /* In a drain, when the plan's results are in the manifest and the memtables have not been swapped

@@ -15,6 +15,7 @@
 #include "pipeline/space.h"
 #include "pipeline/wal_open.h"
 #include "queues/atomics.h"
+#include "reading/page_keeper.h"
 
 /* ---- create --------------------------------------------------------------------------------- */
 
@@ -516,6 +517,7 @@ static int caches_create(struct tactus *store, struct tac_error *error)
         return error->code;
     }
     store->has_read_side = true;
+    store->stages.keeper = tac_page_keeper_of(&store->read_side);
     store->memory_budget_bytes += options->page_cache_size + options->index_cache_size;
     return TACTUS_OK;
 }

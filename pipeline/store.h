@@ -64,6 +64,7 @@ struct tactus {
     uint64_t              table_records_max;
     uint32_t              filter_blocks_max;
     uint64_t              memory_budget_bytes;
+    uint64_t              memtable_hits_before; /* Of reads, up to the last swap. Coordinator */
 
     /* Writer (commit_lock) */
     pthread_mutex_t commit_lock;

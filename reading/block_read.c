@@ -97,6 +97,27 @@ int tac_block_read(struct tac_read_side *side, enum tac_block_kind kind,
     return TACTUS_OK;
 }
 
+void tac_block_offer(struct tac_read_side *side, enum tac_block_kind kind,
+                     const struct tac_block_reference *reference, const uint8_t *data)
+{
+    struct tac_cache_key    key = {reference->address, reference->checksum.low, kind};
+    struct tac_cache_frame *frame = tac_cache_claim(side->index_cache, &key);
+    struct tac_error        error;
+
+    if (frame == NULL) {
+        return;
+    }
+    memcpy(frame->data, data, side->geometry.block_size);
+    if (kind == TAC_BLOCK_INDEX &&
+        tac_index_block_decode(frame->extra, frame->data, &side->geometry, reference->address,
+                               &error) != TACTUS_OK) {
+        tac_cache_abandon(frame);
+        return;
+    }
+    tac_cache_publish(frame);
+    tac_cache_unpin(frame);
+}
+
 /* ---- pages ---- */
 
 /* The storage reads aligned ranges; pages smaller than the alignment lie inside one. */
@@ -203,10 +224,8 @@ static int page_fill(struct tac_read_side *side, uint64_t address,
     return rv;
 }
 
-/* All that the check of a page depends on is part of its key: a hostile file may refer to one page
- * in two ways. */
-static struct tac_cache_key page_key(uint64_t address, const struct tac_page_entry *entry,
-                                     uint32_t tree)
+struct tac_cache_key tac_page_key(uint64_t address, const struct tac_page_entry *entry,
+                                  uint32_t tree)
 {
     tac_assert(tree < TACTUS_TREES_MAX);
     return (struct tac_cache_key){
@@ -232,7 +251,7 @@ struct tac_page_place tac_page_place_of(const struct tac_index_block *index, str
 void tac_page_prefetch_set(struct tac_read_side *side, const struct tac_page_place *place,
                            uint32_t tree)
 {
-    struct tac_cache_key key = page_key(place->address, &place->entry, tree);
+    struct tac_cache_key key = tac_page_key(place->address, &place->entry, tree);
 
     tac_cache_prefetch_set(side->page_cache, &key);
 }
@@ -241,7 +260,7 @@ void tac_page_prefetch_set(struct tac_read_side *side, const struct tac_page_pla
 void tac_page_prefetch_frame(struct tac_read_side *side, const struct tac_page_place *place,
                              uint32_t tree)
 {
-    struct tac_cache_key key = page_key(place->address, &place->entry, tree);
+    struct tac_cache_key key = tac_page_key(place->address, &place->entry, tree);
     uint32_t             page_bytes = place->entry.unit_count * side->geometry.page_size;
 
     tac_cache_prefetch_frame(side->page_cache, &key,
@@ -252,7 +271,7 @@ struct tac_cache_frame *tac_page_find(struct tac_read_side *side, uint64_t addre
                                       const struct tac_page_entry *entry, uint32_t tree,
                                       struct tac_read_counts *counts)
 {
-    struct tac_cache_key    key = page_key(address, entry, tree);
+    struct tac_cache_key    key = tac_page_key(address, entry, tree);
     struct tac_cache_frame *frame =
         entry->unit_count == 1 ? tac_cache_find(side->page_cache, &key) : NULL;
 
@@ -265,7 +284,7 @@ void tac_page_offer(struct tac_read_side *side, uint64_t address,
                     const struct tac_page_entry *entry, uint32_t tree, const uint8_t *data,
                     bool replaces)
 {
-    struct tac_cache_key    key = page_key(address, entry, tree);
+    struct tac_cache_key    key = tac_page_key(address, entry, tree);
     struct tac_cache_frame *frame;
 
     if (entry->unit_count != 1) {
@@ -290,7 +309,7 @@ int tac_page_read(struct tac_read_side *side, uint64_t address, const struct tac
                   struct tac_cache_frame **ret_frame, struct tac_page *ret_page,
                   struct tac_error *error)
 {
-    struct tac_cache_key    key = page_key(address, entry, tree);
+    struct tac_cache_key    key = tac_page_key(address, entry, tree);
     struct tac_page         page = tac_page_of_entry(side, entry, layout, NULL);
     struct tac_cache_frame *frame = tac_page_find(side, address, entry, tree, counts);
     uint64_t                frame_bytes = page.size_bytes;

@@ -14,6 +14,7 @@
 /* Of one call into the read side; added to the side's counters when it ends. */
 struct tac_read_counts {
     uint32_t hits, misses;
+    uint32_t memtable_hits; /* Gets that a memtable has answered */
 };
 
 /* A table as readers remember it outside the guard. */
@@ -64,6 +65,14 @@ TAC_MUST_CHECK int tac_block_read(struct tac_read_side *side, enum tac_block_kin
                                   struct tac_read_counts           *counts,
                                   struct tac_cache_frame **ret_frame, struct tac_error *error);
 
+/* Puts an index or filter block that has just been made into the cache, as if it had been read. */
+void tac_block_offer(struct tac_read_side *side, enum tac_block_kind kind,
+                     const struct tac_block_reference *reference, const uint8_t *data);
+
+/* What a page of one unit has in the page cache. All that its check depends on is part of it: a
+ * hostile file may refer to one page in two ways. */
+struct tac_cache_key tac_page_key(uint64_t address, const struct tac_page_entry *entry,
+                                  uint32_t tree);
 /* A page of a value block: from the page cache if it has one unit. The page lies in the frame. */
 TAC_MUST_CHECK int tac_page_read(struct tac_read_side *side, uint64_t address,
                                  const struct tac_page_entry *entry, uint32_t tree,

@@ -56,6 +56,7 @@ struct tac_cache {
     uint32_t              frame_size;
     uint32_t              set_count;
     uint32_t              way_count; /* TAC_CACHE_WAYS, or the frames of a tiny cache */
+    uint32_t              is_used;   /* Atomic, relaxed: a frame has been claimed */
 };
 
 /* Where a key may lie. */
@@ -205,8 +206,9 @@ uint64_t tac_cache_memory_bytes(const struct tac_cache *cache) { return cache->m
 
 /* ---- finding ---- */
 
-/* Pins the frame if it is published with this key. Note frame-state. */
-static bool frame_pin(struct tac_cache_frame *frame, const struct tac_cache_key *key)
+/* Pins the frame if it is published with this key, and returns its state before. 0: it is not. Note
+ * frame-state. */
+static uint32_t frame_pin_only(struct tac_cache_frame *frame, const struct tac_cache_key *key)
 {
     uint32_t before = tac_atomic_fetch_add_acq_rel_u32(&frame->state, 1);
 
@@ -215,6 +217,17 @@ static bool frame_pin(struct tac_cache_frame *frame, const struct tac_cache_key 
     if ((before & STATE_PUBLISHED) == 0 ||
         (!key_equal(&frame->key, key) && !TAC_MUTANT(HINT_BELIEVED))) {
         tac_cache_unpin(frame);
+        return 0;
+    }
+    return before;
+}
+
+/* The same for somebody who reads it. */
+static bool frame_pin(struct tac_cache_frame *frame, const struct tac_cache_key *key)
+{
+    uint32_t before = frame_pin_only(frame, key);
+
+    if (before == 0) {
         return false;
     }
     if ((before & STATE_REFERENCED) == 0) {
@@ -266,28 +279,61 @@ void tac_cache_prefetch_frame(const struct tac_cache *cache, const struct tac_ca
     }
 }
 
+/* The next frame from *at on that has the key's tag; NULL: there is no other one. *at: 0 at first. */
+static inline struct tac_cache_frame *tagged_frame(const struct tac_cache *cache,
+                                                   const struct place *place, uint32_t *at)
+{
+    while (*at < 2 * cache->way_count) {
+        uint32_t set = place->sets[*at / cache->way_count], way = *at % cache->way_count;
+
+        (*at)++;
+        if (tac_atomic_load_relaxed_u32(&cache->sets[set].tags[way]) == place->tag) {
+            return cache_frame(cache, set, way);
+        }
+    }
+    return NULL;
+}
+
 struct tac_cache_frame *tac_cache_find(struct tac_cache *cache, const struct tac_cache_key *key)
 {
-    struct place place;
+    struct tac_cache_frame *frame;
+    struct place            place;
+    uint32_t                at = 0;
 
     if (cache->way_count == 0) {
         return NULL;
     }
     place = cache_place(cache, key);
-    for (uint32_t choice = 0; choice < 2; choice++) {
-        struct tac_cache_set *set = &cache->sets[place.sets[choice]];
+    do {
+        frame = tagged_frame(cache, &place, &at);
+    } while (frame != NULL && !frame_pin(frame, key));
+    return frame;
+}
 
-        for (uint32_t way = 0; way < cache->way_count; way++) {
-            if (tac_atomic_load_relaxed_u32(&set->tags[way]) == place.tag) {
-                struct tac_cache_frame *frame = cache_frame(cache, place.sets[choice], way);
+bool tac_cache_retire(struct tac_cache *cache, const struct tac_cache_key *key)
+{
+    struct tac_cache_frame *frame;
+    struct place            place;
+    uint32_t                at = 0;
 
-                if (frame_pin(frame, key)) {
-                    return frame;
-                }
-            }
-        }
+    if (cache->way_count == 0) {
+        return false;
     }
-    return NULL;
+    place = cache_place(cache, key);
+    do {
+        frame = tagged_frame(cache, &place, &at);
+    } while (frame != NULL && frame_pin_only(frame, key) == 0);
+    if (frame == NULL) {
+        return false;
+    }
+    tac_atomic_fetch_and_u32(&frame->state, ~STATE_REFERENCED);
+    tac_cache_unpin(frame);
+    return true;
+}
+
+bool tac_cache_is_used(const struct tac_cache *cache)
+{
+    return tac_atomic_load_relaxed_u32(&cache->is_used) != 0;
 }
 
 /* A hint is a frame's number and one; 0 and what no frame has: none. */
@@ -366,6 +412,9 @@ static struct tac_cache_frame *way_claim(struct tac_cache *cache, uint32_t set, 
     }
     frame->key = *key;
     tac_atomic_store_relaxed_u32(&cache->sets[set].tags[way], tag);
+    if (tac_atomic_load_relaxed_u32(&cache->is_used) == 0) {
+        tac_atomic_store_relaxed_u32(&cache->is_used, 1);
+    }
     return frame;
 }
 

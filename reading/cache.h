@@ -64,6 +64,12 @@ void tac_cache_prefetch_hinted(const struct tac_cache *cache, const uint32_t *hi
 struct tac_cache_frame *tac_cache_find_hinted(struct tac_cache           *cache,
                                               const struct tac_cache_key *key, uint32_t *hint);
 
+/* The key's frame, if there is one, is the next to go unless somebody finds it again. True: there is
+ * one. */
+bool tac_cache_retire(struct tac_cache *cache, const struct tac_cache_key *key);
+/* False: no frame has ever been claimed. */
+bool tac_cache_is_used(const struct tac_cache *cache);
+
 /* A frame to fill, pinned, which is not in the cache yet; or NULL when every frame that the key may
  * use is pinned: then use a private one. */
 struct tac_cache_frame *tac_cache_claim(struct tac_cache *cache, const struct tac_cache_key *key);

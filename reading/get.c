@@ -74,7 +74,7 @@ static int value_copy(struct tac_value_sink *sink, struct tac_bytes value, struc
 
 /* ---- inside the guard ---- */
 
-static int get_from_memtable(const struct get *get, const struct tac_memtable *memtable,
+static int get_from_memtable(struct get *get, const struct tac_memtable *memtable,
                              uint64_t op, struct tac_error *error)
 {
     struct tac_record_view view;
@@ -83,6 +83,7 @@ static int get_from_memtable(const struct get *get, const struct tac_memtable *m
         !tac_memtable_get(memtable, get->tree, get->key, op, &view)) {
         return GET_ABSENT;
     }
+    get->counts.memtable_hits++;
     return view.record.is_tombstone ? TACTUS_ENOTFOUND
                                     : value_copy(get->sink, view.record.value, error);
 }

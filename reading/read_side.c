@@ -205,15 +205,21 @@ void tac_read_side_count(struct tac_read_side *side, const struct tac_read_count
     if (counts->misses > 0) {
         tac_atomic_fetch_add_acq_rel_u64(&stripe->cache_misses, counts->misses);
     }
+    if (counts->memtable_hits > 0) {
+        tac_atomic_fetch_add_acq_rel_u64(&stripe->memtable_hits, counts->memtable_hits);
+    }
 }
 
 struct tac_read_totals tac_read_side_totals(const struct tac_read_side *side)
 {
-    struct tac_read_totals totals = {0};
+    struct tac_read_totals totals = {
+        .pages_entered = tac_atomic_load_relaxed_u64(&side->pages_entered),
+    };
 
     for (uint32_t i = 0; i < TAC_GUARD_STRIPES; i++) {
         totals.cache_hits += tac_atomic_load_relaxed_u64(&side->stripes[i].cache_hits);
         totals.cache_misses += tac_atomic_load_relaxed_u64(&side->stripes[i].cache_misses);
+        totals.memtable_hits += tac_atomic_load_relaxed_u64(&side->stripes[i].memtable_hits);
     }
     return totals;
 }

@@ -28,7 +28,7 @@ struct tac_view {
 
 struct tac_read_guard_stripe {
     uint64_t active[2]; /* Readers inside, by parity of the epoch they entered in */
-    uint64_t cache_hits, cache_misses; /* Counters; relaxed */
+    uint64_t cache_hits, cache_misses, memtable_hits; /* Counters; relaxed */
 } TAC_CACHE_ALIGNED;
 
 struct tac_read_side {
@@ -45,6 +45,7 @@ struct tac_read_side {
     uint64_t         epoch;
     struct tac_read_guard_stripe stripes[TAC_GUARD_STRIPES];
     uint64_t retries; /* Gets that began again; relaxed */
+    uint64_t pages_entered; /* By compactions; relaxed */
 };
 
 /* page_cache_bytes, index_cache_bytes: memory for frames; 0 is legal (every read goes to disk). */
@@ -72,6 +73,8 @@ bool tac_read_side_quiesced(struct tac_read_side *side);
 /* Finds in the caches of all readers so far. Any thread. */
 struct tac_read_totals {
     uint64_t cache_hits, cache_misses;
+    uint64_t memtable_hits; /* Gets that a memtable has answered */
+    uint64_t pages_entered; /* Put into the cache by compactions */
 };
 struct tac_read_totals tac_read_side_totals(const struct tac_read_side *side);
 

@@ -191,6 +191,8 @@ void tac_seat_start(struct tac_seat *seat, struct tac_job *job, uint32_t read_ah
     seat->building_count = 0;
     seat->source_waiting = UINT32_MAX;
     seat->consumed_reported = 0;
+    seat->pages_taken = seat->pages_kept = 0;
+    seat->table_is_kept = false;
     seat->output = NULL;
     seat_sources_begin(seat);
     builder_options = (struct tac_table_builder_options){

@@ -144,6 +144,8 @@ struct tac_seat {
     uint32_t            allotment;
     uint32_t            source_waiting; /* The source that the merge waits for; or UINT32_MAX */
     uint64_t            consumed_reported;
+    uint32_t            pages_taken, pages_kept; /* Taken in lately; those that readers had */
+    bool                table_is_kept; /* Readers were given pages of the table being built */
     uint32_t            outstanding;  /* Requests under way */
     struct tac_request *requests_free;
     struct tac_request *output;       /* Sealed blocks not yet handed to the write stage */

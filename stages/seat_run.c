@@ -59,16 +59,42 @@ static void building_remove(struct tac_seat *seat, const struct tac_block *block
     tac_unreachable();
 }
 
+/* Puts the pages of a block that is to be written where readers keep theirs, if at least half of
+ * those had been there that were taken in of late: what a block is made from was taken in just
+ * before it. */
+static void block_keep(struct tac_seat *seat, const struct tac_sealed_block *sealed)
+{
+    const struct tac_page_keeper *keeper = &seat->stages->keeper;
+
+    if (sealed->kind != TAC_BLOCK_VALUE) {
+        if (seat->table_is_kept) {
+            keeper->enter_other(keeper->context, sealed->kind, &sealed->reference,
+                                sealed->buffer.data);
+        }
+        return;
+    }
+    if (seat->pages_kept > 0 && 2 * seat->pages_kept >= seat->pages_taken) {
+        const struct tac_value_block block = {.data = sealed->buffer.data,
+                                              .page_count = sealed->page_count};
+
+        keeper->enter(keeper->context, seat->job->tree, sealed->reference.address, &block);
+        seat->table_is_kept = true;
+    }
+    seat->pages_taken /= 2;
+    seat->pages_kept /= 2;
+}
+
 static void sink_sealed(void *context, const struct tac_sealed_block *sealed)
 {
     struct tac_seat    *seat = context;
     struct tac_request *request = seat->output;
 
     building_remove(seat, sealed->buffer.context);
+    block_keep(seat, sealed);
     tac_block_state_change(sealed->buffer.context, TAC_BLOCK_MERGING, TAC_BLOCK_SEALED);
-    if (request != NULL && (request->block_count == TAC_REQUEST_BLOCKS_MAX ||
-                            sealed->reference.address !=
-                                request->references[0].address + request->block_count)) {
+    if (request != NULL &&
+        (request->block_count == TAC_REQUEST_BLOCKS_MAX ||
+         sealed->reference.address != request->references[0].address + request->block_count)) {
         output_send(seat);
         request = NULL;
     }
@@ -110,6 +136,7 @@ static void sink_finished(void *context, const struct tac_table *finished)
         job->outputs_last->next = table;
     }
     job->outputs_last = table;
+    seat->table_is_kept = false;
 }
 
 struct tac_builder_sink tac_seat_sink(struct tac_seat *seat)

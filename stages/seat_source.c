@@ -386,6 +386,24 @@ static bool source_has_more(const struct tac_source *source)
            source->input_next < source->input_end;
 }
 
+/* The merge takes in the source's block. */
+static void pages_leave(struct tac_seat *seat, const struct tac_source *source)
+{
+    const struct tac_page_keeper *keeper = &seat->stages->keeper;
+    uint32_t                      count = source->value_block.page_count;
+
+    if (keeper->context == NULL) {
+        return;
+    }
+    seat->pages_taken += count;
+    if (!source->is_memtable) {
+        seat->pages_kept += keeper->leave(keeper->context, seat->job->tree, source->current.address,
+                                          &source->value_block);
+    } else if (seat->stages->memtable_is_read) {
+        seat->pages_kept += count;
+    }
+}
+
 bool tac_seat_source_advance(struct tac_seat *seat, uint32_t source_index)
 {
     struct tac_source       *source = &seat->sources[source_index];
@@ -429,6 +447,7 @@ bool tac_seat_source_advance(struct tac_seat *seat, uint32_t source_index)
                       source->is_memtable ? NULL : source->current.input->table);
         return false;
     }
+    pages_leave(seat, source);
     return true;
 }
 

@@ -16,7 +16,7 @@
 #ifndef TACTUS_STAGES_STAGE_H
 #define TACTUS_STAGES_STAGE_H
 
-#include "lsm/block.h"
+#include "lsm/value_block.h"
 #include "queues/block_pool.h"
 #include "queues/event_count.h"
 #include "queues/ring.h"
@@ -96,13 +96,32 @@ struct tac_request {
     uint32_t failed_block; /* Of a read that failed: which of the blocks */
 };
 
+/* Who keeps pages of value blocks in memory for readers (reading/page_keeper.h). A merge says which
+ * blocks it takes in; where most of their pages were there, it has those that it writes put in their
+ * place. So a compaction leaves no reader with cold pages. Any thread, many at a time. */
+struct tac_page_keeper {
+    void *context; /* NULL: nobody does */
+    /* How many of the block's pages are there. They will soon be of no more use. */
+    uint32_t (*leave)(void *context, uint32_t tree, uint64_t address,
+                      const struct tac_value_block *block);
+    /* block: data and page_count are enough. */
+    void (*enter)(void *context, uint32_t tree, uint64_t address,
+                  const struct tac_value_block *block);
+    /* An index or filter block of a table of which a value block has been put there. */
+    void (*enter_other)(void *context, enum tac_block_kind kind,
+                        const struct tac_block_reference *reference, const uint8_t *data);
+};
+
 struct tac_stages {
     /* Fixed at open. */
     struct tac_geometry    geometry;
     struct tac_storage    *storage;
     bool                   assist;
+    struct tac_page_keeper keeper;
     const struct tac_seat *seats; /* Only to tell what they wait for */
     uint32_t               seat_count;
+    /* Coordinator, while no job runs. */
+    bool memtable_is_read; /* By readers, so that what is flushed of it counts as kept */
     /* Shared. */
     struct tac_stage_queue queues[TAC_STAGES_WITH_QUEUE];
     struct tac_event_count *events[TAC_STAGE_COUNT]; /* Idle threads of each home */

@@ -31,6 +31,7 @@ static const struct stat_entry entries[] = {
     ENTRY(read_bytes),
     ENTRY(cache_hits),
     ENTRY(cache_misses),
+    ENTRY(cache_carried),
     ENTRY(waits),
     ENTRY(wait_ns_total),
     ENTRY(wait_ns_max),

@@ -23,6 +23,7 @@
     X(OVERWRITTEN, "a version dropped because a newer one was met")                                \
     X(FILTER_BLOCKS, "a filter in blocks of its own")                                              \
     X(LARGE_RECORD, "a record longer than a page, read back from a table")                         \
+    X(CARRIED, "pages put into the cache by a compaction")                                         \
     X(CREDIT_STALL, "a merge that waited for credit")                                              \
     X(OVERFLOW, "a stage's ring that was full")                                                    \
     X(BACKGROUND_CHECKPOINT, "a checkpoint that became durable beside writes")                     \

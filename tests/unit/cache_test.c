@@ -239,6 +239,34 @@ static void test_second_chance(void)
     tac_cache_free(cache);
 }
 
+/* What is retired goes first, unless it is found again. */
+static void test_retire(void)
+{
+    struct tac_cache    *cache = cache_of(bytes_for_frames(TAC_CACHE_WAYS), 0);
+    struct tac_cache_key key = key_of(3), again = key_of(5), other = key_of(99);
+    bool                 was_used = tac_cache_is_used(cache);
+    uint32_t             left = 0;
+
+    for (uint64_t i = 0; i < TAC_CACHE_WAYS; i++) {
+        put(cache, i);
+    }
+    for (uint64_t i = 0; i < TAC_CACHE_WAYS; i++) {
+        left += has(cache, i);
+    }
+    tap_ok(!was_used && tac_cache_is_used(cache) && left == TAC_CACHE_WAYS &&
+               tac_cache_retire(cache, &key) && tac_cache_retire(cache, &again) &&
+               !tac_cache_retire(cache, &other) && has(cache, 5),
+           "what is there can be retired, what is not cannot");
+    put(cache, 100);
+    left = 0;
+    for (uint64_t i = 0; i < TAC_CACHE_WAYS; i++) {
+        left += has(cache, i);
+    }
+    tap_ok(left == TAC_CACHE_WAYS - 1 && !has(cache, 3) && has(cache, 100),
+           "then it makes room for the next key, and not what was found again");
+    tac_cache_free(cache);
+}
+
 /* Two choices: a cache that is nearly full has still lost next to nothing. */
 static void test_fill(uint64_t seed)
 {
@@ -314,6 +342,7 @@ int main(void)
     test_hints(seed);
     test_pins();
     test_second_chance();
+    test_retire();
     test_fill(seed);
     test_private();
     test_claim_empty();
