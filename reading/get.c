@@ -74,8 +74,8 @@ static int value_copy(struct tac_value_sink *sink, struct tac_bytes value, struc
 
 /* ---- inside the guard ---- */
 
-static int get_from_memtable(struct get *get, const struct tac_memtable *memtable,
-                             uint64_t op, struct tac_error *error)
+static int get_from_memtable(struct get *get, const struct tac_memtable *memtable, uint64_t op,
+                             struct tac_error *error)
 {
     struct tac_record_view view;
 
