@@ -322,6 +322,26 @@ static bool segment_follows(struct reader *reader, struct tac_wal_segment *segme
            segment_probe(wal, next, probe, segment, NULL) == TACTUS_OK && segment->sequence == next;
 }
 
+/* Whether the segment's first op has its first entry there, and not in a segment before that has
+ * been lost. Its image is that of the other parity: the one being read stays. */
+static bool segment_begins_op(const struct reader *reader, const struct tac_wal_segment *segment)
+{
+    struct reader          ahead = *reader;
+    struct tac_wal_segment own;
+    struct tac_wal_frame   frame;
+    uint64_t               chain;
+
+    tac_assert(segment->sequence == reader->sequence + 1);
+    ahead.sequence = segment->sequence;
+    if (image_read(&ahead, &own) != TACTUS_OK) {
+        tac_error_clear(reader->error); /* Whoever goes there reads it, and reports it. */
+        return true;
+    }
+    return !tac_wal_frame_decode(image_of(&ahead), &reader->wal->geometry, segment->sequence,
+                                 TAC_WAL_SEGMENT_HEADER_BYTES, &frame, &chain) ||
+           !frame.continues;
+}
+
 /* To the next frame. TACTUS_ENOTFOUND: the log ends here. A log that was behind the checkpoint when
  * the store was opened goes on in a new segment: what is between is not needed. */
 static int frame_next(struct reader *reader)
@@ -341,7 +361,8 @@ static int frame_next(struct reader *reader)
             continue;
         }
         if (!goes_on &&
-            (!has_next || segment.op_first <= reader->op || segment.op_first > reader->op_needed)) {
+            (!has_next || segment.op_first <= reader->op || segment.op_first > reader->op_needed ||
+             !segment_begins_op(reader, &segment))) {
             return TACTUS_ENOTFOUND;
         }
         is_sure = false;
