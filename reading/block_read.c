@@ -108,11 +108,11 @@ void tac_block_offer(struct tac_read_side *side, enum tac_block_kind kind,
         return;
     }
     memcpy(frame->data, data, side->geometry.block_size);
-    if (kind == TAC_BLOCK_INDEX &&
-        tac_index_block_decode(frame->extra, frame->data, &side->geometry, reference->address,
-                               &error) != TACTUS_OK) {
-        tac_cache_abandon(frame);
-        return;
+    if (kind == TAC_BLOCK_INDEX) {
+        int rv = tac_index_block_decode(frame->extra, frame->data, &side->geometry,
+                                        reference->address, &error);
+
+        tac_assert(rv == TACTUS_OK); /* It is of our own making. */
     }
     tac_cache_publish(frame);
     tac_cache_unpin(frame);
