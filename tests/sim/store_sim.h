@@ -169,6 +169,13 @@ int sim_batch_add(struct sim *sim, struct tactus_batch *batch, const struct sim_
 _Noreturn void sim_fail(struct sim *sim, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* ---- store_iterators.c ---- */
+
+/* False: the store could not. */
+bool sim_iterator_open(struct sim *sim, struct sim_iterator *it, const struct sim_op *op);
+void sim_run_seek(struct sim *sim, const struct sim_op *op);
+void sim_run_iterator_move(struct sim *sim, const struct sim_op *op);
+
 /* ---- store_check.c ---- */
 
 /* A code that no op may give, unless the power has gone. False: nothing was done because of it. */
