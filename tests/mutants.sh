@@ -99,6 +99,14 @@ tests=("$@")
 rm -rf "$directory" && mkdir -p "$directory" || exit 1
 tests/lib/mutant_list >"$directory/list" || exit 1
 
+# A test that is not there fails too, and would be taken for one that finds the mutant.
+while IFS=$'\t' read -r number name killer _; do
+    if [[ " ${tests[*]} " != *" tests/$killer "* ]] || ! [ -x "tests/$killer" ]; then
+        echo "mutant $number, $name: tests/$killer is not among mutant_tests of Makefile.am" >&2
+        exit 1
+    fi
+done <"$directory/list"
+
 while IFS=$'\t' read -r number name killer _; do
     if is_chosen "$number"; then
         while [ "$(jobs -rp | wc -l)" -ge "${JOBS:-$(nproc)}" ]; do
