@@ -133,7 +133,9 @@
     M(56, HINT_BELIEVED, "unit/cache_test", "none",                                                \
       "a frame of the cache is taken for that of the key that was there before")                   \
     M(57, CONDITION_STALE, "unit/condition_test", "none",                                          \
-      "a condition is not looked at again when an op has come in between")
+      "a condition is not looked at again when an op has come in between")                         \
+    M(58, CACHED_BLOCK_BELIEVED, "unit/level0_cache_test", "none",                                 \
+      "a block of level 0 that was kept in memory is not compared with its checksum")
 /* clang-format on */
 
 #define TAC_MUTANT_NUMBER(number, name, killer, stands_for, wrong) TAC_MUTANT_##name = (number),

@@ -88,7 +88,7 @@ TACTUS_API const char *tactus_message(void);
 /* Thread counts may also be this: derived from the processors that the process may use. */
 #define TACTUS_THREADS_AUTO UINT32_MAX
 
-/* The sizes of the two caches may also be this. */
+/* The sizes of the three caches may also be this. */
 #define TACTUS_SIZE_AUTO UINT64_MAX
 
 enum tactus_backend {
@@ -145,6 +145,12 @@ struct tactus_options {
                                         1. */
     uint32_t threads_merge;          /* AUTO: the rest. */
     uint32_t threads_write;          /* AUTO: a quarter. */
+    uint64_t level0_cache_size;      /* Blocks of the newest tables, kept in memory until a compaction
+                                        reads them, which it does once: nearly half of what
+                                        compactions read. Becomes resident as it is first used.
+                                        AUTO: none without memory_size; else runs_per_level + 2
+                                        memtables, which is all there can be, but not more than a
+                                        quarter of what is left. */
     uint64_t page_cache_size;        /* Cached pages for reads. AUTO: 64 MiB without memory_size. */
     uint64_t index_cache_size;       /* Cached index and filter blocks for reads. AUTO: 192 MiB
                                         without memory_size; else that or an eighth of what is left,
@@ -439,6 +445,7 @@ struct tactus_stats {
     uint64_t cache_hits, cache_misses;
     uint64_t cache_carried;         /* Pages that compactions put into the cache in place of those
                                        they were made from */
+    uint64_t level0_cache_hits;     /* Blocks that compactions found in memory */
     uint64_t waits;                 /* Writes that waited for compaction */
     uint64_t wait_ns_total, wait_ns_max;
     uint64_t wait_buckets[TACTUS_WAIT_BUCKETS]; /* How many took how long */

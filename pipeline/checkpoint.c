@@ -42,7 +42,7 @@ int tac_checkpoint_create(struct tac_checkpoint *checkpoint, uint32_t block_size
     if (checkpoint->requests == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "out of memory for checkpoints");
     }
-    if (tac_block_pool_create(&checkpoint->pool, checkpoint->request_count, block_size, error) !=
+    if (tac_block_pool_create(&checkpoint->pool, checkpoint->request_count, 0, block_size, error) !=
         TACTUS_OK) {
         free(checkpoint->requests);
         checkpoint->requests = NULL;

@@ -297,6 +297,7 @@ void tac_store_memtables_swap(struct tactus *store)
     tac_memtable_reset(store->memtables[next]);
     store->memtable_mutable = next;
     memtable_reads_look(store);
+    tac_level0_cache_turn(&store->stages.level0_cache, store->bar_count);
 }
 
 /* In a drain, when the plan's results are in the manifest and the memtables have not been swapped

@@ -97,6 +97,7 @@ static const struct metric store_metrics[] = {
     COUNTER("cache_hits", cache_hits, "Blocks and pages that reads found in memory."),
     COUNTER("cache_misses", cache_misses, "Blocks and pages that reads did not find in memory."),
     COUNTER("cache_carried", cache_carried, "Pages put into the cache by compactions."),
+    COUNTER("level0_cache_hits", level0_cache_hits, "Blocks that compactions found in memory."),
     GAUGE("wait_bound_bytes", wait_bound_bytes, "The most work that one wait covers, in this bar."),
     COUNTER("checkpoint_waits", checkpoint_waits, "Bars that had to wait for a checkpoint."),
     COUNTER("log_bytes", log_bytes, "Written to the write-ahead log."),

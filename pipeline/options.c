@@ -39,6 +39,7 @@ void tactus_options_init(struct tactus_options *options)
     options->threads_write = TACTUS_THREADS_AUTO;
     options->ring_size = 256;
     options->assist = true;
+    options->level0_cache_size = TACTUS_SIZE_AUTO;
     options->page_cache_size = TACTUS_SIZE_AUTO;
     options->index_cache_size = TACTUS_SIZE_AUTO;
     options->tables_max = 16384;
@@ -95,6 +96,7 @@ static const struct option_entry entries[] = {
     OPTION(ring_size, OPTION_U32, 2, 65536),
     OPTION(assist, OPTION_BOOL, 0, 1),
     OPTION(pool_size, OPTION_U64, 0, 64 * TAC_GIB),
+    OPTION(level0_cache_size, OPTION_SIZE_AUTO, 0, 64 * TAC_GIB),
     OPTION(page_cache_size, OPTION_SIZE_AUTO, 0, 1024 * TAC_GIB),
     OPTION(index_cache_size, OPTION_SIZE_AUTO, 0, 1024 * TAC_GIB),
     OPTION(tables_max, OPTION_U32, 1024, 1 << 24),
@@ -387,15 +389,30 @@ static int threads_resolve(struct tactus_options *options, struct tac_error *err
     return TACTUS_OK;
 }
 
-/* Index blocks and filters come first: each get needs those of all runs. */
+/* All that level 0 may hold, and what was in it until the plan under way; of memory that is set aside
+ * for the store: readers of a small one need theirs more. */
+static uint64_t level0_cache_auto(const struct tactus_options *options, uint64_t left)
+{
+    return options->memory_size == 0
+               ? 0
+               : tac_min_u64((options->runs_per_level + 2) * options->memtable_size, left / 4);
+}
+
+/* Of the readers' caches index blocks and filters come first: each get needs those of all runs. */
 int tac_options_resolve_caches(struct tactus_options *options, uint64_t others_bytes,
                                struct tac_error *error)
 {
+    bool      is_level0_auto = options->level0_cache_size == TACTUS_SIZE_AUTO;
     uint64_t *page = &options->page_cache_size, *index = &options->index_cache_size;
     bool      is_page_auto = *page == TACTUS_SIZE_AUTO, is_index_auto = *index == TACTUS_SIZE_AUTO;
-    uint64_t  given = others_bytes + (is_page_auto ? 0 : *page) + (is_index_auto ? 0 : *index);
-    uint64_t  left = tac_subtract_floor_zero(options->memory_size, given);
+    uint64_t  given = others_bytes + (is_level0_auto ? 0 : options->level0_cache_size) +
+                     (is_page_auto ? 0 : *page) + (is_index_auto ? 0 : *index);
+    uint64_t left = tac_subtract_floor_zero(options->memory_size, given);
 
+    if (is_level0_auto) {
+        options->level0_cache_size = level0_cache_auto(options, left);
+        left = tac_subtract_floor_zero(left, options->level0_cache_size);
+    }
     if (options->memory_size == 0) {
         *page = is_page_auto ? PAGE_CACHE_SIZE_DEFAULT : *page;
         *index = is_index_auto ? INDEX_CACHE_SIZE_DEFAULT : *index;

@@ -98,6 +98,8 @@ void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
     ret_stats->cache_hits = reads.cache_hits;
     ret_stats->cache_misses = reads.cache_misses;
     ret_stats->cache_carried = reads.pages_entered;
+    ret_stats->level0_cache_hits =
+        tac_atomic_load_relaxed_u64(&store->stages.level0_cache.taken_count);
     ret_stats->block_size = store->shape.block_size;
     ret_stats->blocks_in_file = store->storage->ops->size(store->storage) / store->shape.block_size;
     ret_stats->memory_budget_bytes = store->memory_budget_bytes;

@@ -425,10 +425,6 @@ static int seats_create(struct tactus *store, uint32_t count, uint64_t blocks,
     store->stages.seats = store->seats;
     store->memory_budget_bytes +=
         tac_block_pool_memory_bytes((uint32_t)blocks, store->shape.block_size);
-    if (tac_block_pool_create(&store->pool, (uint32_t)blocks, store->shape.block_size, error) !=
-        TACTUS_OK) {
-        return error->code;
-    }
     for (uint32_t i = 0; i < count; i++) {
         if (tac_seat_create(&store->seats[i], &store->stages, most, store->table_records_max,
                             error) != TACTUS_OK) {
@@ -499,6 +495,21 @@ static int bar_create(struct tactus *store, struct tac_error *error)
     return tac_bar_create(&store->bar, &store->geometry, &planner, &limits, error);
 }
 
+/* The pool's blocks, and the spare buffers that the newest tables' blocks lie in. */
+static int pool_create(struct tactus *store, uint32_t blocks, struct tac_error *error)
+{
+    uint64_t slot_bytes = store->shape.block_size + tac_level0_cache_memory_bytes(1);
+    uint32_t spares = (uint32_t)(store->options.level0_cache_size / slot_bytes);
+
+    store->memory_budget_bytes += store->options.level0_cache_size;
+    if (tac_block_pool_create(&store->pool, blocks, spares, store->shape.block_size, error) !=
+        TACTUS_OK) {
+        return error->code;
+    }
+    return tac_level0_cache_create(&store->stages.level0_cache, &store->pool,
+                                   2 * store->shape.runs_per_level + 2, error);
+}
+
 /* Last of all: of memory_size they have what the others leave. */
 static int caches_create(struct tactus *store, struct tac_error *error)
 {
@@ -526,6 +537,7 @@ static int parts_create(struct tactus *store, const struct tac_superblock *super
                         struct tac_error *error)
 {
     uint32_t seats = tac_admission_seats(&store->options);
+    uint64_t blocks = pool_blocks(store, seats);
 
     /* Code, stacks, and the small structs. */
     store->memory_budget_bytes = 16 * TAC_MIB + 3 * tac_ring_memory_bytes(store->options.ring_size);
@@ -544,10 +556,11 @@ static int parts_create(struct tactus *store, const struct tac_superblock *super
     store->has_stages = true;
     if (state_create(store, error) != TACTUS_OK || bar_create(store, error) != TACTUS_OK ||
         memtables_create(store, error) != TACTUS_OK || views_create(store, error) != TACTUS_OK ||
-        seats_create(store, seats, pool_blocks(store, seats), error) != TACTUS_OK ||
+        seats_create(store, seats, blocks, error) != TACTUS_OK ||
         tac_checkpoint_create(&store->checkpoint, store->shape.block_size, superblock, error) !=
             TACTUS_OK ||
-        caches_create(store, error) != TACTUS_OK) {
+        caches_create(store, error) != TACTUS_OK ||
+        pool_create(store, (uint32_t)blocks, error) != TACTUS_OK) {
         return error->code;
     }
     return tac_scrub_create(&store->scrub, store->options.scrub_days, store->shape.block_size,
@@ -565,6 +578,7 @@ static void parts_destroy(struct tactus *store)
         tac_seat_destroy(&store->seats[i]);
     }
     free(store->seats);
+    tac_level0_cache_destroy(&store->stages.level0_cache);
     if (store->pool.blocks != NULL) {
         tac_block_pool_destroy(&store->pool);
     }

@@ -74,6 +74,15 @@ void tac_block_state_change(struct tac_block *block, enum tac_block_state from,
     block->state = to;
 }
 
+void tac_block_exchange(struct tac_block *block, uint8_t **buffer)
+{
+    uint8_t *data = block->data;
+
+    tac_assert(block->state != TAC_BLOCK_FREE);
+    block->data = *buffer;
+    *buffer = data;
+}
+
 /* ---- memory --------------------------------------------------------------------------------- */
 
 uint64_t tac_block_pool_memory_bytes(uint32_t count, uint32_t block_size_bytes)
@@ -108,11 +117,11 @@ static bool data_is_untouched(const struct tac_block_pool *pool, const struct ta
     return untouched;
 }
 
-/* Maps size bytes on a huge-page boundary and makes every page resident. */
-static uint8_t *buffers_map(struct tac_block_pool *pool, uint64_t size)
+/* Maps size bytes on a huge-page boundary and makes the first so many of them resident. */
+static uint8_t *buffers_map(struct tac_block_pool *pool, uint64_t size, uint64_t resident_size)
 {
     uint64_t map_size = size + HUGE_PAGE_BYTES;
-    uint64_t huge_size = size / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    uint64_t huge_size = resident_size / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
     uint8_t *data;
     void    *map = mmap(NULL, map_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -123,18 +132,20 @@ static uint8_t *buffers_map(struct tac_block_pool *pool, uint64_t size)
     pool->map_size_bytes = map_size;
     data = (uint8_t *)tac_round_up((uintptr_t)map, HUGE_PAGE_BYTES);
     /* Advice comes before the first touch, which is why the map is not populated by mmap. Only
-     * whole huge pages get it, so no more becomes resident than was asked for. */
+     * whole huge pages get it, so no more becomes resident than was asked for; and no spare ones,
+     * for to clear 2 MiB in the middle of a job makes puts wait for tens of milliseconds. */
     pool->has_huge_pages = huge_size > 0 && madvise(data, huge_size, MADV_HUGEPAGE) == 0;
-    for (uint64_t offset = 0; offset < size; offset += PAGE_BYTES) {
+    for (uint64_t offset = 0; offset < resident_size; offset += PAGE_BYTES) {
         data[offset] = 0;
     }
     return data;
 }
 
-int tac_block_pool_create(struct tac_block_pool *pool, uint32_t count, uint32_t block_size_bytes,
-                          struct tac_error *error)
+int tac_block_pool_create(struct tac_block_pool *pool, uint32_t count, uint32_t spare_count,
+                          uint32_t block_size_bytes, struct tac_error *error)
 {
-    uint64_t size = (uint64_t)count * block_size_bytes;
+    uint64_t resident_size = (uint64_t)count * block_size_bytes;
+    uint64_t size = resident_size + (uint64_t)spare_count * block_size_bytes;
     uint8_t *data;
 
     tac_assert(count > 0);
@@ -144,14 +155,15 @@ int tac_block_pool_create(struct tac_block_pool *pool, uint32_t count, uint32_t 
     pool->count = count;
     pool->block_size_bytes = block_size_bytes;
     pool->blocks = aligned_alloc(TAC_CACHE_LINE_BYTES, count * sizeof(struct tac_block));
-    data = pool->blocks == NULL ? NULL : buffers_map(pool, size);
+    data = pool->blocks == NULL ? NULL : buffers_map(pool, size, resident_size);
     if (data == NULL) {
         free(pool->blocks);
         pool->blocks = NULL;
         return tac_error_set(error, TACTUS_ENOMEM,
                              "out of memory for a pool of %" PRIu32 " blocks of %" PRIu32
-                             " bytes; make pool_size smaller",
-                             count, block_size_bytes);
+                             " bytes, and %" PRIu32
+                             " spare ones; make pool_size or level0_cache_size smaller",
+                             count, block_size_bytes, spare_count);
     }
     for (uint32_t i = count; i > 0; i--) { /* Backwards, so that the list begins with block 0. */
         struct tac_block *block = &pool->blocks[i - 1];
@@ -165,7 +177,15 @@ int tac_block_pool_create(struct tac_block_pool *pool, uint32_t count, uint32_t 
         data_retire(pool, block);
     }
     pool->free_count = count;
+    pool->spare_count = spare_count;
+    pool->spares = data + resident_size;
     return TACTUS_OK;
+}
+
+uint8_t *tac_block_pool_spare(const struct tac_block_pool *pool, uint32_t index)
+{
+    tac_assert(index < pool->spare_count);
+    return pool->spares + (uint64_t)index * pool->block_size_bytes;
 }
 
 void tac_block_pool_destroy(struct tac_block_pool *pool)

@@ -165,6 +165,13 @@ static void write_arrived(struct tac_seat *seat, struct tac_request *request)
         tac_seat_fail(seat, request->result, text, NULL);
     }
     for (uint32_t i = 0; i < request->block_count; i++) {
+        enum tac_block_kind kind = request->block_kinds[i];
+
+        if (request->result == TACTUS_OK && seat->job->memtable != NULL &&
+            (kind == TAC_BLOCK_VALUE || kind == TAC_BLOCK_INDEX)) { /* Those that merges read */
+            tac_level0_cache_put(&seat->stages->level0_cache, request->references[i].address,
+                                 request->blocks[i]);
+        }
         tac_seat_block_give_back(seat, request->blocks[i]);
     }
 }

@@ -103,10 +103,13 @@ static void index_arrived(struct tac_seat *seat, struct tac_source *source)
     input_block_range(seat, source);
 }
 
-/* One request for up to `want` value blocks with neighbouring addresses. */
+/* One request for up to `want` value blocks with neighbouring addresses, all of them in memory or
+ * none. */
 static void values_request(struct tac_seat *seat, struct tac_source *source, uint32_t want)
 {
-    struct tac_request *request = tac_seat_request_take(seat);
+    struct tac_level0_cache *cache = &seat->stages->level0_cache;
+    struct tac_request      *request = tac_seat_request_take(seat);
+    bool                     is_first_cached = false;
 
     request->kind = TAC_REQUEST_READ;
     request->source = source;
@@ -114,9 +117,13 @@ static void values_request(struct tac_seat *seat, struct tac_source *source, uin
         struct tac_index_value_block value =
             tac_index_value_block(&source->index, source->block_next);
         uint32_t                 count = request->block_count;
+        bool                     is_cached = tac_level0_cache_has(cache, value.reference.address);
         struct tac_window_entry *entry;
 
-        if (count > 0 && value.reference.address != request->references[0].address + count) {
+        if (count == 0) {
+            is_first_cached = is_cached;
+        } else if (value.reference.address != request->references[0].address + count ||
+                   is_cached != is_first_cached) {
             break;
         }
         entry = &source->window[(source->window_head + source->window_count) % TAC_READ_AHEAD_MAX];

@@ -293,6 +293,24 @@ static bool queue_has_room(const struct tac_worker *worker)
     return worker->io->in_flight < worker->io->depth;
 }
 
+/* Fills the blocks of a read with what is kept in memory; false: one is not there, or is not what
+ * the request is to find. */
+static bool read_from_level0_cache(struct tac_stages *stages, struct tac_request *request)
+{
+    for (uint32_t i = 0; i < request->block_count; i++) {
+        const struct tac_block_reference *reference = &request->references[i];
+        struct tac_block                 *block = request->blocks[i];
+
+        if (!tac_level0_cache_take(&stages->level0_cache, reference->address, block) ||
+            (!TAC_MUTANT(CACHED_BLOCK_BELIEVED) &&
+             tac_block_verify(block->data, &stages->geometry, request->block_kinds[i], reference,
+                              NULL) != TACTUS_OK)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool tac_read_step(struct tac_worker *worker)
 {
     struct tac_request *request;
@@ -312,6 +330,11 @@ bool tac_read_step(struct tac_worker *worker)
         return true;
     }
     tac_assert(request->kind == TAC_REQUEST_READ);
+    if (read_from_level0_cache(worker->stages, request)) {
+        tac_profile_count(&worker->profile, TAC_STAGE_READ, 0);
+        tac_actor_deliver(worker->stages, request);
+        return true;
+    }
     request_submit(worker, request, TAC_IO_READ);
     return true;
 }

@@ -20,6 +20,7 @@
 #include "queues/block_pool.h"
 #include "queues/event_count.h"
 #include "queues/ring.h"
+#include "stages/level0_cache.h"
 #include "stages/profile.h"
 #include "stages/storage.h"
 
@@ -120,6 +121,7 @@ struct tac_stages {
     struct tac_page_keeper keeper;
     const struct tac_seat *seats; /* Only to tell what they wait for */
     uint32_t               seat_count;
+    struct tac_level0_cache level0_cache; /* Any thread */
     /* Coordinator, while no job runs. */
     bool memtable_is_read; /* By readers, so that what is flushed of it counts as kept */
     /* Shared. */

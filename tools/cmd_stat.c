@@ -32,6 +32,7 @@ static const struct stat_entry entries[] = {
     ENTRY(cache_hits),
     ENTRY(cache_misses),
     ENTRY(cache_carried),
+    ENTRY(level0_cache_hits),
     ENTRY(waits),
     ENTRY(wait_ns_total),
     ENTRY(wait_ns_max),

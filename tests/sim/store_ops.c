@@ -49,11 +49,16 @@ static void options_shape_draw(struct tactus_options *options, struct tac_prng *
 /* What may differ from open to open. */
 static void options_free_draw(struct tactus_options *options, struct tac_prng *prng)
 {
+    struct tac_prng aside;
+
     options->threads_read = options->threads_merge = options->threads_write = 0;
     options->ring_size = DRAW_OF(prng, 2, 2, 4, 16, 64);
     options->page_cache_size = DRAW_OF(prng, 0, 4096, 65536, 1048576);
     options->index_cache_size = DRAW_OF(prng, 0, 65536, 4194304);
     options->io_depth = DRAW_OF(prng, 1, 2, 4, 16);
+    /* Aside, so that seeds stay what they were before there was this option. */
+    aside = (struct tac_prng){prng->state ^ 0x6c6576656c30};
+    options->level0_cache_size = DRAW_OF(&aside, 0, 16, 40, 256) * (uint64_t)(9 * TAC_KIB);
 }
 
 static void stepping_draw(struct tac_stepping *stepping, struct tac_prng *prng)

@@ -20,7 +20,7 @@ static struct tac_block_pool pool_create(uint32_t count, uint32_t block_size_byt
     struct tac_block_pool pool;
     struct tac_error      error = {0};
 
-    if (tac_block_pool_create(&pool, count, block_size_bytes, &error) != TACTUS_OK) {
+    if (tac_block_pool_create(&pool, count, 0, block_size_bytes, &error) != TACTUS_OK) {
         tap_bail("%s", error.message);
     }
     return pool;
@@ -115,7 +115,7 @@ static void test_memory(void)
     tac_block_pool_destroy(&pool);
 
     /* 2^51 bytes are beyond the address space of a process. */
-    tap_ok(tac_block_pool_create(&pool, 1u << 20, 1u << 31, &error) == TACTUS_ENOMEM &&
+    tap_ok(tac_block_pool_create(&pool, 1u << 20, 0, 1u << 31, &error) == TACTUS_ENOMEM &&
                strstr(error.message, "pool_size") != NULL,
            "a pool that cannot be had is an error that names the option");
 }
@@ -161,7 +161,7 @@ static bool is_fatal(void (*misuse)(struct tac_block_pool *pool))
         int                   null = open("/dev/null", O_WRONLY);
 
         dup2(null, STDERR_FILENO);
-        if (tac_block_pool_create(&pool, 4, 4096, NULL) == TACTUS_OK) {
+        if (tac_block_pool_create(&pool, 4, 0, 4096, NULL) == TACTUS_OK) {
             misuse(&pool);
         }
         _exit(0);

@@ -94,9 +94,9 @@ static uint32_t lines_wrong(const char *text, const char *labels)
     tac_assert(strlen(text) < sizeof copy);
     strcpy(copy, text);
     snprintf(pattern, sizeof pattern,
-             "^tactus_[a-z_]+(\\{%s(,?[a-z]+=\"[^\"]+\")?\\})%s [0-9]+(\\.[0-9]{9})?$", labels,
+             "^tactus_[a-z0-9_]+(\\{%s(,?[a-z]+=\"[^\"]+\")?\\})%s [0-9]+(\\.[0-9]{9})?$", labels,
              labels[0] == 0 ? "?" : "");
-    tac_assert(regcomp(&comment, "^# (HELP|TYPE) tactus_[a-z_]+ [a-zA-Z].*$",
+    tac_assert(regcomp(&comment, "^# (HELP|TYPE) tactus_[a-z0-9_]+ [a-zA-Z].*$",
                        REG_EXTENDED | REG_NOSUB) == 0 &&
                regcomp(&sample_line, pattern, REG_EXTENDED | REG_NOSUB) == 0);
     while ((line = strsep(&rest, "\n")) != NULL) {

@@ -152,10 +152,21 @@ static void test_memory(void)
     tap_ok(opened("threads=0, memory_size=512MiB, page_cache_size=32MiB", &stats) == TACTUS_OK &&
                stats.memory_budget_bytes == 512 * TAC_MIB,
            "so does one of them");
+    /* A memtable of 1 MiB, runs of 8 */
     tap_ok(opened("threads=0, memory_size=512MiB, page_cache_size=32MiB, index_cache_size=1MiB",
                   &stats) == TACTUS_OK &&
-               stats.memory_budget_bytes == others + 33 * TAC_MIB,
-           "with both given, there is less");
+               stats.memory_budget_bytes == others + (33 + 10) * TAC_MIB,
+           "with both given, there is less: the cache of level 0 has ten memtables");
+    tap_ok(opened("threads=0, page_cache_size=32MiB, index_cache_size=1MiB, level0_cache_size=2MiB",
+                  &stats) == TACTUS_OK &&
+               stats.memory_budget_bytes == others + (33 + 2) * TAC_MIB,
+           "or what it is given");
+    snprintf(text, sizeof text,
+             "threads=0, memory_size=%llu, page_cache_size=32MiB, index_cache_size=1MiB",
+             (unsigned long long)(others + (33 + 8) * TAC_MIB));
+    tap_ok(opened(text, &stats) == TACTUS_OK &&
+               stats.memory_budget_bytes == others + (33 + 2) * TAC_MIB,
+           "or a quarter of what is left");
     snprintf(text, sizeof text, "threads=0, memory_size=%llu", (unsigned long long)others);
     tap_ok(opened(text, &stats) == TACTUS_OK && stats.memory_budget_bytes == others,
            "with none left there are no caches");
