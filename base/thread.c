@@ -4,6 +4,7 @@
 #endif
 #include "base/thread.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 
@@ -21,5 +22,18 @@ int tac_thread_start(pthread_t *ret_thread, const char *name, void *(*main)(void
         return tac_error_set(error, TACTUS_ENOMEM, "cannot start a thread: %s", strerror(result));
     }
     pthread_setname_np(*ret_thread, name);
+    return TACTUS_OK;
+}
+
+int tac_thread_make_idle(pthread_t thread, struct tac_error *error)
+{
+    struct sched_param none = {.sched_priority = 0};
+    int                result = pthread_setschedparam(thread, SCHED_IDLE, &none);
+
+    if (result != 0) {
+        return tac_error_set(error, TACTUS_EOPTION,
+                             "threads_priority idle: the system refuses it (%s); leave it normal",
+                             strerror(result));
+    }
     return TACTUS_OK;
 }

@@ -11,5 +11,8 @@
  * application's, none is delivered to a thread of ours. TACTUS_ENOMEM: the system gives no thread. */
 TAC_MUST_CHECK int tac_thread_start(pthread_t *ret_thread, const char *name, void *(*main)(void *),
                                     void *argument, struct tac_error *error);
+/* From now on the thread runs when nobody else wants a processor (SCHED_IDLE; there is no way back
+ * without privileges). TACTUS_EOPTION: the system refuses it. */
+TAC_MUST_CHECK int tac_thread_make_idle(pthread_t thread, struct tac_error *error);
 
 #endif

@@ -91,6 +91,14 @@ TACTUS_API const char *tactus_message(void);
 /* The sizes of the three caches may also be this. */
 #define TACTUS_SIZE_AUTO UINT64_MAX
 
+/* When stage threads get a processor. */
+enum tactus_priority {
+    TACTUS_PRIORITY_NORMAL = 0, /* Like the application's threads */
+    TACTUS_PRIORITY_IDLE = 1,   /* When no other thread wants it (SCHED_IDLE). Where processors are
+                                   few a put is delayed less. Where other threads take all there is,
+                                   compaction gets next to nothing, and writes wait for it */
+};
+
 enum tactus_backend {
     TACTUS_BACKEND_AUTO = 0,     /* io_uring, or pread/pwrite where that is missing or forbidden */
     TACTUS_BACKEND_IO_URING = 1,
@@ -145,6 +153,7 @@ struct tactus_options {
                                         1. */
     uint32_t threads_merge;          /* AUTO: the rest. */
     uint32_t threads_write;          /* AUTO: a quarter. */
+    enum tactus_priority threads_priority; /* TACTUS_PRIORITY_NORMAL. */
     uint64_t level0_cache_size;      /* Blocks of the newest tables, kept in memory until a compaction
                                         reads them, which it does once: nearly half of what
                                         compactions read. Becomes resident as it is first used.

@@ -42,6 +42,7 @@ void tactus_options_init(struct tactus_options *options)
     options->level0_cache_size = TACTUS_SIZE_AUTO;
     options->page_cache_size = TACTUS_SIZE_AUTO;
     options->index_cache_size = TACTUS_SIZE_AUTO;
+    options->threads_priority = TACTUS_PRIORITY_NORMAL;
     options->tables_max = 16384;
     options->io_depth = 4;
     options->backend = TACTUS_BACKEND_AUTO;
@@ -59,6 +60,7 @@ enum option_kind {
     OPTION_BOOL,
     OPTION_BACKEND,
     OPTION_LOG,
+    OPTION_PRIORITY,
     OPTION_UUID
 };
 
@@ -96,6 +98,7 @@ static const struct option_entry entries[] = {
     OPTION(ring_size, OPTION_U32, 2, 65536),
     OPTION(assist, OPTION_BOOL, 0, 1),
     OPTION(pool_size, OPTION_U64, 0, 64 * TAC_GIB),
+    OPTION(threads_priority, OPTION_PRIORITY, 0, 1),
     OPTION(level0_cache_size, OPTION_SIZE_AUTO, 0, 64 * TAC_GIB),
     OPTION(page_cache_size, OPTION_SIZE_AUTO, 0, 1024 * TAC_GIB),
     OPTION(index_cache_size, OPTION_SIZE_AUTO, 0, 1024 * TAC_GIB),
@@ -186,6 +189,7 @@ static int value_parse(const struct option_entry *entry, const char *value, uint
 {
     static const char *const booleans[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
     static const char *const backends[] = {"auto", "io_uring", "posix", "memory"};
+    static const char *const priorities[] = {"normal", "idle"};
     static const char *const logs[] = {"none", "host", "interval", "sync"};
 
     switch (entry->kind) {
@@ -198,6 +202,11 @@ static int value_parse(const struct option_entry *entry, const char *value, uint
     case OPTION_BACKEND:
         if (!word_parse(value, backends, TAC_ARRAY_COUNT(backends), ret_number)) {
             return bad_value(entry, value, "auto, io_uring, posix or memory", error);
+        }
+        return TACTUS_OK;
+    case OPTION_PRIORITY:
+        if (!word_parse(value, priorities, TAC_ARRAY_COUNT(priorities), ret_number)) {
+            return bad_value(entry, value, "normal or idle", error);
         }
         return TACTUS_OK;
     case OPTION_LOG:
@@ -464,6 +473,8 @@ int tac_options_resolve(struct tactus_options *options, struct tac_error *error)
         free_option_check("ring_size", options->ring_size, error) != TACTUS_OK ||
         free_option_check("tables_max", options->tables_max, error) != TACTUS_OK ||
         free_option_check("io_depth", options->io_depth, error) != TACTUS_OK ||
+        free_option_check("threads_priority", (uint64_t)options->threads_priority, error) !=
+            TACTUS_OK ||
         free_option_check("backend", (uint64_t)options->backend, error) != TACTUS_OK ||
         free_option_check("log", (uint64_t)options->log, error) != TACTUS_OK ||
         free_option_check("log_interval_ms", options->log_interval_ms, error) != TACTUS_OK ||

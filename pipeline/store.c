@@ -699,6 +699,7 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
         .count = {store->options.threads_read, store->options.threads_merge,
                   store->options.threads_write},
         .has_threads = store->options.threads_merge > 0,
+        .is_idle = store->options.threads_priority == TACTUS_PRIORITY_IDLE,
         .io_depth = store->options.io_depth,
     };
     if (tac_worker_pool_start(&store->workers, &store->stages, &counts, stepping,

@@ -190,6 +190,10 @@ int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stage
             tac_worker_pool_stop(pool);
             return error->code;
         }
+        if (counts->is_idle && tac_thread_make_idle(slot->thread, error) != TACTUS_OK) {
+            tac_worker_pool_stop(pool);
+            return error->code;
+        }
     }
     return TACTUS_OK;
 }

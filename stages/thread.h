@@ -48,6 +48,7 @@ struct tac_worker_pool {
 struct tac_worker_counts {
     uint32_t count[TAC_STAGES_WITH_QUEUE];
     bool     has_threads;
+    bool     is_idle; /* The threads run when nobody else wants a processor */
     uint32_t io_depth;
 };
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Signals: a storm of them on the writing thread interrupts every system call that can be, and
- * changes nothing; the threads of a store take none. */
+ * changes nothing; the threads of a store take none, and have the priority that was asked for. */
 #define _GNU_SOURCE 1
 
 #include <dirent.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,6 +182,53 @@ static int child_mask(const void *context)
     return 0;
 }
 
+/* How many stage threads the system runs only when nobody else wants a processor, and the others. */
+static int priorities_count(uint32_t *ret_idle, uint32_t *ret_normal)
+{
+    DIR           *directory = opendir("/proc/self/task");
+    struct dirent *entry;
+
+    *ret_idle = *ret_normal = 0;
+    CHECK(directory != NULL);
+    while ((entry = readdir(directory)) != NULL) {
+        char name[32] = "";
+
+        (void)task_blocked(entry->d_name, name);
+        if (strncmp(name, "tac-", 4) == 0) {
+            bool is_idle = sched_getscheduler((pid_t)atol(entry->d_name)) == SCHED_IDLE;
+
+            *ret_idle += is_idle;
+            *ret_normal += !is_idle;
+        }
+    }
+    closedir(directory);
+    return 0;
+}
+
+/* Stage threads of a store that is to wait for idle processors do, and get its work done; nobody
+ * else's priority changes, nor those of a later open. */
+static int child_priority(const void *context)
+{
+    const struct mode    *mode = context;
+    struct tactus_options options;
+    struct tactus        *store;
+    uint32_t              idle, normal;
+
+    sequence_options(&options, mode->backend, mode->threads);
+    options.threads_priority = TACTUS_PRIORITY_IDLE;
+    CHECK(tactus_create(path, &options) == TACTUS_OK);
+    CHECK(tactus_open(path, &options, &store) == TACTUS_OK);
+    CHECK(priorities_count(&idle, &normal) == 0 && idle == 3 * mode->threads + 1 && normal == 0);
+    CHECK(sched_getscheduler(0) == SCHED_OTHER);
+    CHECK(sequence_run(store, 2000) == TACTUS_OK && sequence_is_held(store));
+    CHECK(tactus_close(store) == TACTUS_OK);
+    options.threads_priority = TACTUS_PRIORITY_NORMAL;
+    CHECK(tactus_open(path, &options, &store) == TACTUS_OK);
+    CHECK(priorities_count(&idle, &normal) == 0 && idle == 0 && normal == 3 * mode->threads + 1);
+    CHECK(tactus_close(store) == TACTUS_OK);
+    return 0;
+}
+
 int main(void)
 {
     const char *base = getenv("TMPDIR");
@@ -202,6 +250,8 @@ int main(void)
         (void)unlink(path);
     }
     child_check(child_mask, &modes[3], "an open leaves the caller's signal mask as it was");
+    (void)unlink(path);
+    child_check(child_priority, &modes[3], "stage threads have the priority that was asked for");
     (void)unlink(path);
     return tap_done();
 }

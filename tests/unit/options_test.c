@@ -138,9 +138,10 @@ static int opened(const char *text, struct tactus_stats *ret_stats)
 
 static void test_memory(void)
 {
-    struct tactus_stats stats = {0}, plain = {0};
-    uint64_t            others;
-    char                text[64];
+    struct tactus_stats   stats = {0}, plain = {0};
+    struct tactus_options options;
+    uint64_t              others;
+    char                  text[128];
 
     if (opened("threads=0", &plain) != TACTUS_OK) {
         tap_bail("%s", tactus_message());
@@ -177,6 +178,11 @@ static void test_memory(void)
                    TACTUS_EOPTION &&
                says("memory_size"),
            "so is a cache that does not fit: %s", tactus_message());
+    tactus_options_init(&options);
+    tap_ok(opened("threads=3, threads_priority=idle", &stats) == TACTUS_OK &&
+               tactus_options_set(&options, "threads_priority", "low") == TACTUS_EOPTION &&
+               says("threads_priority") && says("idle"),
+           "a priority that there is not: %s", tactus_message());
 }
 
 static void test_threads(void)
