@@ -93,7 +93,14 @@ run() {
     return 0
 }
 
+# An empty directory. Gigabytes that are deleted are discarded at the device when the file system
+# commits that: then, not within the first seconds of the next run.
 fresh() {
+    if [ "$(du -sm "$data" 2>/dev/null | cut -f 1)" -gt 100 ] 2>/dev/null; then
+        rm -rf "$data"
+        sync
+        sleep 5
+    fi
     rm -rf "$data"
     mkdir -p "$data"
 }

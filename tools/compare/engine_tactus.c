@@ -25,13 +25,19 @@ static void tactus_version_put(char text[32]) { snprintf(text, 32, "%s", PACKAGE
 
 static void options_make(const struct tac_engine_config *config, struct tactus_options *options)
 {
+    uint64_t left_bytes;
+
     tactus_options_init(options);
     tac_bench_uuid_make(config->seed, options->uuid);
     options->filter_bits_per_key = TAC_ENGINE_FILTER_BITS;
-    options->index_cache_size = tac_min_u64(192 * TAC_MIB, config->cache_bytes / 2);
-    options->page_cache_size = config->cache_bytes - options->index_cache_size;
     options->log = config->log == TAC_ENGINE_LOG_NONE ? TACTUS_LOG_NONE : TACTUS_LOG_INTERVAL;
     options->memtable_size = tac_engine_memtable_bytes(config);
+    options->threads_priority = TACTUS_PRIORITY_IDLE;
+    options->level0_cache_size = tac_min_u64((options->runs_per_level + 2) * options->memtable_size,
+                                             config->cache_bytes / 4);
+    left_bytes = config->cache_bytes - options->level0_cache_size;
+    options->index_cache_size = tac_min_u64(192 * TAC_MIB, left_bytes / 2);
+    options->page_cache_size = left_bytes - options->index_cache_size;
 }
 
 static int tactus_engine_open(const struct tac_engine_config *config,
