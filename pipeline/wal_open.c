@@ -375,21 +375,37 @@ static int frame_next(struct reader *reader)
     return TACTUS_OK;
 }
 
+/* Does the later segment say that the op was durable? One that cannot be read might. */
+static bool segment_proves(struct reader *reader, uint64_t sequence, uint64_t op)
+{
+    struct tac_wal        *wal = reader->wal;
+    uint8_t               *image = wal->images[(reader->sequence + 1) % 2];
+    struct tac_wal_segment segment;
+    int                    result = TACTUS_EIO;
+
+    for (uint32_t attempt = 0; attempt < TAC_READ_ATTEMPTS && result != TACTUS_OK; attempt++) {
+        result = wal->storage->ops->read(wal->storage, image, wal->geometry.segment_bytes,
+                                         tac_wal_segment_offset(&wal->geometry, sequence), NULL);
+    }
+    if (result != TACTUS_OK) {
+        return true;
+    }
+    if (!tac_wal_segment_decode(image, &wal->geometry, &segment) || segment.sequence != sequence) {
+        return false;
+    }
+    return segment.op_durable >= op ||
+           tac_wal_frame_proves(image, &wal->geometry, sequence, TAC_WAL_SEGMENT_HEADER_BYTES, op);
+}
+
 /* Was the op that is missing ever durable? What was written later says so. */
 static bool loss_is_proven(struct reader *reader, uint64_t op)
 {
-    struct tac_wal *wal = reader->wal;
-    uint8_t        *probe = wal->images[(reader->sequence + 1) % 2];
-
-    if (tac_wal_frame_proves(image_of(reader), &wal->geometry, reader->sequence, reader->offset,
-                             op)) {
+    if (tac_wal_frame_proves(image_of(reader), &reader->wal->geometry, reader->sequence,
+                             reader->offset, op)) {
         return true;
     }
     for (uint64_t s = reader->sequence + 1; s <= reader->sequence_max; s++) {
-        struct tac_wal_segment segment;
-
-        if (segment_probe(wal, s, probe, &segment, NULL) == TACTUS_OK && segment.sequence == s &&
-            segment.op_durable >= op) {
+        if (segment_proves(reader, s, op)) {
             return true;
         }
     }

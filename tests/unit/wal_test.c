@@ -306,8 +306,11 @@ static void test_op_in_two_segments(void)
         batch_put(store, count);
         count += CUT_ENTRIES;
     } while (!log_has_second_segment());
+    put(store, 9999999); /* Says, in the second segment, that the op was durable */
     tactus_abandon(store);
     log_change(first + 100, 8);
+    tap_ok(store_open(TACTUS_LOG_SYNC, false, TACTUS_ECORRUPT) == NULL,
+           "an op that was durable is missed, though only a frame of a later segment tells");
     store = store_open(TACTUS_LOG_SYNC, true, TACTUS_OK);
     tap_ok(store != NULL && records_count(store, count) == (int)(count - CUT_ENTRIES),
            "nothing is done of an op of which the log's first part cannot be found");
