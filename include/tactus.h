@@ -56,7 +56,8 @@ extern "C" {
     X(EACCESS, 22, "permission denied")                                                            \
     X(EFORK, 23, "two different newest superblocks")                                               \
     X(ELOG, 24, "the write-ahead log is missing")                                                  \
-    X(ECONFLICT, 25, "the condition of a write does not hold")
+    X(ECONFLICT, 25, "the condition of a write does not hold")                                     \
+    X(EPAUSED, 26, "compaction is paused, and the call would have to wait for it")
 
 enum tactus_error {
 #define TACTUS_ERROR_CODE(name, number, text) TACTUS_##name = number,
@@ -365,6 +366,18 @@ TACTUS_API int tactus_compact(struct tactus *store, uint32_t tree);
  * close. For bulk loads that end with tactus_compact; reads slow down meanwhile. */
 TACTUS_API int tactus_compaction_hold(struct tactus *store, bool hold);
 
+/* Pauses flushes and compactions: when it returns nothing more of them is begun, and what was under
+ * way ends within a block's time; what is done stays done. A write of another thread that waits, or
+ * is about to, is let through, which takes one beat's work at most; so is a drain or compaction of
+ * another thread, which may take long. No op: no byte of the file depends on it,
+ * and a close, or opening again, ends it. Reads, and the write-ahead log, go on. So do writes for
+ * up to lag_beats; one that would have to wait for compaction, tactus_drain, tactus_compact,
+ * tactus_checkpoint, and tactus_sync without a write-ahead log, return TACTUS_EPAUSED and change
+ * nothing. Pausing twice is pausing once. TACTUS_EPOISONED: nothing runs anyway. */
+TACTUS_API int tactus_pause(struct tactus *store);
+/* Goes on. No error if nothing was paused. */
+TACTUS_API int tactus_resume(struct tactus *store);
+
 /* Ends the bar early until all ops before the call are in a durable checkpoint. An op. */
 TACTUS_API int tactus_checkpoint(struct tactus *store);
 
@@ -484,6 +497,7 @@ struct tactus_stats {
     uint32_t trees, levels;         /* levels: of the deepest tree */
     const char *backend;            /* "io_uring", "posix", "memory"; static */
     bool     direct_io;
+    bool     is_paused;             /* By tactus_pause */
     struct tactus_stage_stats stage[TACTUS_STAGES];
     struct tactus_level_stats level[TACTUS_LEVELS_MAX]; /* All trees together */
     char     scrub_damage[TACTUS_MESSAGE_BYTES]; /* The last of scrub_damages: place and what is

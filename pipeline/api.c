@@ -353,11 +353,24 @@ int tac_api_key_check(const struct tac_layout *layout, const void *key, size_t k
 
 /* ---- maintenance ---------------------------------------------------------------------------- */
 
+/* commit_lock, for what waits for flushes and compactions. */
+static int maintenance_lock(struct tactus *store)
+{
+    if (tac_api_lock(store) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    if (tac_writer_pause_check(store, &tac_api_error) != TACTUS_OK) {
+        pthread_mutex_unlock(&store->commit_lock);
+        return tac_api_error.code;
+    }
+    return TACTUS_OK;
+}
+
 int tactus_drain(struct tactus *store)
 {
     int result;
 
-    if (tac_api_lock(store) != TACTUS_OK) {
+    if (maintenance_lock(store) != TACTUS_OK) {
         return tac_api_error.code;
     }
     result = tac_writer_drain(store, 0, &tac_api_error);
@@ -373,7 +386,7 @@ int tactus_compact(struct tactus *store, uint32_t tree)
     if (result != TACTUS_OK) {
         return result;
     }
-    if (tac_api_lock(store) != TACTUS_OK) {
+    if (maintenance_lock(store) != TACTUS_OK) {
         return tac_api_error.code;
     }
     result = tac_writer_drain(store, (uint64_t)1 << tree, &tac_api_error);
@@ -403,11 +416,26 @@ int tactus_compaction_hold(struct tactus *store, bool hold)
     return result == TACTUS_OK ? tac_wal_committed(&store->wal, op, &tac_api_error) : result;
 }
 
+int tactus_pause(struct tactus *store)
+{
+    return tac_api_fork_check(store) != TACTUS_OK ? tac_api_error.code
+                                                  : tac_writer_pause(store, &tac_api_error);
+}
+
+int tactus_resume(struct tactus *store)
+{
+    if (tac_api_fork_check(store) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    tac_writer_resume(store);
+    return TACTUS_OK;
+}
+
 int tactus_checkpoint(struct tactus *store)
 {
     int result;
 
-    if (tac_api_lock(store) != TACTUS_OK) {
+    if (maintenance_lock(store) != TACTUS_OK) {
         return tac_api_error.code;
     }
     result = tac_writer_checkpoint(store, &tac_api_error);

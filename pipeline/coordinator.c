@@ -160,26 +160,40 @@ static bool plan_end_is_wanted(struct tactus *store)
            tac_atomic_load_relaxed_u64(&store->clock.plans_ended);
 }
 
-/* The credit is set only when it changes: a grant wakes stalled merges. */
-static bool credit_grant(struct tactus *store)
+/* A writer that waits has begun to before the pause, and has the lock that the pause takes. */
+static bool is_resting(struct tactus *store)
 {
-    uint64_t beat = tac_atomic_load_acquire_u64(&store->clock.beat);
-    uint64_t granted;
+    return tac_atomic_load_acquire_u32(&store->is_paused) != 0 && !plan_end_is_wanted(store) &&
+           tac_atomic_load_acquire_u64(&store->stages.consumed_target) == 0;
+}
 
-    if (store->granted_bytes == UINT64_MAX) {
-        return false;
+static uint64_t credit_due(struct tactus *store)
+{
+    uint64_t beat, granted;
+
+    if (is_resting(store)) {
+        return 0;
     }
+    beat = tac_atomic_load_acquire_u64(&store->clock.beat);
     granted =
         tac_pacing_granted(store->bar.bytes, beat, store->beats_per_plan, store->shape.lag_beats);
     /* All granted, or the plan is being ended: estimates of bytes hold nothing back any more. */
-    if (granted >= store->bar.bytes || plan_end_is_wanted(store)) {
-        granted = UINT64_MAX;
-    }
+    return granted >= store->bar.bytes || plan_end_is_wanted(store) ? UINT64_MAX : granted;
+}
+
+/* The credit is set only when it changes: a grant wakes stalled merges. */
+static bool credit_grant(struct tactus *store)
+{
+    uint64_t granted = credit_due(store);
+
     if (granted == store->granted_bytes) {
         return false;
     }
     store->granted_bytes = granted;
     tac_stages_grant(&store->stages, granted);
+    if (granted == 0) {
+        tac_event_count_notify(store->stages.progress, 1); /* Of tac_writer_pause */
+    }
     return true;
 }
 

@@ -109,4 +109,5 @@ void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
     ret_stats->threads_write = store->options.threads_write;
     ret_stats->backend = store->storage->ops->name;
     ret_stats->direct_io = store->storage->is_direct;
+    ret_stats->is_paused = tac_atomic_load_acquire_u32(&store->is_paused) != 0;
 }

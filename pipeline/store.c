@@ -733,6 +733,7 @@ int tac_store_close(struct tactus *store, struct tac_error *error)
 {
     int result;
 
+    tac_writer_resume(store);
     if (store->options.log != TACTUS_LOG_NONE) {
         result = store->wal.storage == NULL ? TACTUS_OK
                                             : tac_wal_sync(&store->wal, store->last_op, error);

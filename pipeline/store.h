@@ -117,6 +117,7 @@ struct tactus {
     uint64_t                 checkpoint_op; /* persisted_op of the newest checkpoint begun */
     uint64_t                 table_id_last, stamp_last;
     uint64_t                 granted_bytes;
+    uint32_t                 is_paused; /* Atomic; application threads write it */
     struct tac_seat         *seats;
     uint32_t                 seat_count, seats_busy;
     struct tac_block_pool    pool;
@@ -236,6 +237,11 @@ bool tac_writer_checkpoint_wait(struct tactus *store, uint64_t op);
 TAC_MUST_CHECK int tac_writer_drain(struct tactus *store, uint64_t manual_trees,
                                     struct tac_error *error);
 TAC_MUST_CHECK int tac_writer_checkpoint(struct tactus *store, struct tac_error *error);
+/* Both without commit_lock. TACTUS_EPOISONED. */
+TAC_MUST_CHECK int tac_writer_pause(struct tactus *store, struct tac_error *error);
+void               tac_writer_resume(struct tactus *store);
+/* TACTUS_EPAUSED, for a call that waits for flushes or compactions. */
+TAC_MUST_CHECK int tac_writer_pause_check(struct tactus *store, struct tac_error *error);
 /* Until no checkpoint is under way: while commit_lock is held none begins, and what the durable one
  * reaches stays as it is. */
 TAC_MUST_CHECK int tac_writer_quiet(struct tactus *store, struct tac_error *error);

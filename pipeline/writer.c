@@ -5,6 +5,7 @@
  * ago, (b) at a plan's end for the rest of the plan, which by then is one beat's quota at most, and
  * its commit. Nothing else makes a writer wait, but for a checkpoint that is late (counted). */
 #include <stdio.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/mutant.h"
@@ -12,6 +13,8 @@
 #include "pipeline/pacing.h"
 #include "pipeline/recovery.h"
 #include "queues/atomics.h"
+
+#define PAUSE_POLL_NS 50000
 
 static void wait_parked(struct tactus *store, tac_store_condition_fn *condition, uint64_t argument)
 {
@@ -101,22 +104,37 @@ static uint64_t beat_now(const struct tactus *store)
     return tac_min_u64(beat, store->shape.beats_per_bar - 1);
 }
 
+static bool credit_is_withdrawn(struct tactus *store, uint64_t unused)
+{
+    (void)unused;
+    return tac_atomic_fetch_add_u64(&store->stages.credit_bytes, 0) == 0 ||
+           tac_atomic_load_acquire_u32(&store->is_paused) == 0 || tac_store_is_poisoned(store);
+}
+
 void tac_writer_plan_wait(struct tactus *store)
 {
     wait_until(store, plan_is_made, tac_atomic_load_relaxed_u64(&store->clock.plans_ended) + 1);
 }
 
+/* Work that must be done before a write in this beat goes on. */
+static uint64_t bytes_required(struct tactus *store, uint64_t beat)
+{
+    if (beat < store->shape.lag_beats + TAC_PACING_PLAN_BEATS) {
+        return 0;
+    }
+    tac_writer_plan_wait(store);
+    return tac_pacing_required(tac_atomic_load_acquire_u64(&store->clock.plan_bytes), beat,
+                               store->beats_per_plan, store->shape.lag_beats);
+}
+
 /* Waits until the work of earlier beats is done. */
 static void lag_wait(struct tactus *store, uint64_t beat)
 {
-    uint64_t required;
+    uint64_t required = bytes_required(store, beat);
 
-    if (beat < store->shape.lag_beats + TAC_PACING_PLAN_BEATS) {
+    if (required == 0) {
         return;
     }
-    tac_writer_plan_wait(store);
-    required = tac_pacing_required(tac_atomic_load_acquire_u64(&store->clock.plan_bytes), beat,
-                                   store->beats_per_plan, store->shape.lag_beats);
     tac_atomic_exchange_u64(&store->stages.consumed_target, required);
     wait_until(store, work_is_consumed, required);
     tac_atomic_exchange_u64(&store->stages.consumed_target, 0);
@@ -165,6 +183,71 @@ static int beat_advance(struct tactus *store, struct tac_error *error)
     tac_coordinator_wake(&store->stages);
     lag_wait(store, beat);
     return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
+}
+
+/* ---- pause ---------------------------------------------------------------------------------- */
+
+void tac_writer_resume(struct tactus *store)
+{
+    if (tac_atomic_exchange_u32(&store->is_paused, 0) != 0) {
+        tac_coordinator_wake(&store->stages);
+    }
+}
+
+/* Beside writers, which keep commit_lock busy: nothing here is theirs. The coordinator withdraws the
+ * credit once no writer waits for what it brings; none begins to, as they look at is_paused. */
+int tac_writer_pause(struct tactus *store, struct tac_error *error)
+{
+    const struct timespec rest = {0, PAUSE_POLL_NS};
+
+    tac_atomic_exchange_u32(&store->is_paused, 1);
+    tac_coordinator_wake(&store->stages);
+    if (!store->workers.has_threads) {
+        pthread_mutex_lock(&store->commit_lock);
+        wait_until(store, credit_is_withdrawn, 0);
+        pthread_mutex_unlock(&store->commit_lock);
+    }
+    while (!credit_is_withdrawn(store, 0)) { /* Ends when the work that a writer waits for does. */
+        nanosleep(&rest, NULL);
+        tac_coordinator_wake(&store->stages);
+    }
+    if (tac_store_is_poisoned(store)) {
+        tac_writer_resume(store);
+        return poisoned(store, error);
+    }
+    return TACTUS_OK;
+}
+
+static int paused(struct tac_error *error)
+{
+    return tac_error_set(error, TACTUS_EPAUSED,
+                         "compaction is paused, and this would have to wait for it: call "
+                         "tactus_resume, then do it again");
+}
+
+int tac_writer_pause_check(struct tactus *store, struct tac_error *error)
+{
+    return tac_atomic_load_acquire_u32(&store->is_paused) != 0 ? paused(error) : TACTUS_OK;
+}
+
+/* Whether a write of so many bytes would wait for flushes and compactions: in a pause that would be
+ * for ever. A plan never ends in a pause. */
+static bool would_wait(struct tactus *store, uint64_t accounted_bytes)
+{
+    uint64_t beat = beat_now(store);
+
+    if (tac_recovery_is_refilling(store)) {
+        return !tac_memtable_fits(store->memtables[store->memtable_mutable], accounted_bytes);
+    }
+    if (!tac_memtable_fits(store->memtables[store->memtable_mutable], accounted_bytes)) {
+        return true;
+    }
+    if (beat >= (store->half + 1) * (uint64_t)store->beats_per_plan) {
+        return true;
+    }
+    beat -= store->half * (uint64_t)store->beats_per_plan;
+    return beat != tac_atomic_load_relaxed_u64(&store->clock.beat) &&
+           !work_is_consumed(store, bytes_required(store, beat));
 }
 
 /* ---- ops ------------------------------------------------------------------------------------ */
@@ -226,6 +309,10 @@ int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_pu
 
     store->waited_ns = 0;
     store->has_made_room = false;
+    if (tac_atomic_load_acquire_u32(&store->is_paused) != 0 &&
+        (result == TACTUS_EFULL || (result == TACTUS_OK && would_wait(store, accounted_bytes)))) {
+        return paused(error);
+    }
     /* Deletes go on in a full store: bars are ended until compactions have made room, or cannot. */
     for (uint32_t i = 0; result == TACTUS_EFULL && (!has_puts || store->is_replaying) &&
                          i < store->shape.checkpoint_interval_bars + 8;

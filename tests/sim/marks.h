@@ -25,6 +25,8 @@
     X(LARGE_RECORD, "a record longer than a page, read back from a table")                         \
     X(CARRIED, "pages put into the cache by a compaction")                                         \
     X(LEVEL0_CACHE, "a block that a compaction found in memory")                                   \
+    X(PAUSED, "a pause of compaction")                                                             \
+    X(PAUSED_LONG, "a call that a pause refused, done again after it")                             \
     X(CREDIT_STALL, "a merge that waited for credit")                                              \
     X(OVERFLOW, "a stage's ring that was full")                                                    \
     X(BACKGROUND_CHECKPOINT, "a checkpoint that became durable beside writes")                     \

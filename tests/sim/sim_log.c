@@ -145,6 +145,31 @@ static int record_run(struct sim *sim, const struct sim_record *record)
     tac_unreachable();
 }
 
+/* A call that would wait in a pause is refused, and nothing of it is there; then the pause ends. */
+static bool is_pause_ended(struct sim *sim, int result, uint64_t op_before)
+{
+    struct tactus_stats stats;
+
+    if (result != TACTUS_EPAUSED) {
+        return false;
+    }
+    tactus_stat(sim->store, &stats);
+    if (!sim->is_paused || !stats.is_paused || tactus_last_op(sim->store) != op_before) {
+        sim_fail(sim, "refused for a pause, wrongly: %s", tactus_message());
+    }
+    sim->is_paused = false;
+    sim->report->marks.count[MARK_PAUSED_LONG]++;
+    return tactus_resume(sim->store) == TACTUS_OK;
+}
+
+static int record_do(struct sim *sim, const struct sim_record *record)
+{
+    uint64_t op = tactus_last_op(sim->store);
+    int      result = record_run(sim, record);
+
+    return is_pause_ended(sim, result, op) ? record_run(sim, record) : result;
+}
+
 /* A drain that finds no room, or damage, has its number all the same, and a delete too that has
  * tried to make some, and a write whose condition does not hold. */
 static bool is_taken(const struct sim *sim, int result, uint64_t op)
@@ -185,7 +210,7 @@ int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool i
                                                                         sim->model->op + 1),
                                           .entry_count = entry_count},
                       entries);
-    int  result = record_run(sim, record);
+    int  result = record_do(sim, record);
     bool was_taken = is_taken(sim, result, sim->model->op + 1);
 
     if (was_taken && result == TACTUS_EFULL && record->entry_count > 0) {
@@ -217,6 +242,9 @@ int sim_log_checkpoint(struct sim *sim)
         (void)record_append(log, (struct sim_record){.kind = SIM_RECORD_CHECKPOINT}, NULL);
     }
     result = tactus_checkpoint(sim->store);
+    if (is_pause_ended(sim, result, before)) {
+        result = tactus_checkpoint(sim->store);
+    }
     if (is_new && tactus_last_op(sim->store) == before) {
         record_drop(log);
     }

@@ -365,6 +365,8 @@ void sim_check_bare(struct sim *sim)
     struct tactus *store = sim->store;
     uint64_t       bare;
 
+    (void)sim_result(sim, tactus_resume(store), "resume");
+    sim->is_paused = false;
     for (uint32_t tree = 0; tree < sim->model->tree_count; tree++) {
         struct store_model_tree *at = &sim->model->trees[tree];
 

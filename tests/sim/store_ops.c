@@ -217,14 +217,14 @@ static void weights_draw(struct draft *draft)
     static const uint32_t factors[] = {0, 1, 4, 4, 4, 16};
     uint32_t              sum = 0;
 
-    for (uint32_t kind = 0; kind < SIM_OP_KINDS; kind++) {
+    for (uint32_t kind = 0; kind < SIM_PAUSE; kind++) {
         draft->weights[kind] = common[kind] * draw_of(&draft->prng, factors, 6);
     }
     draft->weights[SIM_PUT] += 1000;
-    for (uint32_t kind = 0; kind < SIM_OP_KINDS; kind++) {
+    for (uint32_t kind = 0; kind < SIM_PAUSE; kind++) {
         sum += draft->weights[kind];
     }
-    for (uint32_t kind = 0; kind < SIM_OP_KINDS; kind++) {
+    for (uint32_t kind = 0; kind < SIM_PAUSE; kind++) {
         uint32_t times = rare[kind] * draw_of(&draft->prng, factors, 6) / 4;
         bool     is_crash =
             kind == SIM_ABANDON || kind == SIM_CRASH || kind == SIM_CRASH_LATER || kind == SIM_STEP;
@@ -339,6 +339,20 @@ static void holds_end(struct sim_op *ops, uint32_t count)
     }
 }
 
+/* In half of the lists some gets become pauses, or their ends. A write that would wait ends a pause
+ * too. Drawn aside, so that seeds stay what they were before there were pauses. */
+static void pauses_draw(const struct sim_world *world, struct sim_op *ops)
+{
+    struct tac_prng prng = {tac_mix_u64(world->seed ^ 0x7061757365)};
+    uint32_t        every = draw(&prng, 0, 1) * draw(&prng, 2, 40);
+
+    for (uint32_t i = 0; i < world->op_count && every > 0; i++) {
+        if (ops[i].kind == SIM_GET && draw(&prng, 1, every) == 1) {
+            ops[i] = (struct sim_op){.kind = SIM_PAUSE, .count = draw(&prng, 0, 2)};
+        }
+    }
+}
+
 struct sim_op *sim_ops_draw(const struct sim_world *world)
 {
     struct draft   draft = {.prng = {tac_mix_u64(world->seed ^ 0x6f7073)}, .world = world};
@@ -363,6 +377,7 @@ struct sim_op *sim_ops_draw(const struct sim_world *world)
         }
     }
     holds_end(ops, world->op_count);
+    pauses_draw(world, ops);
     /* All trees but perhaps the last exist from the beginning. */
     for (uint32_t tree = 0; tree < world->tree_count; tree++) {
         uint32_t at = tree > 0 && tree + 1 == world->tree_count ? tree + tree_late : tree;

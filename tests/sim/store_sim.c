@@ -99,6 +99,7 @@ static void store_open(struct sim *sim)
             sim_faults_heal(&sim->faults);
             sim_superblock_check(sim);
             sim->bar_checked = sim->store->bar_count;
+            sim->is_paused = false;
             return;
         }
     }
@@ -475,6 +476,17 @@ static void run_hold(struct sim *sim, bool is_held)
     }
 }
 
+/* It changes nothing that is written: the model knows nothing of it. */
+static void run_pause(struct sim *sim, bool is_paused)
+{
+    int result = is_paused ? tactus_pause(sim->store) : tactus_resume(sim->store);
+
+    if (sim_result(sim, result, "pause")) {
+        sim->is_paused = is_paused;
+        sim->report->marks.count[MARK_PAUSED] += is_paused;
+    }
+}
+
 static void run_step(struct sim *sim, uint32_t count)
 {
     for (uint32_t i = 0; i < count && !sim_is_down(sim); i++) {
@@ -529,6 +541,9 @@ static void run_op(struct sim *sim, const struct sim_op *op)
         return;
     case SIM_HOLD:
         run_hold(sim, op->count > 0);
+        return;
+    case SIM_PAUSE:
+        run_pause(sim, op->count > 0);
         return;
     case SIM_CHECKPOINT:
         run_checkpoint(sim);

@@ -50,7 +50,8 @@
     X(REOPEN, "reopen")                                                                            \
     X(ABANDON, "abandon")               /* as kill -9, then reopen */                              \
     X(CRASH, "crash")                   /* power cut, then reopen */                               \
-    X(CRASH_LATER, "crash-later")       /* power cut after `count` more requests */
+    X(CRASH_LATER, "crash-later")       /* power cut after `count` more requests */                \
+    X(PAUSE, "pause")                   /* count 0: resume. Not drawn like those above */
 
 enum sim_op_kind {
 #define SIM_OP_NAME(name, text) SIM_##name,
@@ -135,6 +136,7 @@ struct sim {
     uint64_t                durable_op;   /* Acknowledged */
     uint64_t                bar_checked;
     bool                    is_held;      /* … since the last drain: depth has no bound */
+    bool                    is_paused;
     uint64_t                held_since_bar;
     bool                    has_recovered;
     uint8_t                *buffer;       /* Of a value; twice the largest */
