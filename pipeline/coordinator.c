@@ -160,19 +160,13 @@ static bool plan_end_is_wanted(struct tactus *store)
            tac_atomic_load_relaxed_u64(&store->clock.plans_ended);
 }
 
-/* A writer that waits has begun to before the pause, and has the lock that the pause takes. */
-static bool is_resting(struct tactus *store)
-{
-    return tac_atomic_load_acquire_u32(&store->is_paused) != 0 && !plan_end_is_wanted(store) &&
-           tac_atomic_load_acquire_u64(&store->stages.consumed_target) == 0;
-}
-
+/* In a pause only what a writer waits for that began to before it, if one does. */
 static uint64_t credit_due(struct tactus *store)
 {
     uint64_t beat, granted;
 
-    if (is_resting(store)) {
-        return 0;
+    if (tac_atomic_load_acquire_u32(&store->is_paused) != 0 && !plan_end_is_wanted(store)) {
+        return tac_atomic_load_acquire_u64(&store->stages.consumed_target);
     }
     beat = tac_atomic_load_acquire_u64(&store->clock.beat);
     granted =
@@ -191,9 +185,6 @@ static bool credit_grant(struct tactus *store)
     }
     store->granted_bytes = granted;
     tac_stages_grant(&store->stages, granted);
-    if (granted == 0) {
-        tac_event_count_notify(store->stages.progress, 1); /* Of tac_writer_pause */
-    }
     return true;
 }
 
