@@ -130,7 +130,7 @@ struct tactus_options {
     uint64_t slice_size;             /* A compaction above this is cut into several jobs; 6 MiB. */
     uint32_t runs_per_level;         /* 1 (classic levelling) to 16; 8. */
     uint32_t last_ratio;             /* Last level : level above; 1 to 16; 2. */
-    uint32_t beats_per_bar;          /* 8 to 1024; 64. */
+    uint32_t beats_per_bar;          /* 8 to 1024, with runs of 1 even; 64. */
     uint32_t lag_beats;              /* A writer waits when work is more beats behind; 1 to 8, and
                                         at most a plan's beats (beats_per_bar; with runs of 1 half
                                         of them) less 3. 0: an eighth of a plan's beats, at most
@@ -367,13 +367,14 @@ TACTUS_API int tactus_compact(struct tactus *store, uint32_t tree);
 TACTUS_API int tactus_compaction_hold(struct tactus *store, bool hold);
 
 /* Pauses flushes and compactions: when it returns nothing more of them is begun, and what was under
- * way ends within a block's time; what is done stays done. A write of another thread that waits, or
- * is about to, is let through, which takes one beat's work at most; so is a drain or compaction of
- * another thread, which may take long. No op: no byte of the file depends on it,
- * and a close, or opening again, ends it. Reads, and the write-ahead log, go on. So do writes for
- * up to lag_beats; one that would have to wait for compaction, tactus_drain, tactus_compact,
- * tactus_checkpoint, and tactus_sync without a write-ahead log, return TACTUS_EPAUSED and change
- * nothing. Pausing twice is pausing once. TACTUS_EPOISONED: nothing runs anyway. */
+ * way ends within a block's time; what is done stays done. A checkpoint that is being written is
+ * finished. A write of another thread that waits, or is about to, is let through first, which takes
+ * one beat's work at most; so is a drain, a compaction, or a delete in a full store, which may take
+ * long. No op: no byte of the file depends on it, and a close, or opening again, ends it. Reads, and
+ * the write-ahead log, go on. So do writes for lag_beats and for what had been done ahead; one that
+ * would have to wait for compaction, tactus_drain, tactus_compact, tactus_checkpoint, and tactus_sync
+ * without a write-ahead log, return TACTUS_EPAUSED and change nothing. Pausing twice is pausing once.
+ * TACTUS_EPOISONED: nothing runs anyway. */
 TACTUS_API int tactus_pause(struct tactus *store);
 /* Goes on. No error if nothing was paused. */
 TACTUS_API int tactus_resume(struct tactus *store);

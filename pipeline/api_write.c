@@ -123,15 +123,20 @@ static bool refusal_end(struct tactus *store, int result)
     return true;
 }
 
-/* After the lock: the op is durable if the log is to make it so. The text of a refusal stays. */
+/* After the lock: the op is durable if the log is to make it so. The code and text of a refusal that
+ * has a number stay, unless the log has failed: then the number is not kept. */
 static int committed(struct tactus *store, uint64_t op, int result, bool is_refused)
 {
     struct tac_error later;
 
-    if (is_refused) {
-        tac_maybe(tac_wal_committed(&store->wal, op, &later) == TACTUS_OK);
+    if (result != TACTUS_OK && !is_refused) {
+        return result;
     }
-    return result == TACTUS_OK ? tac_wal_committed(&store->wal, op, &tac_api_error) : result;
+    if (tac_wal_committed(&store->wal, op, &later) != TACTUS_OK) {
+        tac_api_error = later;
+        return later.code;
+    }
+    return result;
 }
 
 static int record_write(struct tactus *store, uint32_t tree, const void *key, size_t key_size,

@@ -161,11 +161,11 @@ static bool plan_end_is_wanted(struct tactus *store)
 }
 
 /* In a pause only what a writer waits for that began to before it, if one does. */
-static uint64_t credit_due(struct tactus *store)
+static uint64_t credit_due(struct tactus *store, bool is_paused)
 {
     uint64_t beat, granted;
 
-    if (tac_atomic_load_acquire_u32(&store->is_paused) != 0 && !plan_end_is_wanted(store)) {
+    if (is_paused && !plan_end_is_wanted(store)) {
         return tac_atomic_load_acquire_u64(&store->stages.consumed_target);
     }
     beat = tac_atomic_load_acquire_u64(&store->clock.beat);
@@ -176,9 +176,9 @@ static uint64_t credit_due(struct tactus *store)
 }
 
 /* The credit is set only when it changes: a grant wakes stalled merges. */
-static bool credit_grant(struct tactus *store)
+static bool credit_grant(struct tactus *store, bool is_paused)
 {
-    uint64_t granted = credit_due(store);
+    uint64_t granted = credit_due(store, is_paused);
 
     if (granted == store->granted_bytes) {
         return false;
@@ -438,10 +438,9 @@ static void stop_check(struct tactus *store)
     }
 }
 
-bool tac_coordinator_step(void *context)
+static bool coordinator_turn(struct tactus *store, bool is_paused)
 {
-    struct tactus *store = context;
-    bool           progressed = seats_take_back(store);
+    bool progressed = seats_take_back(store);
 
     progressed |= tac_checkpoint_step(store);
     stop_check(store);
@@ -458,7 +457,22 @@ bool tac_coordinator_step(void *context)
     if (store->bar.jobs_done == store->bar.job_count && plan_end_is_wanted(store)) {
         return plan_end(store) || progressed;
     }
-    progressed |= credit_grant(store);
-    progressed |= jobs_seat(store);
+    progressed |= credit_grant(store, is_paused);
+    if (!is_paused || store->granted_bytes > 0) {
+        progressed |= jobs_seat(store); /* It begins to read at once. */
+    }
+    return progressed;
+}
+
+bool tac_coordinator_step(void *context)
+{
+    struct tactus *store = context;
+    uint64_t       pauses = tac_atomic_load_acquire_u64(&store->pauses);
+    bool           progressed = coordinator_turn(store, pauses % 2 == 1);
+
+    if (pauses != tac_atomic_load_relaxed_u64(&store->pauses_seen)) {
+        tac_atomic_store_release_u64(&store->pauses_seen, pauses);
+        progressed = true;
+    }
     return progressed;
 }

@@ -400,16 +400,17 @@ static int threads_resolve(struct tactus_options *options, struct tac_error *err
 
 /* All that level 0 may hold, and what was in it until the plan under way; of memory that is set aside
  * for the store: readers of a small one need theirs more. */
-static uint64_t level0_cache_auto(const struct tactus_options *options, uint64_t left)
+static uint64_t level0_cache_auto(const struct tactus_options *options,
+                                  const struct tac_shape *shape, uint64_t left)
 {
     return options->memory_size == 0
                ? 0
-               : tac_min_u64((options->runs_per_level + 2) * options->memtable_size, left / 4);
+               : tac_min_u64((shape->runs_per_level + 2) * shape->memtable_size, left / 4);
 }
 
 /* Of the readers' caches index blocks and filters come first: each get needs those of all runs. */
-int tac_options_resolve_caches(struct tactus_options *options, uint64_t others_bytes,
-                               struct tac_error *error)
+int tac_options_resolve_caches(struct tactus_options *options, const struct tac_shape *shape,
+                               uint64_t others_bytes, struct tac_error *error)
 {
     bool      is_level0_auto = options->level0_cache_size == TACTUS_SIZE_AUTO;
     uint64_t *page = &options->page_cache_size, *index = &options->index_cache_size;
@@ -419,7 +420,7 @@ int tac_options_resolve_caches(struct tactus_options *options, uint64_t others_b
     uint64_t left = tac_subtract_floor_zero(options->memory_size, given);
 
     if (is_level0_auto) {
-        options->level0_cache_size = level0_cache_auto(options, left);
+        options->level0_cache_size = level0_cache_auto(options, shape, left);
         left = tac_subtract_floor_zero(left, options->level0_cache_size);
     }
     if (options->memory_size == 0) {

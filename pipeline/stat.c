@@ -99,7 +99,7 @@ void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
     ret_stats->cache_misses = reads.cache_misses;
     ret_stats->cache_carried = reads.pages_entered;
     ret_stats->level0_cache_hits =
-        tac_atomic_load_relaxed_u64(&store->stages.level0_cache.taken_count);
+        tac_atomic_load_relaxed_u64(&store->stages.level0_cache.hit_count);
     ret_stats->block_size = store->shape.block_size;
     ret_stats->blocks_in_file = store->storage->ops->size(store->storage) / store->shape.block_size;
     ret_stats->memory_budget_bytes = store->memory_budget_bytes;
@@ -109,5 +109,5 @@ void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
     ret_stats->threads_write = store->options.threads_write;
     ret_stats->backend = store->storage->ops->name;
     ret_stats->direct_io = store->storage->is_direct;
-    ret_stats->is_paused = tac_atomic_load_acquire_u32(&store->is_paused) != 0;
+    ret_stats->is_paused = tac_store_is_paused(store);
 }

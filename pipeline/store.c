@@ -521,7 +521,7 @@ static int caches_create(struct tactus *store, struct tac_error *error)
         tac_wal_geometry_make(&store->shape, store->uuid, &geometry);
         others_bytes += tac_wal_memory_bytes(&geometry); /* Of the log that is still to be made */
     }
-    if (tac_options_resolve_caches(options, others_bytes, error) != TACTUS_OK ||
+    if (tac_options_resolve_caches(options, &store->shape, others_bytes, error) != TACTUS_OK ||
         tac_read_side_create(&store->read_side, &store->geometry, store->storage,
                              store->shape.filter_bits_per_key, options->page_cache_size,
                              options->index_cache_size, error) != TACTUS_OK) {

@@ -76,6 +76,9 @@ struct tactus {
     bool            has_made_room; /* It has ended bars, in a full store */
 
     struct tac_clock clock;
+    /* Pauses of compaction and ends of pauses so far: odd in a pause. Atomics: application threads
+     * count, the coordinator says up to which one the credit follows. */
+    uint64_t pauses, pauses_seen;
     uint32_t         is_poisoning;      /* Atomic; set by whoever writes poison_error */
     uint32_t         is_poisoned;       /* Atomic; poison_error was written before */
     uint32_t         tree_count;        /* Atomic; writer */
@@ -117,7 +120,6 @@ struct tactus {
     uint64_t                 checkpoint_op; /* persisted_op of the newest checkpoint begun */
     uint64_t                 table_id_last, stamp_last;
     uint64_t                 granted_bytes;
-    uint32_t                 is_paused; /* Atomic; application threads write it */
     struct tac_seat         *seats;
     uint32_t                 seat_count, seats_busy;
     struct tac_block_pool    pool;
@@ -237,6 +239,7 @@ bool tac_writer_checkpoint_wait(struct tactus *store, uint64_t op);
 TAC_MUST_CHECK int tac_writer_drain(struct tactus *store, uint64_t manual_trees,
                                     struct tac_error *error);
 TAC_MUST_CHECK int tac_writer_checkpoint(struct tactus *store, struct tac_error *error);
+bool tac_store_is_paused(const struct tactus *store);
 /* Both without commit_lock. TACTUS_EPOISONED. */
 TAC_MUST_CHECK int tac_writer_pause(struct tactus *store, struct tac_error *error);
 void               tac_writer_resume(struct tactus *store);

@@ -104,13 +104,6 @@ static uint64_t beat_now(const struct tactus *store)
     return tac_min_u64(beat, store->shape.beats_per_bar - 1);
 }
 
-static bool credit_is_withdrawn(struct tactus *store, uint64_t unused)
-{
-    (void)unused;
-    return tac_atomic_fetch_add_u64(&store->stages.credit_bytes, 0) == 0 ||
-           tac_atomic_load_acquire_u32(&store->is_paused) == 0 || tac_store_is_poisoned(store);
-}
-
 void tac_writer_plan_wait(struct tactus *store)
 {
     wait_until(store, plan_is_made, tac_atomic_load_relaxed_u64(&store->clock.plans_ended) + 1);
@@ -187,30 +180,62 @@ static int beat_advance(struct tactus *store, struct tac_error *error)
 
 /* ---- pause ---------------------------------------------------------------------------------- */
 
+bool tac_store_is_paused(const struct tactus *store)
+{
+    return tac_atomic_load_acquire_u64(&store->pauses) % 2 == 1;
+}
+
+/* Begins a pause or ends it, if that is not so already; returns the number of it. */
+static uint64_t pauses_count(struct tactus *store, bool is_pause, bool *ret_is_new)
+{
+    uint64_t count = tac_atomic_load_acquire_u64(&store->pauses);
+
+    *ret_is_new = false;
+    while ((count % 2 == 1) != is_pause && !*ret_is_new) {
+        *ret_is_new = tac_atomic_compare_exchange_u64(&store->pauses, &count, count + 1);
+        count += *ret_is_new;
+    }
+    return count;
+}
+
 void tac_writer_resume(struct tactus *store)
 {
-    if (tac_atomic_exchange_u32(&store->is_paused, 0) != 0) {
+    bool is_new;
+
+    (void)pauses_count(store, false, &is_new);
+    if (is_new) {
         tac_coordinator_wake(&store->stages);
     }
 }
 
-/* Beside writers, which keep commit_lock busy: nothing here is theirs. The coordinator withdraws the
- * credit once no writer waits for what it brings; none begins to, as they look at is_paused. */
+/* The credit follows the pause; or that is over already. */
+static bool is_pause_seen(struct tactus *store, uint64_t pause)
+{
+    return tac_atomic_load_acquire_u64(&store->pauses_seen) >= pause ||
+           tac_atomic_load_acquire_u64(&store->pauses) != pause || tac_store_is_poisoned(store);
+}
+
+/* From the count on writes are refused that would have to wait; whoever waits already has commit_lock.
+ * So once that is ours the credit is all there is to see to. */
 int tac_writer_pause(struct tactus *store, struct tac_error *error)
 {
     const struct timespec rest = {0, PAUSE_POLL_NS};
+    bool                  is_new;
+    uint64_t              pause = pauses_count(store, true, &is_new);
 
-    tac_atomic_exchange_u32(&store->is_paused, 1);
-    tac_coordinator_wake(&store->stages);
+    pthread_mutex_lock(&store->commit_lock);
     if (!store->workers.has_threads) {
-        pthread_mutex_lock(&store->commit_lock);
-        wait_until(store, credit_is_withdrawn, 0);
-        pthread_mutex_unlock(&store->commit_lock);
+        tac_worker_pool_enter(&store->workers, tac_clock_now_ns());
     }
-    while (!credit_is_withdrawn(store, 0)) { /* Ends when the work that a writer waits for does. */
-        nanosleep(&rest, NULL);
-        tac_coordinator_wake(&store->stages);
+    while (!is_pause_seen(store, pause)) { /* The coordinator's next step does it. */
+        if (store->workers.has_threads) {
+            tac_coordinator_wake(&store->stages);
+            nanosleep(&rest, NULL);
+        } else {
+            (void)tac_worker_pool_step(&store->workers);
+        }
     }
+    pthread_mutex_unlock(&store->commit_lock);
     if (tac_store_is_poisoned(store)) {
         tac_writer_resume(store);
         return poisoned(store, error);
@@ -227,11 +252,11 @@ static int paused(struct tac_error *error)
 
 int tac_writer_pause_check(struct tactus *store, struct tac_error *error)
 {
-    return tac_atomic_load_acquire_u32(&store->is_paused) != 0 ? paused(error) : TACTUS_OK;
+    return tac_store_is_paused(store) && !tac_store_is_poisoned(store) ? paused(error) : TACTUS_OK;
 }
 
 /* Whether a write of so many bytes would wait for flushes and compactions: in a pause that would be
- * for ever. A plan never ends in a pause. */
+ * for ever. No write ends a plan in a pause. */
 static bool would_wait(struct tactus *store, uint64_t accounted_bytes)
 {
     uint64_t beat = beat_now(store);
@@ -309,8 +334,9 @@ int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_pu
 
     store->waited_ns = 0;
     store->has_made_room = false;
-    if (tac_atomic_load_acquire_u32(&store->is_paused) != 0 &&
-        (result == TACTUS_EFULL || (result == TACTUS_OK && would_wait(store, accounted_bytes)))) {
+    if (tac_store_is_paused(store) &&
+        ((result == TACTUS_EFULL && (!has_puts || store->is_replaying)) ||
+         (result == TACTUS_OK && would_wait(store, accounted_bytes)))) {
         return paused(error);
     }
     /* Deletes go on in a full store: bars are ended until compactions have made room, or cannot. */

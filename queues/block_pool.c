@@ -135,6 +135,9 @@ static uint8_t *buffers_map(struct tac_block_pool *pool, uint64_t size, uint64_t
      * whole huge pages get it, so no more becomes resident than was asked for; and no spare ones,
      * for to clear 2 MiB in the middle of a job makes puts wait for tens of milliseconds. */
     pool->has_huge_pages = huge_size > 0 && madvise(data, huge_size, MADV_HUGEPAGE) == 0;
+    if (size > resident_size) { /* A hint: who is refused it has larger pages, no more */
+        (void)madvise(data + huge_size, size - huge_size, MADV_NOHUGEPAGE);
+    }
     for (uint64_t offset = 0; offset < resident_size; offset += PAGE_BYTES) {
         data[offset] = 0;
     }

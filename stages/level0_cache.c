@@ -137,7 +137,6 @@ bool tac_level0_cache_take(struct tac_level0_cache *cache, uint64_t address,
     }
     tac_block_exchange(block, &cache->slots[slot].data);
     tac_atomic_store_release_u64(&cache->words[slot], SLOT_FREE);
-    tac_atomic_fetch_add_u64(&cache->taken_count, 1);
     return true;
 }
 

@@ -35,8 +35,8 @@ struct tac_level0_cache {
     uint64_t               *words; /* Atomic: an address, or FREE or BUSY */
     struct tac_level0_slot *slots;
     /* Shared. */
-    uint64_t bar;         /* The coordinator writes */
-    uint64_t taken_count; /* Blocks */
+    uint64_t bar;       /* The coordinator writes */
+    uint64_t hit_count; /* Blocks that a read has found here; readers of blocks add */
 };
 
 /* Takes all spare buffers of the pool, which must outlive it; none, or fewer than a search looks

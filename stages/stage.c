@@ -308,6 +308,7 @@ static bool read_from_level0_cache(struct tac_stages *stages, struct tac_request
             return false;
         }
     }
+    tac_atomic_fetch_add_u64(&stages->level0_cache.hit_count, request->block_count);
     return true;
 }
 

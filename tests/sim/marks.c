@@ -90,7 +90,7 @@ void marks_finish(struct marks *marks, struct tactus *store)
         store->wal.storage != NULL && store->wal.sequence > store->wal.geometry.segment_count;
     marks->count[MARK_SCRUBBED] += store->scrub.counts.blocks;
     marks->count[MARK_CARRIED] += tac_read_side_totals(&store->read_side).pages_entered;
-    marks->count[MARK_LEVEL0_CACHE] += store->stages.level0_cache.taken_count;
+    marks->count[MARK_LEVEL0_CACHE] += store->stages.level0_cache.hit_count;
     marks->count[MARK_SCRUB_ROUND] += store->scrub.counts.rounds;
     marks->plan_seen = 0;
 }

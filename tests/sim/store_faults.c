@@ -14,8 +14,9 @@
 
 bool sim_is_damage(const struct sim *sim, int code)
 {
-    return (sim->faults.is_damaged && (code == TACTUS_ECORRUPT || code == TACTUS_EIO)) ||
-           (sim->faults.has_lost && code == TACTUS_ECORRUPT);
+    /* What was lost may be met by one of two reads, while the other one fails. */
+    return (sim->faults.is_damaged || sim->faults.has_lost) &&
+           (code == TACTUS_ECORRUPT || code == TACTUS_EIO);
 }
 
 bool sim_is_refused(const struct sim *sim, int code)

@@ -101,6 +101,7 @@ static void test_shape(void)
     SHAPE_REFUSED(shape_default, lag_beats, 9);
     SHAPE_REFUSED(shape_tiny, lag_beats, 2); /* A plan has half the beats of a bar */
     SHAPE_REFUSED(shape_runs_2, lag_beats, 6);
+    SHAPE_REFUSED(shape_tiny, beats_per_bar, 9); /* Two plans are alike */
     SHAPE_REFUSED(shape_default, checkpoint_interval_bars, 0);
     SHAPE_REFUSED(shape_default, checkpoint_interval_bars, 65);
     SHAPE_REFUSED(shape_default, filter_bits_per_key, 21);
