@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/units.h"
+#include "pipeline/store.h"
 #include "tactus.h"
 #include "tests/lib/tap.h"
 
@@ -253,6 +254,62 @@ static void test_counter(enum tactus_log log, const char *text)
     store_remove();
 }
 
+/* ---- a log that fails ----------------------------------------------------------------------- */
+
+static int log_open(const struct tac_log_place *place, bool is_new,
+                    struct tac_storage **ret_storage, struct tac_error *error)
+{
+    (void)is_new;
+    return tac_storage_open_memory(place->context, ret_storage, error);
+}
+
+static int log_remove(const struct tac_log_place *place, struct tac_error *error)
+{
+    (void)place;
+    (void)error;
+    return TACTUS_OK;
+}
+
+/* A condition that does not hold has a number, which a synced log has made durable when the call
+ * returns. Seeds 896 and 1335 of the simulator: the log failed, and the call told of the condition
+ * alone. */
+static void test_log_failure(void)
+{
+    struct tac_memory_disk *disks[2] = {tac_memory_disk_new(1), tac_memory_disk_new(2)};
+    struct tac_log_place    place = {log_open, log_remove, disks[1]};
+    struct tactus_options   options;
+    struct tac_storage     *storage;
+    struct tac_error        error;
+    struct tactus          *store;
+    uint32_t                tree;
+
+    tactus_options_init(&options);
+    options.block_size = 4 * TAC_KIB;
+    options.page_size = 512;
+    options.memtable_size = 32 * TAC_KIB;
+    options.slice_size = 64 * TAC_KIB;
+    options.file_size_max = TAC_GIB;
+    options.threads = 0;
+    options.log = TACTUS_LOG_SYNC;
+    if (tac_storage_open_memory(disks[0], &storage, &error) != TACTUS_OK ||
+        tac_store_create(storage, &options, &error) != TACTUS_OK ||
+        tac_store_open(storage, &options, NULL, &place, &store, &error) != TACTUS_OK) {
+        tap_bail("%s", error.message);
+    }
+    tactus_replay_end(store);
+    tree = tree_create(store);
+    tap_ok(absent_put(store, tree, "a", "1") == TACTUS_OK &&
+               absent_put(store, tree, "a", "2") == TACTUS_ECONFLICT,
+           "a condition that does not hold");
+    tac_memory_disk_crash(disks[1], 3);
+    tap_ok(absent_put(store, tree, "a", "2") == TACTUS_EPOISONED &&
+               strstr(tactus_message(), "write-ahead log") != NULL,
+           "whose number the log cannot keep: %s", tactus_message());
+    tactus_abandon(store);
+    tac_memory_disk_free(disks[0]);
+    tac_memory_disk_free(disks[1]);
+}
+
 int main(void)
 {
     const char *directory = getenv("TMPDIR");
@@ -264,5 +321,6 @@ int main(void)
     test_batch();
     test_counter(TACTUS_LOG_NONE, "no log");
     test_counter(TACTUS_LOG_SYNC, "log");
+    test_log_failure();
     return tap_done();
 }
