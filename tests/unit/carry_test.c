@@ -6,6 +6,7 @@
 
 #include "base/units.h"
 #include "tactus.h"
+#include "tests/lib/small_options.h"
 #include "tests/lib/tap.h"
 
 #define RECORDS 4000
@@ -17,14 +18,8 @@ static struct tactus *store_open(uint32_t tree_count, uint32_t *ret_trees)
     struct tactus_layout  layout = {TACTUS_LAYOUT_FIXED, 8, VALUE_BYTES};
     struct tactus        *store;
 
-    tactus_options_init(&options);
-    options.block_size = 4 * TAC_KIB;
-    options.page_size = 512;
-    options.memtable_size = 32 * TAC_KIB;
+    small_options(&options);
     options.table_size = 32 * TAC_KIB;
-    options.slice_size = 64 * TAC_KIB;
-    options.beats_per_bar = 16;
-    options.threads = 0;
     options.backend = TACTUS_BACKEND_MEMORY;
     options.file_size_max = 64 * TAC_MIB;
     options.page_cache_size = options.index_cache_size = 8 * TAC_MIB;

@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "pipeline/store.h"
 #include "tactus.h"
+#include "tests/lib/small_options.h"
 #include "tests/lib/tap.h"
 
 #define WRITERS 4
@@ -23,15 +24,10 @@ static struct tactus *store_open(enum tactus_log log)
     struct tactus_options options;
     struct tactus        *store;
 
-    tactus_options_init(&options);
-    options.block_size = 4 * TAC_KIB;
-    options.page_size = 512;
-    options.memtable_size = 32 * TAC_KIB;
-    options.slice_size = 64 * TAC_KIB;
-    options.beats_per_bar = 16;
+    small_options(&options);
     options.file_size_max = TAC_GIB;
     options.page_cache_size = options.index_cache_size = TAC_MIB;
-    options.threads_read = options.threads_merge = options.threads_write = 1;
+    options.threads = 3;
     options.log = log;
     if (access(path, F_OK) != 0 && tactus_create(path, &options) != TACTUS_OK) {
         tap_bail("%s", tactus_message());
@@ -283,13 +279,8 @@ static void test_log_failure(void)
     struct tactus          *store;
     uint32_t                tree;
 
-    tactus_options_init(&options);
-    options.block_size = 4 * TAC_KIB;
-    options.page_size = 512;
-    options.memtable_size = 32 * TAC_KIB;
-    options.slice_size = 64 * TAC_KIB;
+    small_options(&options);
     options.file_size_max = TAC_GIB;
-    options.threads = 0;
     options.log = TACTUS_LOG_SYNC;
     if (tac_storage_open_memory(disks[0], &storage, &error) != TACTUS_OK ||
         tac_store_create(storage, &options, &error) != TACTUS_OK ||

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/units.h"
 #include "tactus.h"
+#include "tests/lib/small_options.h"
 #include "tests/lib/tap.h"
 
 #define LABELS "store=\"orders\""
@@ -21,13 +22,7 @@ static struct tactus *store_open(void)
     struct tactus        *store;
     uint32_t              tree;
 
-    tactus_options_init(&options);
-    options.block_size = 4 * TAC_KIB;
-    options.page_size = 512;
-    options.memtable_size = 32 * TAC_KIB;
-    options.slice_size = 64 * TAC_KIB;
-    options.beats_per_bar = 16;
-    options.threads_read = options.threads_merge = options.threads_write = 0;
+    small_options(&options);
     options.backend = TACTUS_BACKEND_MEMORY;
     if (tactus_open("metrics", &options, &store) != TACTUS_OK ||
         tactus_tree_create(store, "tree", &layout, &tree) != TACTUS_OK) {

@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "queues/atomics.h"
 #include "tactus.h"
+#include "tests/lib/small_options.h"
 #include "tests/lib/tap.h"
 
 #define VALUE_BYTES 100
@@ -23,9 +24,7 @@ static struct tactus *store_open(uint64_t memtable_size, uint32_t threads, uint3
     struct tactus_layout  layout = {TACTUS_LAYOUT_FIXED, 8, VALUE_BYTES};
     struct tactus        *store;
 
-    tactus_options_init(&options);
-    options.block_size = 4 * TAC_KIB;
-    options.page_size = 512;
+    small_options(&options);
     options.memtable_size = memtable_size;
     options.table_size = memtable_size / 2;
     options.slice_size = memtable_size;
@@ -212,8 +211,8 @@ static void test_moments(void)
     }
     tac_atomic_store_release_u32(&ingest.stop, 1);
     pthread_join(thread, NULL);
-    tap_ok(beats_most <= BEATS, "%d pauses at random moments: each within %" PRIu64 " beats", MOMENTS,
-           beats_most);
+    tap_ok(beats_most <= BEATS, "%d pauses at random moments: each within %" PRIu64 " beats",
+           MOMENTS, beats_most);
     tap_ok(is_resting, "in none more is consumed than what was under way and one beat's work");
     tap_ok(ingest.is_right && tactus_drain(ingest.store) == TACTUS_OK &&
                records_right(ingest.store, ingest.tree, ingest.count) == ingest.count,
