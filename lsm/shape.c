@@ -86,11 +86,9 @@ static int lag_check(const struct tac_shape *shape, struct tac_error *error)
 
     tac_assert(beats > 3);
     if (shape->runs_per_level == 1 && shape->beats_per_bar % 2 != 0) {
-        return tac_error_set(
-            error, TACTUS_EOPTION,
-            "beats_per_bar is %u, must be even with runs_per_level 1: a bar has two "
-            "plans",
-            shape->beats_per_bar);
+        return tac_error_set(error, TACTUS_EOPTION,
+                             "beats_per_bar is %u, must be even with runs_per_level 1",
+                             shape->beats_per_bar);
     }
     if (shape->lag_beats > beats - 3) {
         return tac_error_set(error, TACTUS_EOPTION,

@@ -15,7 +15,7 @@ void tac_options_shape(const struct tactus_options *options, struct tac_shape *r
 void tac_options_from_shape(struct tactus_options *options, const struct tac_shape *shape);
 /* Replaces `auto` and checks what is free at every open. */
 TAC_MUST_CHECK int tac_options_resolve(struct tactus_options *options, struct tac_error *error);
-/* After it, once it is known what everything but the caches of readers takes: the sizes of these
+/* After it, once it is known what everything but the caches takes: the sizes of these
  * that are `auto`. */
 TAC_MUST_CHECK int tac_options_resolve_caches(struct tactus_options  *options,
                                               const struct tac_shape *shape, uint64_t others_bytes,

@@ -261,11 +261,11 @@ static bool would_wait(struct tactus *store, uint64_t accounted_bytes)
 {
     uint64_t beat = beat_now(store);
 
-    if (tac_recovery_is_refilling(store)) {
-        return !tac_memtable_fits(store->memtables[store->memtable_mutable], accounted_bytes);
-    }
     if (!tac_memtable_fits(store->memtables[store->memtable_mutable], accounted_bytes)) {
         return true;
+    }
+    if (tac_recovery_is_refilling(store)) {
+        return false; /* It begins no beat. */
     }
     if (beat >= (store->half + 1) * (uint64_t)store->beats_per_plan) {
         return true;
