@@ -27,6 +27,7 @@
 #include <string.h>
 
 #define HALF (TAC_MEMTREE_FANOUT / 2)
+#define WORDS_PER_LINE ((uint32_t)(TAC_CACHE_LINE_BYTES / sizeof(uint64_t)))
 
 /* How often a reader looks at an odd version before it lets others run: the writer may have lost
  * its processor between two stores. */
@@ -85,23 +86,26 @@ static inline uint64_t word_of(struct tac_bytes key, uint32_t skip)
     return tac_key_prefix(key.data + begin, key.size - begin);
 }
 
-/* The first entry of [begin, end) whose word is not below `word`; `end` if there is none. */
+/* The first entry of [begin, end) whose word is not below `word`; `end` if there is none. Words
+ * behind the entries are not below any. Two steps whose loads do not wait for each other: the last
+ * words of the lines but the last tell the line, all of its words the place. */
 static inline uint32_t words_below(const struct tac_memnode *node, uint32_t begin, uint32_t end,
                                    uint64_t word)
 {
-    uint32_t count = end - begin;
+    uint32_t rank = 0;
+    uint32_t line;
 
-    if (count == 0) {
-        return begin;
+    for (uint32_t i = 1; i < TAC_MEMTREE_FANOUT / WORDS_PER_LINE; i++) {
+        rank += load_u64(&node->words[i * WORDS_PER_LINE - 1]) < word;
     }
-    while (count > 1) {
-        uint32_t half = count / 2;
-
-        /* A mask, not a branch: its outcome is chance. */
-        begin += half & -(uint32_t)(load_u64(&node->words[begin + half - 1]) < word);
-        count -= half;
+    rank *= WORDS_PER_LINE;
+    line = rank;
+    for (uint32_t i = 0; i < WORDS_PER_LINE; i++) {
+        rank += load_u64(&node->words[line + i]) < word;
     }
-    return begin + (load_u64(&node->words[begin]) < word);
+    /* Above `end` only for a reader that is disturbed. */
+    rank = rank < end ? rank : end;
+    return rank > begin ? rank : begin;
 }
 
 /* As node_rank, for keys whose words equal that of the key. */
@@ -159,9 +163,11 @@ static inline uint32_t child_index(const struct tac_memarena *arena, const struc
 
 /* Nodes of the lower levels are likely not in the near caches: asks for all that a search may touch
  * at once. */
-static inline void node_prefetch(const struct tac_memnode *node)
+static inline void node_prefetch(const struct tac_memnode *node, uint32_t level)
 {
-    for (uint32_t i = 0; i <= offsetof(struct tac_memnode, records); i += TAC_CACHE_LINE_BYTES) {
+    size_t end = level == 0 ? TAC_MEMLEAF_BYTES : TAC_MEMINNER_BYTES;
+
+    for (size_t i = 0; i < end; i += TAC_CACHE_LINE_BYTES) {
         __builtin_prefetch((const uint8_t *)node + i);
     }
 }
@@ -196,6 +202,7 @@ static struct tac_memnode *node_new(struct tac_memarena *arena, uint32_t level, 
     struct tac_memnode *node = node_at(arena, ref);
 
     memset(node, 0, offsetof(struct tac_memnode, words));
+    memset(node->words, UINT8_MAX, sizeof node->words);
     node->level = level;
     *ret_ref = ref;
     return node;
@@ -283,6 +290,9 @@ static void node_link(struct tac_memarena *arena, struct tac_memnode *parent, ui
         for (uint32_t i = 0; i < left_count; i++) {
             store_u64(&left->words[i], words[i]);
         }
+    }
+    for (uint32_t i = left_count; i < left->count; i++) {
+        store_u64(&left->words[i], UINT64_MAX);
     }
     store_u32(&left->count, left_count);
     if (left->level == 0) {
@@ -383,7 +393,7 @@ static struct descent descend(struct tac_memarena *arena, struct tac_memtree *tr
         struct tac_memnode *child = node_at(arena, node->children[index]);
         uint32_t            high = index + 1 < node->count ? node->records[index + 1] : at.high;
 
-        node_prefetch(child);
+        node_prefetch(child, level - 1);
         if (level > 1 && child->count == TAC_MEMTREE_FANOUT) {
             node_split(arena, node, index, child, high);
             continue;
@@ -560,7 +570,7 @@ static bool leaf_try(const struct tac_memarena *arena, const struct tac_memtree 
             index = child_index(arena, node, key, position != TAC_MEMTREE_BEFORE_BACK);
         }
         child = node_at(arena, load_u32(&node->children[index]));
-        node_prefetch(child);
+        node_prefetch(child, node->level - 1);
         child_version = version_even(child);
         if (load_u32(&node->version) != version) {
             return false;
