@@ -319,6 +319,24 @@ TACTUS_API int tactus_get_pinned(struct tactus *store, uint32_t tree, const void
                                  size_t key_size, struct tactus_value *ret_value);
 TACTUS_API void tactus_value_release(struct tactus_value *value);
 
+/* A key of tactus_get_many, and its answer. */
+struct tactus_lookup {
+    const void *key;            /* The caller's, like key_size; not changed */
+    size_t      key_size;
+    int         code;           /* What tactus_get_pinned returns for it */
+    struct tactus_value value;  /* With TACTUS_OK to be given to tactus_value_release; else empty,
+                                   and may be */
+};
+
+/* As tactus_get_pinned for each of `count` keys of a tree, in any order; code and value of all are
+ * filled. Each key is looked up by itself: a batch that is committed meanwhile may show in one and
+ * not in another. What has to come from the device is read side by side, up to 32 reads, in up to
+ * four such calls at once; further calls, and all with the backend "posix", wait for one read after
+ * the other. Returns TACTUS_OK when each code is that or TACTUS_ENOTFOUND, else another code, whose
+ * text tactus_message has. */
+TACTUS_API int tactus_get_many(struct tactus *store, uint32_t tree, struct tactus_lookup *lookups,
+                               size_t count);
+
 /* An iterator sees the tree as of its opening for at least one whole bar of writes; then its calls
  * may return TACTUS_EEXPIRED: open another one at the last key. It stands on a record or nowhere.
  * Moves return TACTUS_ENOTFOUND where there is no further record (it then stands nowhere). */

@@ -55,11 +55,7 @@ int tactus_get_pinned(struct tactus *store, uint32_t tree, const void *key, size
     int                   result = value_get(store, tree, key, key_size, &sink);
 
     if (result == TACTUS_OK) {
-        *ret_value = (struct tactus_value){
-            .data = sink.size > 0 ? sink.data : "",
-            .size = sink.size,
-            .internal = {sink.frame, sink.copy},
-        };
+        *ret_value = tac_value_sink_value(&sink);
     }
     return result;
 }
@@ -70,6 +66,35 @@ void tactus_value_release(struct tactus_value *value)
 
     tac_value_sink_release(&sink);
     *value = (struct tactus_value){0};
+}
+
+int tactus_get_many(struct tactus *store, uint32_t tree, struct tactus_lookup *lookups,
+                    size_t count)
+{
+    int              whole = read_check(store, tree, NULL, SIZE_MAX);
+    int              result = whole;
+    struct tac_error first; /* Of a key that no record can have */
+
+    for (size_t i = 0; i < count; i++) {
+        struct tactus_lookup *lookup = &lookups[i];
+
+        lookup->value = (struct tactus_value){0};
+        lookup->code =
+            whole != TACTUS_OK ? whole : read_check(store, tree, lookup->key, lookup->key_size);
+        if (lookup->code != TACTUS_OK && result == TACTUS_OK) {
+            result = lookup->code;
+            first = tac_api_error;
+        }
+    }
+    if (whole != TACTUS_OK) {
+        return whole;
+    }
+    whole = tac_read_side_get_many(&store->read_side, tree, lookups, count, &tac_api_error);
+    if (result != TACTUS_OK) {
+        tac_api_error = first;
+        return result;
+    }
+    return whole;
 }
 
 int tactus_iterator_open(struct tactus *store, uint32_t tree, struct tactus_iterator **ret_iterator)

@@ -17,6 +17,35 @@ static int block_address_check(const struct tac_read_side *side, uint64_t addres
     return TACTUS_OK;
 }
 
+struct tac_cache_key tac_block_key(enum tac_block_kind               kind,
+                                   const struct tac_block_reference *reference)
+{
+    tac_assert(kind == TAC_BLOCK_INDEX || kind == TAC_BLOCK_FILTER);
+    return (struct tac_cache_key){reference->address, reference->checksum.low, kind};
+}
+
+struct tac_cache_frame *tac_block_frame(struct tac_read_side *side, const struct tac_cache_key *key)
+{
+    struct tac_cache_frame *frame = tac_cache_claim(side->index_cache, key);
+
+    return frame != NULL
+               ? frame
+               : tac_cache_frame_private(side->geometry.block_size, sizeof(struct tac_index_block));
+}
+
+int tac_block_check(const struct tac_read_side *side, enum tac_block_kind kind,
+                    const struct tac_block_reference *reference, struct tac_cache_frame *frame,
+                    struct tac_error *error)
+{
+    int rv = tac_block_verify(frame->data, &side->geometry, kind, reference, error);
+
+    if (rv == TACTUS_OK && kind == TAC_BLOCK_INDEX) {
+        rv = tac_index_block_decode(frame->extra, frame->data, &side->geometry, reference->address,
+                                    error);
+    }
+    return rv;
+}
+
 static int block_fill(struct tac_read_side *side, enum tac_block_kind kind,
                       const struct tac_block_reference *reference, struct tac_cache_frame *frame,
                       struct tac_error *error)
@@ -32,13 +61,10 @@ static int block_fill(struct tac_read_side *side, enum tac_block_kind kind,
         rv = side->storage->ops->read(side->storage, frame->data, geometry->block_size,
                                       reference->address * geometry->block_size, error);
         if (rv == TACTUS_OK) {
-            rv = tac_block_verify(frame->data, geometry, kind, reference, error);
+            rv = tac_block_check(side, kind, reference, frame, error);
         } else {
             (void)tac_error_wrap(error, "block %" PRIu64, reference->address);
         }
-    }
-    if (rv == TACTUS_OK && kind == TAC_BLOCK_INDEX) {
-        rv = tac_index_block_decode(frame->extra, frame->data, geometry, reference->address, error);
     }
     return rv;
 }
@@ -47,7 +73,7 @@ struct tac_cache_frame *tac_block_find(struct tac_read_side *side, enum tac_bloc
                                        const struct tac_block_reference *reference,
                                        struct tac_read_counts           *counts)
 {
-    struct tac_cache_key    key = {reference->address, reference->checksum.low, kind};
+    struct tac_cache_key    key = tac_block_key(kind, reference);
     struct tac_cache_frame *frame = tac_cache_find(side->index_cache, &key);
 
     counts->hits += frame != NULL;
@@ -69,20 +95,16 @@ int tac_block_read(struct tac_read_side *side, enum tac_block_kind kind,
                    const struct tac_block_reference *reference, struct tac_read_counts *counts,
                    struct tac_cache_frame **ret_frame, struct tac_error *error)
 {
-    struct tac_cache_key    key = {reference->address, reference->checksum.low, kind};
+    struct tac_cache_key    key = tac_block_key(kind, reference);
     struct tac_cache_frame *frame = tac_block_find(side, kind, reference, counts);
     int                     rv;
 
-    tac_assert(kind == TAC_BLOCK_INDEX || kind == TAC_BLOCK_FILTER);
     if (frame != NULL) {
         *ret_frame = frame;
         return TACTUS_OK;
     }
     counts->misses++;
-    frame = tac_cache_claim(side->index_cache, &key);
-    if (frame == NULL) {
-        frame = tac_cache_frame_private(side->geometry.block_size, sizeof(struct tac_index_block));
-    }
+    frame = tac_block_frame(side, &key);
     if (frame == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "no memory to read block %" PRIu64,
                              reference->address);
@@ -100,7 +122,7 @@ int tac_block_read(struct tac_read_side *side, enum tac_block_kind kind,
 void tac_block_offer(struct tac_read_side *side, enum tac_block_kind kind,
                      const struct tac_block_reference *reference, const uint8_t *data)
 {
-    struct tac_cache_key    key = {reference->address, reference->checksum.low, kind};
+    struct tac_cache_key    key = tac_block_key(kind, reference);
     struct tac_cache_frame *frame = tac_cache_claim(side->index_cache, &key);
     struct tac_error        error;
 
@@ -130,29 +152,45 @@ uint64_t tac_units_buffer_bytes(const struct tac_read_side *side, uint32_t unit_
                                                      : tac_round_up(bytes, alignment) + alignment;
 }
 
+int tac_units_range(const struct tac_read_side *side, uint64_t address, uint32_t unit_first,
+                    uint32_t unit_count, struct tac_units_range *ret_range, struct tac_error *error)
+{
+    uint64_t alignment = side->storage->alignment_bytes;
+    uint64_t page_bytes = side->geometry.page_size;
+    uint64_t offset, begin;
+    int      rv = block_address_check(side, address, error);
+
+    tac_assert(unit_first >= 1 && unit_count >= 1);
+    if (rv != TACTUS_OK) {
+        return rv;
+    }
+    offset = address * side->geometry.block_size + unit_first * page_bytes;
+    begin = offset - offset % alignment;
+    *ret_range = (struct tac_units_range){
+        .begin = begin,
+        .end = tac_round_up(offset + unit_count * page_bytes, alignment),
+        .skip = offset - begin,
+    };
+    tac_assert(ret_range->end - begin <= tac_units_buffer_bytes(side, unit_count));
+    return TACTUS_OK;
+}
+
 int tac_units_read(struct tac_read_side *side, uint64_t address, uint32_t unit_first,
                    uint32_t unit_count, uint8_t *buffer, const uint8_t **ret_data,
                    struct tac_error *error)
 {
-    uint64_t alignment = side->storage->alignment_bytes;
-    uint64_t offset =
-        address * side->geometry.block_size + (uint64_t)unit_first * side->geometry.page_size;
-    uint64_t begin = offset - offset % alignment;
-    uint64_t end =
-        tac_round_up(offset + (uint64_t)unit_count * side->geometry.page_size, alignment);
-    int rv;
+    struct tac_units_range range;
+    int rv = tac_units_range(side, address, unit_first, unit_count, &range, error);
 
-    tac_assert(unit_first >= 1 && unit_count >= 1);
-    tac_assert(end - begin <= tac_units_buffer_bytes(side, unit_count));
-    rv = block_address_check(side, address, error);
     if (rv != TACTUS_OK) {
         return rv;
     }
-    rv = side->storage->ops->read(side->storage, buffer, end - begin, begin, error);
+    rv = side->storage->ops->read(side->storage, buffer, range.end - range.begin, range.begin,
+                                  error);
     if (rv != TACTUS_OK) {
         return tac_error_wrap(error, "block %" PRIu64, address);
     }
-    *ret_data = buffer + (offset - begin);
+    *ret_data = buffer + range.skip;
     return TACTUS_OK;
 }
 

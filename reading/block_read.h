@@ -65,6 +65,17 @@ TAC_MUST_CHECK int tac_block_read(struct tac_read_side *side, enum tac_block_kin
                                   struct tac_read_counts           *counts,
                                   struct tac_cache_frame **ret_frame, struct tac_error *error);
 
+/* A frame for a block that is not in the cache, to be filled: of the cache, or a private one. NULL: no
+ * memory. */
+struct tac_cache_frame *tac_block_frame(struct tac_read_side *side, const struct tac_cache_key *key);
+/* What a block has in the index cache. */
+struct tac_cache_key tac_block_key(enum tac_block_kind               kind,
+                                   const struct tac_block_reference *reference);
+/* Whether what was read into the frame is the block; decodes an index block. */
+TAC_MUST_CHECK int tac_block_check(const struct tac_read_side *side, enum tac_block_kind kind,
+                                   const struct tac_block_reference *reference,
+                                   struct tac_cache_frame *frame, struct tac_error *error);
+
 /* Puts an index or filter block that has just been made into the cache, as if it had been read. */
 void tac_block_offer(struct tac_read_side *side, enum tac_block_kind kind,
                      const struct tac_block_reference *reference, const uint8_t *data);
@@ -91,6 +102,14 @@ void tac_page_offer(struct tac_read_side *side, uint64_t address,
                     const struct tac_page_entry *entry, uint32_t tree, const uint8_t *data,
                     bool replaces);
 
+/* Where units of a value block lie in the storage, up to its alignment. */
+struct tac_units_range {
+    uint64_t begin, end;
+    uint64_t skip; /* From `begin` to the first unit */
+};
+TAC_MUST_CHECK int tac_units_range(const struct tac_read_side *side, uint64_t address,
+                                   uint32_t unit_first, uint32_t unit_count,
+                                   struct tac_units_range *ret_range, struct tac_error *error);
 /* Reads units of a value block into memory, not by way of the cache and not checked. The buffer is
  * aligned like the storage and has room for tac_units_buffer_bytes; *ret_data is where the first
  * unit lies in it. */

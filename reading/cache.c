@@ -85,11 +85,6 @@ static struct tac_cache_frame *cache_frame(const struct tac_cache *cache, uint32
     return (struct tac_cache_frame *)(cache->frames + index * cache->frame_stride);
 }
 
-static bool key_equal(const struct tac_cache_key *a, const struct tac_cache_key *b)
-{
-    return a->checksum_low == b->checksum_low && a->address == b->address && a->detail == b->detail;
-}
-
 /* ---- life ---- */
 
 static uint64_t cache_size(uint64_t sets, uint64_t ways, uint64_t stride, uint64_t frame_size)
@@ -215,7 +210,7 @@ static uint32_t frame_pin_only(struct tac_cache_frame *frame, const struct tac_c
     tac_yield_point();
     tac_assert((before & STATE_PINS) < STATE_PINS);
     if ((before & STATE_PUBLISHED) == 0 ||
-        (!key_equal(&frame->key, key) && !TAC_MUTANT(HINT_BELIEVED))) {
+        (!tac_cache_key_equal(&frame->key, key) && !TAC_MUTANT(HINT_BELIEVED))) {
         tac_cache_unpin(frame);
         return 0;
     }

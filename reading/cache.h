@@ -31,6 +31,11 @@ struct tac_cache_key {
                               number of records, … */
 };
 
+static inline bool tac_cache_key_equal(const struct tac_cache_key *a, const struct tac_cache_key *b)
+{
+    return a->checksum_low == b->checksum_low && a->address == b->address && a->detail == b->detail;
+}
+
 struct tac_cache_frame {
     uint32_t             state; /* Atomic; pins and flags, see cache.c */
     struct tac_cache_key key;   /* Written by the claimer, stable while pinned and published */

@@ -19,6 +19,7 @@
 #include "base/units.h"
 #include "queues/atomics.h"
 #include "reading/block_read.h"
+#include "reading/load.h"
 
 /* Most tables over one key: levels hold at most about 4 * 16 runs each before writes fail, and only
  * one of them can be that deep. */
@@ -40,6 +41,7 @@ struct get {
     uint32_t               tree;
     struct tac_bytes       key;
     struct tac_value_sink *sink;
+    struct tac_load       *load; /* NULL: reads what it needs */
     struct tac_read_counts counts;
     /* Of the view. */
     uint64_t                 view_bar;
@@ -53,6 +55,7 @@ struct get {
 
 /* What a memtable or a table says to a key; beside it there are the error codes, all above 0. */
 #define GET_ABSENT (-1)
+#define GET_WANTS (-2) /* get->load says what */
 
 /* The value of a record whose memory may go at once. */
 static int value_copy(struct tac_value_sink *sink, struct tac_bytes value, struct tac_error *error)
@@ -262,6 +265,52 @@ static int get_from_view(struct get *get, const struct tac_view *view, uint64_t 
 
 /* ---- outside ---- */
 
+static int get_block(struct get *get, enum tac_block_kind kind,
+                     const struct tac_block_reference *reference,
+                     struct tac_cache_frame **ret_frame, struct tac_error *error)
+{
+    struct tac_cache_key key = tac_block_key(kind, reference);
+    const uint8_t       *data;
+
+    if (get->load == NULL) {
+        return tac_block_read(get->side, kind, reference, &get->counts, ret_frame, error);
+    }
+    if (tac_load_take(get->load, &key, ret_frame, &data)) {
+        return TACTUS_OK;
+    }
+    *ret_frame = tac_block_find(get->side, kind, reference, &get->counts);
+    if (*ret_frame != NULL) {
+        return TACTUS_OK;
+    }
+    tac_load_want_block(get->load, kind, reference);
+    return GET_WANTS;
+}
+
+static int get_page(struct get *get, const struct tac_page_place *place,
+                    struct tac_cache_frame **ret_frame, struct tac_page *ret_page,
+                    struct tac_error *error)
+{
+    struct tac_cache_key key = tac_page_key(place->address, &place->entry, get->tree);
+    const uint8_t       *data = NULL;
+
+    if (get->load == NULL) {
+        tac_page_prefetch_frame(get->side, place, get->tree);
+        return tac_page_read(get->side, place->address, &place->entry, get->tree, &get->layout,
+                             &get->counts, ret_frame, ret_page, error);
+    }
+    if (!tac_load_take(get->load, &key, ret_frame, &data)) {
+        *ret_frame =
+            tac_page_find(get->side, place->address, &place->entry, get->tree, &get->counts);
+        if (*ret_frame == NULL) {
+            tac_load_want_page(get->load, place->address, &place->entry, get->tree, &get->layout);
+            return GET_WANTS;
+        }
+        data = (*ret_frame)->data;
+    }
+    *ret_page = tac_page_of_entry(get->side, &place->entry, &get->layout, data);
+    return TACTUS_OK;
+}
+
 static int get_from_page(struct get *get, const struct tac_index_block *index,
                          struct tac_error *error)
 {
@@ -274,9 +323,7 @@ static int get_from_page(struct get *get, const struct tac_index_block *index,
 
     tac_index_prefetch_guess(index, get->key);
     place = tac_page_place_of(index, get->key);
-    tac_page_prefetch_frame(get->side, &place, get->tree);
-    rv = tac_page_read(get->side, place.address, &place.entry, get->tree, &get->layout,
-                       &get->counts, &frame, &page, error);
+    rv = get_page(get, &place, &frame, &page, error);
     if (rv != TACTUS_OK) {
         return rv;
     }
@@ -314,8 +361,7 @@ static int get_screen(struct get *get, const struct tac_index_block *index, bool
         line = inner_line(get, index);
     } else {
         struct tac_block_reference reference = filter_block(get, index, &offset);
-        int                        rv =
-            tac_block_read(get->side, TAC_BLOCK_FILTER, &reference, &get->counts, &frame, error);
+        int rv = get_block(get, TAC_BLOCK_FILTER, &reference, &frame, error);
 
         if (rv != TACTUS_OK) {
             return rv;
@@ -335,8 +381,8 @@ static int get_from_candidate(struct get *get, struct candidate *candidate, stru
     int  rv = TACTUS_OK;
 
     if (candidate->index_frame == NULL) {
-        rv = tac_block_read(get->side, TAC_BLOCK_INDEX, &candidate->place.index, &get->counts,
-                            &candidate->index_frame, error);
+        rv = get_block(get, TAC_BLOCK_INDEX, &candidate->place.index, &candidate->index_frame,
+                       error);
     }
     if (rv == TACTUS_OK && !candidate->is_screened) {
         rv = get_screen(get, index_of(candidate->index_frame), &may_contain, error);
@@ -384,19 +430,27 @@ static int get_once(struct get *get, struct tac_error *error)
     return rv == GET_ABSENT ? TACTUS_ENOTFOUND : rv;
 }
 
+/* Only what is used is written: it is large. */
+static void get_init(struct get *get, struct tac_read_side *side, uint32_t tree,
+                     struct tac_bytes key, struct tac_value_sink *sink, struct tac_load *load)
+{
+    get->side = side;
+    get->tree = tree;
+    get->key = key;
+    get->sink = sink;
+    get->load = load;
+    get->counts = (struct tac_read_counts){0};
+    get->filter_probes.bits_per_key = 0;
+    tac_assert(sink->buffer != NULL || sink->room == 0);
+}
+
 int tac_read_side_get(struct tac_read_side *side, uint32_t tree, struct tac_bytes key,
                       struct tac_value_sink *sink, struct tac_error *error)
 {
-    struct get get; /* Large: only what is used is written */
+    struct get get;
     int        rv;
 
-    get.side = side;
-    get.tree = tree;
-    get.key = key;
-    get.sink = sink;
-    get.counts = (struct tac_read_counts){0};
-    get.filter_probes.bits_per_key = 0;
-    tac_assert(sink->buffer != NULL || sink->room == 0);
+    get_init(&get, side, tree, key, sink, NULL);
     rv = get_once(&get, error);
     /* Each further round needs two more bars to have passed during the one before. */
     while (rv == TACTUS_ECORRUPT && tac_read_side_is_stale(side, get.view_bar)) {
@@ -406,6 +460,36 @@ int tac_read_side_get(struct tac_read_side *side, uint32_t tree, struct tac_byte
     }
     tac_read_side_count(side, &get.counts);
     return rv;
+}
+
+bool tac_read_side_get_try(struct tac_read_side *side, uint32_t tree, struct tac_bytes key,
+                           struct tac_value_sink *sink, struct tac_load *load, int *ret_code,
+                           struct tac_error *error)
+{
+    struct get get;
+    int        rv;
+
+    get_init(&get, side, tree, key, sink, load);
+    rv = get_once(&get, error);
+    if (rv == GET_WANTS) {
+        /* What it has found in the caches it finds again. */
+        get.counts = (struct tac_read_counts){.misses = 1};
+        tac_assert(load->state == TAC_LOAD_WANTED);
+    } else {
+        tac_load_drop(load);
+    }
+    tac_read_side_count(side, &get.counts);
+    *ret_code = rv;
+    return rv != GET_WANTS;
+}
+
+struct tactus_value tac_value_sink_value(const struct tac_value_sink *sink)
+{
+    return (struct tactus_value){
+        .data = sink->size > 0 ? sink->data : "",
+        .size = sink->size,
+        .internal = {sink->frame, sink->copy},
+    };
 }
 
 void tac_value_sink_release(struct tac_value_sink *sink)

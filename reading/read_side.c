@@ -33,6 +33,7 @@
 
 #include "queues/atomics.h"
 #include "reading/block_read.h"
+#include "reading/load.h"
 
 /* side->epoch, written by the coordinator only. */
 #define EPOCH_PARITY 1u  /* Under which readers enter */
@@ -62,7 +63,12 @@ int tac_read_side_create(struct tac_read_side *side, const struct tac_geometry *
         tac_cache_free(side->page_cache);
         return rv;
     }
-    return TACTUS_OK;
+    rv = tac_load_queues_new(storage, &side->load_queues, error);
+    if (rv != TACTUS_OK) {
+        tac_cache_free(side->page_cache);
+        tac_cache_free(side->index_cache);
+    }
+    return rv;
 }
 
 void tac_read_side_destroy(struct tac_read_side *side)
@@ -71,8 +77,10 @@ void tac_read_side_destroy(struct tac_read_side *side)
         tac_assert(tac_atomic_load_acquire_u64(&side->stripes[i].active[0]) == 0);
         tac_assert(tac_atomic_load_acquire_u64(&side->stripes[i].active[1]) == 0);
     }
+    tac_load_queues_free(side->load_queues, TAC_LOAD_QUEUES);
     tac_cache_free(side->page_cache);
     tac_cache_free(side->index_cache);
+    side->load_queues = NULL;
     side->page_cache = NULL;
     side->index_cache = NULL;
 }

@@ -38,6 +38,7 @@ struct tac_read_side {
     uint32_t            filter_bits_per_key;
     struct tac_cache   *index_cache; /* Frames of block_size: index and filter blocks */
     struct tac_cache   *page_cache;  /* Frames of page_size */
+    struct tac_load_queue *load_queues; /* TAC_LOAD_QUEUES of them; see load.h */
     /* Written by the coordinator (view, bar) and the writer (op); read by anybody. Atomics. */
     struct tac_view *view TAC_CACHE_ALIGNED;
     uint64_t         bar_now;    /* view->bar of the newest view */
@@ -106,6 +107,14 @@ TAC_MUST_CHECK int tac_read_side_get(struct tac_read_side *side, uint32_t tree,
                                      struct tac_error *error);
 /* Gives back what a pinned value lies in. Twice does no harm. */
 void tac_value_sink_release(struct tac_value_sink *sink);
+/* What the caller of the API gets for a pinned value. */
+struct tactus_value tac_value_sink_value(const struct tac_value_sink *sink);
+
+/* As tactus_get_many, for the lookups whose code is TACTUS_OK; the others are left as they are. The
+ * first failure among these, or TACTUS_OK. reading/get_many.c. */
+TAC_MUST_CHECK int tac_read_side_get_many(struct tac_read_side *side, uint32_t tree,
+                                          struct tactus_lookup *lookups, size_t count,
+                                          struct tac_error *error);
 
 /* Reads through the cache, checked: index block (decoded) and single pages. The frame is pinned and
  * must be unpinned soon. */

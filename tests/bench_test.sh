@@ -164,6 +164,7 @@ is 'miss finds nothing' reads miss 500 500
 is 'scan reads a hundred records for most operations' reads scan 20 \
     "$(bench scan.json scan --store store --operations 20 && field scan.json records_done)"
 is 'scan: as many' computes scan.json 'v["records_done"] > 1000 && v["records_done"] <= 2000'
+is 'getmany reads 64 records in each of its operations' reads getmany 30 $((30 * 64))
 is 'fullscan reads every record twice in two passes' reads fullscan 2 $((2 * records))
 is 'fullscan: each of three readers reads all' reads fullscan 3 $((3 * records)) --readers 3
 is 'the warm-up can be left out' reads get 10 10 --warmup 0

@@ -23,6 +23,7 @@ struct bench_thread {
     uint64_t                    done;
     struct tac_prng             prng;
     struct tac_bench_record     record;
+    struct tac_bench_record     records[TAC_BENCH_LOOKUPS]; /* Of GET_MANY */
     uint8_t                     buffer[TAC_BENCH_VALUE_SIZE_MAX];
     struct tac_bench_result     result;
 };
@@ -129,6 +130,45 @@ static int get(struct bench_thread *thread)
     return TACTUS_OK;
 }
 
+static int lookup_check(struct bench_thread *thread, const struct tactus_lookup *lookup,
+                        const struct tac_bench_record *record)
+{
+    if (lookup->code == TACTUS_ENOTFOUND) {
+        return wrong(thread, "a record is missing");
+    }
+    if (lookup->value.size != record->value_size ||
+        memcmp(lookup->value.data, record->value, record->value_size) != 0) {
+        return wrong(thread, "the value is another one");
+    }
+    sums_add(&thread->result.sums, record->key_prefix, record->key_size, record->value_size);
+    return TACTUS_OK;
+}
+
+static int get_many(struct bench_thread *thread)
+{
+    struct tactus_lookup lookups[TAC_BENCH_LOOKUPS];
+    int                  code;
+
+    for (uint32_t i = 0; i < TAC_BENCH_LOOKUPS; i++) {
+        struct tac_bench_record *record = &thread->records[i];
+
+        tac_bench_key_make(thread->run->shape, thread->run->seed, number_present(thread), record);
+        tac_bench_value_make(record);
+        lookups[i] = (struct tactus_lookup){.key = record->key, .key_size = record->key_size};
+    }
+    code = tactus_get_many(thread->run->store, thread->run->tree, lookups, TAC_BENCH_LOOKUPS);
+    if (code != TACTUS_OK) {
+        code = failed(thread, code);
+    }
+    for (uint32_t i = 0; i < TAC_BENCH_LOOKUPS; i++) {
+        if (code == TACTUS_OK) {
+            code = lookup_check(thread, &lookups[i], &thread->records[i]);
+        }
+        tactus_value_release(&lookups[i].value);
+    }
+    return code;
+}
+
 static int miss(struct bench_thread *thread)
 {
     struct tac_bench_record *record = &thread->record;
@@ -220,6 +260,7 @@ static int full_scan(struct bench_thread *thread)
 static operation_fn *const operations[TAC_BENCH_OPERATIONS_COUNT] = {
     [TAC_BENCH_PUT] = put,
     [TAC_BENCH_GET] = get,
+    [TAC_BENCH_GET_MANY] = get_many,
     [TAC_BENCH_MISS] = miss,
     [TAC_BENCH_SCAN] = scan,
     [TAC_BENCH_FULL_SCAN] = full_scan,

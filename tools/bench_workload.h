@@ -18,6 +18,7 @@
 #include "tools/bench_timeline.h"
 
 #define TAC_BENCH_SCAN_RECORDS 100
+#define TAC_BENCH_LOOKUPS 64
 #define TAC_BENCH_READERS_MAX 256
 
 /* ---- runs ----------------------------------------------------------------------------------- */
@@ -25,7 +26,8 @@
 enum tac_bench_operation {
     TAC_BENCH_PUT,  /* The next record; one thread */
     TAC_BENCH_GET,  /* A random record */
-    TAC_BENCH_MISS, /* A random key that is not there */
+    TAC_BENCH_GET_MANY, /* TAC_BENCH_LOOKUPS random records at once */
+    TAC_BENCH_MISS,     /* A random key that is not there */
     TAC_BENCH_SCAN, /* TAC_BENCH_SCAN_RECORDS records from a random key on: open, seek, close */
     TAC_BENCH_FULL_SCAN, /* All records */
     TAC_BENCH_MAKE_PUT,  /* What PUT, GET and MISS do without the store: the cost of measuring */

@@ -38,6 +38,7 @@ struct workload {
 static const struct workload workloads[] = {
     {"ingest", WORKLOAD_INGEST, TAC_BENCH_PUT, TAC_BENCH_MAKE_PUT, 0},
     {"get", WORKLOAD_READ, TAC_BENCH_GET, TAC_BENCH_MAKE_GET, 1000000},
+    {"getmany", WORKLOAD_READ, TAC_BENCH_GET_MANY, TAC_BENCH_OPERATIONS_COUNT, 20000},
     {"miss", WORKLOAD_READ, TAC_BENCH_MISS, TAC_BENCH_MAKE_MISS, 1000000},
     {"scan", WORKLOAD_READ, TAC_BENCH_SCAN, TAC_BENCH_OPERATIONS_COUNT, 10000},
     {"fullscan", WORKLOAD_READ, TAC_BENCH_FULL_SCAN, TAC_BENCH_OPERATIONS_COUNT, 0},
@@ -67,6 +68,7 @@ static void usage_print(FILE *out)
           "workloads:\n"
           "  ingest    puts records in random order of keys, then waits until all is settled\n"
           "  get       reads random records\n"
+          "  getmany   reads 64 random records at once\n"
           "  miss      asks for random keys that are not there\n"
           "  scan      reads 100 records from a random key on\n"
           "  fullscan  reads all records in order\n"
@@ -81,7 +83,8 @@ static void usage_print(FILE *out)
           "                       $TMPDIR, or in the current directory\n"
           "  --force              ingest, compact: overwrite the store at --store\n"
           "  --operations M       reading: operations of all readers together (get and miss\n"
-          "                       1000000, scan 10000, fullscan one for each reader)\n"
+          "                       1000000, getmany 20000, scan 10000, fullscan one for each\n"
+          "                       reader)\n"
           "  --warmup M           reading: operations before the measured ones (as many)\n"
           "  --readers T          reading: threads (1)\n"
           "  --threads R,M,W      threads that read, merge and write; or 0 for none; or auto\n"
@@ -262,7 +265,7 @@ static int arguments_check(const struct bench *bench)
     if (!is_reading &&
         (bench->operations != UINT64_MAX || bench->warmup != UINT64_MAX || bench->readers != 0)) {
         return tac_fail(TAC_EXIT_USAGE,
-                        "--operations, --warmup and --readers are for get, miss, scan, fullscan");
+                        "--operations, --warmup and --readers are for what only reads");
     }
     if (bench->timeline_path != NULL && bench->workload->kind != WORKLOAD_INGEST) {
         return tac_fail(TAC_EXIT_USAGE, "--timeline is for ingest");

@@ -64,6 +64,69 @@ static int storage_read(struct tac_storage *base, void *data, uint64_t size, uin
     return rv;
 }
 
+struct world_queue {
+    struct tac_io_queue base; /* First: the two are cast into each other */
+    struct tac_io      *done;
+};
+
+static int queue_new(struct tac_storage *storage, uint32_t depth, int wake_fd,
+                     struct tac_io_queue **ret_queue, struct tac_error *error)
+{
+    struct world_queue *queue = calloc(1, sizeof *queue);
+
+    (void)wake_fd;
+    if (queue == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "no memory for a queue");
+    }
+    queue->base = (struct tac_io_queue){.storage = storage, .depth = depth};
+    *ret_queue = &queue->base;
+    return TACTUS_OK;
+}
+
+static void queue_free(struct tac_io_queue *queue)
+{
+    tac_assert(queue->in_flight == 0);
+    free(queue);
+}
+
+static bool queue_submit(struct tac_io_queue *base, struct tac_io *io)
+{
+    struct world_queue   *queue = (struct world_queue *)base;
+    struct world_storage *storage = storage_of(base->storage);
+    struct tac_error      error;
+
+    tac_assert(io->kind == TAC_IO_READ && io->segment_count == 1);
+    io->result = storage_read(base->storage, io->segments[0].iov_base, io->size_bytes,
+                              io->offset_bytes, &error);
+    io->next = queue->done;
+    queue->done = io;
+    base->in_flight++;
+    if (base->in_flight > tac_atomic_load_relaxed_u32(&storage->in_flight_max)) {
+        tac_atomic_exchange_u32(&storage->in_flight_max, base->in_flight);
+    }
+    return true;
+}
+
+static bool queue_flush(struct tac_io_queue *queue)
+{
+    (void)queue;
+    return true;
+}
+
+static uint32_t queue_reap(struct tac_io_queue *base, struct tac_io **ret_list)
+{
+    struct world_queue *queue = (struct world_queue *)base;
+
+    *ret_list = queue->done;
+    if (queue->done == NULL) {
+        return 0;
+    }
+    queue->done = queue->done->next;
+    (*ret_list)->next = NULL;
+    base->in_flight--;
+    return 1;
+}
+
 static void storage_init(struct world_storage *storage, struct tac_memory_disk *disk)
 {
     static struct tac_storage_ops ops;
@@ -73,6 +136,11 @@ static void storage_init(struct world_storage *storage, struct tac_memory_disk *
     must(tac_storage_open_memory(disk, &storage->inner, &error), &error);
     ops = *storage->inner->ops;
     ops.read = storage_read;
+    ops.queue_new = queue_new;
+    ops.queue_free = queue_free;
+    ops.submit = queue_submit;
+    ops.flush = queue_flush;
+    ops.reap = queue_reap;
     storage->base = *storage->inner;
     storage->base.ops = &ops;
 }

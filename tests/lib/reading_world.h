@@ -17,11 +17,13 @@
 #define WORLD_VIEWS 4
 #define WORLD_VALUE_MAX 20000
 
-/* A storage in front of the memory disk that counts reads and can spoil them. */
+/* A storage in front of the memory disk that counts reads and can spoil them. In its queues a read is
+ * done at submit, and reap gives the last one first, one at a time. */
 struct world_storage {
     struct tac_storage  base;
     struct tac_storage *inner;
     uint64_t            reads;
+    uint32_t            in_flight_max; /* Of the queues; atomic */
     uint64_t            flip_every;  /* One read in so many gets a wrong byte; 0: none */
     uint64_t            fail_every;  /* One read in so many fails; 0: none */
     bool                fails_again; /* … and so does the second attempt */

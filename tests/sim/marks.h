@@ -23,6 +23,7 @@
     X(OVERWRITTEN, "a version dropped because a newer one was met")                                \
     X(FILTER_BLOCKS, "a filter in blocks of its own")                                              \
     X(LARGE_RECORD, "a record longer than a page, read back from a table")                         \
+    X(GET_MANY, "many lookups at once, of which some had to read")                                 \
     X(CARRIED, "pages put into the cache by a compaction")                                         \
     X(LEVEL0_CACHE, "a block that a compaction found in memory")                                   \
     X(PAUSED, "a pause of compaction")                                                             \

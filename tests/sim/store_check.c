@@ -62,13 +62,12 @@ static int value_get(struct sim *sim, uint32_t tree, const struct store_model_ke
                       sim->world->options.block_size, &ret_value->size);
 }
 
-void sim_check_get(struct sim *sim, uint32_t tree, uint32_t key)
+/* What a get of the key has said. */
+static void get_check(struct sim *sim, uint32_t tree, uint32_t key, int result,
+                      const struct tactus_value *value)
 {
-    const struct store_model_tree    *at = &sim->model->trees[tree];
     const struct store_model_version *version =
         store_model_get(sim->model, tree, key, sim->model->op);
-    struct tactus_value value;
-    int                 result = value_get(sim, at->id, &at->keys[key], &value);
 
     if (result == TACTUS_ENOTFOUND && version == NULL) {
         return;
@@ -83,10 +82,40 @@ void sim_check_get(struct sim *sim, uint32_t tree, uint32_t key)
     if (version == NULL) {
         sim_fail(sim, "tree %u key %u: found, but it is not there", tree, key);
     }
-    value_compare(sim, tree, key, version, value.data, value.size);
+    value_compare(sim, tree, key, version, value->data, value->size);
     sim->report->marks.count[MARK_LARGE_RECORD] +=
-        value.size > sim->world->options.page_size && version->op <= sim->store->persisted_op;
+        value->size > sim->world->options.page_size && version->op <= sim->store->persisted_op;
+}
+
+void sim_check_get(struct sim *sim, uint32_t tree, uint32_t key)
+{
+    const struct store_model_tree *at = &sim->model->trees[tree];
+    struct tactus_value            value = {0};
+    int                            result = value_get(sim, at->id, &at->keys[key], &value);
+
+    get_check(sim, tree, key, result, &value);
     tactus_value_release(&value);
+}
+
+void sim_check_get_many(struct sim *sim, uint32_t tree, uint32_t key, uint32_t count, uint32_t step)
+{
+    const struct store_model_tree *at = &sim->model->trees[tree];
+    struct tactus_lookup           lookups[SIM_LOOKUPS_MAX];
+    uint64_t misses = tac_read_side_totals(&sim->store->read_side).cache_misses;
+
+    tac_assert(count <= SIM_LOOKUPS_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct store_model_key *bytes = &at->keys[(key + i * step) % at->key_count];
+
+        lookups[i] = (struct tactus_lookup){.key = bytes->bytes, .key_size = bytes->size};
+    }
+    (void)tactus_get_many(sim->store, at->id, lookups, count);
+    for (uint32_t i = 0; i < count; i++) {
+        get_check(sim, tree, (key + i * step) % at->key_count, lookups[i].code, &lookups[i].value);
+        tactus_value_release(&lookups[i].value);
+    }
+    sim->report->marks.count[MARK_GET_MANY] +=
+        count > 1 && tac_read_side_totals(&sim->store->read_side).cache_misses > misses + 1;
 }
 
 static bool scan(struct sim *sim, struct tactus_iterator *iterator, uint32_t tree, bool is_backward)

@@ -34,7 +34,7 @@
     X(PUT, "put")                       /* `count` keys from `key` on, one op each */              \
     X(DELETE, "delete")                 /* the same */                                             \
     X(BATCH, "batch")                   /* `count` entries over all trees, near `key` */           \
-    X(GET, "get")                       /* `count` keys from `key` on */                           \
+    X(GET, "get")                       /* `count` keys from `key` on; or more, at once */         \
     X(SCAN, "scan")                     /* the whole tree, both ways */                            \
     X(SEEK, "seek")                     /* near `key`, then `count` steps */                       \
     X(ITERATOR_OPEN, "iterator-open")   /* in `slot` */                                            \
@@ -190,6 +190,10 @@ void sim_check_op(struct sim *sim);
 void sim_check_quiet(struct sim *sim);
 void sim_check_tree(struct sim *sim, uint32_t tree);
 void sim_check_get(struct sim *sim, uint32_t tree, uint32_t key);
+/* The same at once for `count` keys, each `step` behind the one before. */
+#define SIM_LOOKUPS_MAX 80
+void sim_check_get_many(struct sim *sim, uint32_t tree, uint32_t key, uint32_t count,
+                        uint32_t step);
 void sim_check_record(struct sim *sim, const struct tactus_iterator *iterator, uint32_t tree,
                       uint32_t key, uint64_t op);
 /* After an open: the content is the model as of durable_op or, if `other` was under way, other_op;

@@ -134,42 +134,87 @@ static bool worker_is_over(const struct worker *worker)
            (worker->answers > 0 || worker->failed > 0);
 }
 
+/* What a get of the key between two moments has said. */
+static void answer_check(struct worker *worker, uint32_t number, int rv, struct tac_bytes value,
+                         uint64_t from, const struct tac_error *error)
+{
+    struct stress *stress = worker->stress;
+    uint64_t       to = tac_atomic_load_acquire_u64(&stress->world->side->visible_op);
+    uint32_t       version = 0;
+
+    if (rv != TACTUS_OK && rv != TACTUS_ENOTFOUND) {
+        worker->failed++;
+        tap_diag("get: %s", error->message);
+        return;
+    }
+    worker->answers++;
+    if (rv == TACTUS_OK) {
+        worker->wrong += !value_is(stress->world, number, value, &version);
+    }
+    worker->wrong += !is_possible(stress, number % GROUPS, version, from, to);
+}
+
+static void get_one(struct worker *worker, uint32_t number)
+{
+    struct world         *world = worker->stress->world;
+    uint8_t               key_buffer[TACTUS_KEY_SIZE_MAX], value[64];
+    struct tac_value_sink sink = {.is_pinning = number % 2 == 0};
+    uint64_t              from = tac_atomic_load_acquire_u64(&world->side->visible_op);
+    struct tac_error      error = {0};
+    int                   rv;
+
+    if (!sink.is_pinning) {
+        sink.buffer = value;
+        sink.room = sizeof value;
+    }
+    rv = tac_read_side_get(world->side, 0, world_key(world, number, false, key_buffer), &sink,
+                           &error);
+    answer_check(
+        worker, number, rv,
+        (struct tac_bytes){sink.is_pinning ? sink.data : value, (uint32_t)sink.size}, from, &error);
+    tac_value_sink_release(&sink);
+}
+
+#define LOOKUPS 16
+
+static void get_many(struct worker *worker, uint32_t first)
+{
+    struct world        *world = worker->stress->world;
+    uint8_t              keys[LOOKUPS][TACTUS_KEY_SIZE_MAX];
+    struct tactus_lookup lookups[LOOKUPS];
+    uint64_t             from = tac_atomic_load_acquire_u64(&world->side->visible_op);
+    struct tac_error     error = {0};
+
+    for (uint32_t i = 0; i < LOOKUPS; i++) {
+        struct tac_bytes key = world_key(world, (first + 29 * i) % KEYS, false, keys[i]);
+
+        lookups[i] = (struct tactus_lookup){.key = key.data, .key_size = key.size};
+    }
+    tac_maybe(tac_read_side_get_many(world->side, 0, lookups, LOOKUPS, &error) == TACTUS_OK);
+    for (uint32_t i = 0; i < LOOKUPS; i++) {
+        const struct tactus_value *value = &lookups[i].value;
+        struct tac_value_sink      sink = {.frame = value->internal[0], .copy = value->internal[1]};
+
+        answer_check(worker, (first + 29 * i) % KEYS, lookups[i].code,
+                     (struct tac_bytes){value->data, (uint32_t)value->size}, from, &error);
+        tac_value_sink_release(&sink);
+    }
+}
+
 static void *get_main(void *context)
 {
     struct worker  *worker = context;
-    struct stress  *stress = worker->stress;
-    struct world   *world = stress->world;
     struct tac_prng prng = {worker->seed};
 
     tac_yield_seed(worker->seed);
     while (!worker_is_over(worker)) {
-        uint32_t              number = (uint32_t)tac_prng_below(&prng, KEYS), version = 0;
-        uint8_t               key_buffer[TACTUS_KEY_SIZE_MAX], value[64];
-        struct tac_value_sink sink = {.is_pinning = number % 2 == 0};
-        uint64_t              from = tac_atomic_load_acquire_u64(&world->side->visible_op), to;
-        struct tac_error      error = {0};
-        int                   rv;
+        uint32_t number = (uint32_t)tac_prng_below(&prng, KEYS);
 
-        if (!sink.is_pinning) {
-            sink.buffer = value;
-            sink.room = sizeof value;
+        if (number % 8 == 0) {
+            get_many(worker, number);
+        } else {
+            get_one(worker, number);
         }
-        rv = tac_read_side_get(world->side, 0, world_key(world, number, false, key_buffer), &sink,
-                               &error);
-        to = tac_atomic_load_acquire_u64(&world->side->visible_op);
-        if (rv != TACTUS_OK && rv != TACTUS_ENOTFOUND) {
-            worker->failed++;
-            tap_diag("get: %s", error.message);
-            continue;
-        }
-        worker->answers++;
-        if (rv == TACTUS_OK) {
-            struct tac_bytes bytes = {sink.is_pinning ? sink.data : value, (uint32_t)sink.size};
-
-            worker->wrong += !value_is(world, number, bytes, &version);
-        }
-        worker->wrong += !is_possible(stress, number % GROUPS, version, from, to);
-        tac_value_sink_release(&sink);
     }
     return NULL;
 }

@@ -52,11 +52,14 @@ static int child_reads(const void *context)
     struct tactus_stats      stats;
     uint8_t                  digest[16];
     struct tactus_value      value;
+    struct tactus_lookup     lookup = {.key = "a", .key_size = 1};
     uint32_t                 number;
     size_t                   size;
 
     CHECK(tactus_get(open->store, open->tree, KEY, NULL, 0, &size) == TACTUS_EFORKED);
     CHECK(tactus_get_pinned(open->store, open->tree, KEY, &value) == TACTUS_EFORKED);
+    CHECK(tactus_get_many(open->store, open->tree, &lookup, 1) == TACTUS_EFORKED &&
+          lookup.code == TACTUS_EFORKED);
     CHECK(tactus_iterator_open(open->store, open->tree, &iterator) == TACTUS_EFORKED);
     CHECK(tactus_iterator_bound(open->iterator, KEY, KEY) == TACTUS_EFORKED);
     CHECK(tactus_iterator_prefix(open->iterator, KEY) == TACTUS_EFORKED);
