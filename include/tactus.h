@@ -397,6 +397,17 @@ TACTUS_API int tactus_pause(struct tactus *store);
 /* Goes on. No error if nothing was paused. */
 TACTUS_API int tactus_resume(struct tactus *store);
 
+/* Other numbers of stage threads for a store that was opened with some: each at least 1, or
+ * TACTUS_THREADS_AUTO. The threads there are end with their step and their I/O, and the new ones go
+ * on. A write of another thread waits for that, and this call for a write, a drain or a compaction
+ * of another thread. No op: no byte of the file depends on it. Memory, and how many jobs run side by
+ * side, stay as the open made them: open with the most threads that there will be.
+ * TACTUS_EOPTION. TACTUS_ENOMEM, TACTUS_EIO: those there were go on; but if the system refuses the new
+ * threads when the old ones have ended there are none, as tactus_stat says: writes then do the work
+ * themselves, and another call may bring threads back. */
+TACTUS_API int tactus_threads_change(struct tactus *store, uint32_t threads_read,
+                                     uint32_t threads_merge, uint32_t threads_write);
+
 /* Ends the bar early until all ops before the call are in a durable checkpoint. An op. */
 TACTUS_API int tactus_checkpoint(struct tactus *store);
 

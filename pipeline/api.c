@@ -431,6 +431,32 @@ int tactus_resume(struct tactus *store)
     return TACTUS_OK;
 }
 
+int tactus_threads_change(struct tactus *store, uint32_t threads_read, uint32_t threads_merge,
+                          uint32_t threads_write)
+{
+    struct tactus_options options;
+
+    if (tac_api_lock(store) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    options = store->options;
+    pthread_mutex_unlock(&store->commit_lock);
+    options.threads = TACTUS_THREADS_AUTO;
+    options.threads_read = threads_read;
+    options.threads_merge = threads_merge;
+    options.threads_write = threads_write;
+    if (tac_options_resolve(&options, &tac_api_error) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    if (options.threads_merge == 0 || store->is_stepped) {
+        return tac_error_set(&tac_api_error, TACTUS_EOPTION,
+                             "a store is opened without stage threads, or with some, and stays so: "
+                             "it has been opened with%s",
+                             store->is_stepped ? "out" : " some");
+    }
+    return tac_store_workers_change(store, &options, NULL, &tac_api_error);
+}
+
 int tactus_checkpoint(struct tactus *store)
 {
     int result;
@@ -492,14 +518,14 @@ bool tactus_step(struct tactus *store)
 {
     bool progressed = false;
 
-    if (store->workers.has_threads) {
-        return false;
-    }
     if (tac_api_lock(store) != TACTUS_OK) {
         return false;
     }
-    tac_worker_pool_enter(&store->workers, tac_clock_now_ns());
-    progressed = tac_worker_pool_step(&store->workers) || tac_scrub_step(store);
+    if (!store->workers.has_threads) {
+        tac_worker_pool_enter(&store->workers, tac_clock_now_ns());
+        progressed = tac_worker_pool_step(&store->workers) ||
+                     (!store->scrub.has_thread && tac_scrub_step(store));
+    }
     pthread_mutex_unlock(&store->commit_lock);
     return progressed;
 }

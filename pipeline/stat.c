@@ -61,6 +61,10 @@ static void writer_report(struct tactus *store, struct tactus_stats *stats)
     stats->wait_ns_max = store->wait_ns_max;
     memcpy(stats->wait_buckets, store->wait_buckets, sizeof stats->wait_buckets);
     stats->log_waits = store->wal.waits;
+    tac_worker_pool_report(&store->workers, stats->stage);
+    stats->threads_read = store->options.threads_read;
+    stats->threads_merge = store->options.threads_merge;
+    stats->threads_write = store->options.threads_write;
     pthread_mutex_unlock(&store->commit_lock);
 }
 
@@ -93,7 +97,7 @@ void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
     ret_stats->wait_bound_bytes =
         tac_pacing_wait_bytes(tac_atomic_load_acquire_u64(&store->clock.plan_bytes),
                               store->beats_per_plan, store->shape.lag_beats) +
-        (uint64_t)tac_max_u64(store->options.threads_merge, 1) * store->shape.block_size;
+        (uint64_t)tac_max_u64(ret_stats->threads_merge, 1) * store->shape.block_size;
     reads = tac_read_side_totals(&store->read_side);
     ret_stats->cache_hits = reads.cache_hits;
     ret_stats->cache_misses = reads.cache_misses;
@@ -103,10 +107,6 @@ void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
     ret_stats->block_size = store->shape.block_size;
     ret_stats->blocks_in_file = store->storage->ops->size(store->storage) / store->shape.block_size;
     ret_stats->memory_budget_bytes = store->memory_budget_bytes;
-    tac_worker_pool_report(&store->workers, ret_stats);
-    ret_stats->threads_read = store->options.threads_read;
-    ret_stats->threads_merge = store->options.threads_merge;
-    ret_stats->threads_write = store->options.threads_write;
     ret_stats->backend = store->storage->ops->name;
     ret_stats->direct_io = store->storage->is_direct;
     ret_stats->is_paused = tac_store_is_paused(store);

@@ -609,6 +609,7 @@ static void parts_destroy(struct tactus *store)
     tac_scrub_destroy(&store->scrub);
     pthread_mutex_destroy(&store->commit_lock);
     pthread_mutex_destroy(&store->stats_lock);
+    pthread_mutex_destroy(&store->workers_lock);
     free(store);
 }
 
@@ -653,6 +654,16 @@ static void workers_stop(struct tactus *store)
     seats_abandon(store);
 }
 
+static struct tac_worker_counts worker_counts(const struct tactus_options *options)
+{
+    return (struct tac_worker_counts){
+        .count = {options->threads_read, options->threads_merge, options->threads_write},
+        .has_threads = options->threads_merge > 0,
+        .is_idle = options->threads_priority == TACTUS_PRIORITY_IDLE,
+        .io_depth = options->io_depth,
+    };
+}
+
 int tac_store_open(struct tac_storage *storage, const struct tactus_options *options,
                    const struct tac_stepping *stepping, const struct tac_log_place *place,
                    struct tactus **ret_store, struct tac_error *error)
@@ -668,6 +679,7 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
     memset(store, 0, sizeof *store);
     pthread_mutex_init(&store->commit_lock, NULL);
     pthread_mutex_init(&store->stats_lock, NULL);
+    pthread_mutex_init(&store->workers_lock, NULL);
     tac_scrub_init(&store->scrub);
     store->storage = storage;
     store->options = *options;
@@ -695,13 +707,8 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
     tac_store_publish_view(store);
     tac_store_report(store);
     tac_scrub_begin(store);
-    counts = (struct tac_worker_counts){
-        .count = {store->options.threads_read, store->options.threads_merge,
-                  store->options.threads_write},
-        .has_threads = store->options.threads_merge > 0,
-        .is_idle = store->options.threads_priority == TACTUS_PRIORITY_IDLE,
-        .io_depth = store->options.io_depth,
-    };
+    counts = worker_counts(&store->options);
+    store->is_stepped = !counts.has_threads;
     if (tac_worker_pool_start(&store->workers, &store->stages, &counts, stepping,
                               tac_coordinator_step, store, error) != TACTUS_OK) {
         parts_destroy(store);
@@ -716,6 +723,30 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
     }
     *ret_store = store;
     return TACTUS_OK;
+}
+
+int tac_store_workers_change(struct tactus *store, const struct tactus_options *options,
+                             const struct tac_stepping *stepping, struct tac_error *error)
+{
+    struct tac_worker_counts counts = worker_counts(options);
+    int                      result;
+
+    tac_assert(counts.has_threads != store->is_stepped);
+    pthread_mutex_lock(&store->commit_lock);
+    pthread_mutex_lock(&store->workers_lock);
+    result = tac_worker_pool_change(&store->workers, &store->stages, &counts, stepping, error);
+    if (result == TACTUS_OK) {
+        store->options.threads_read = options->threads_read;
+        store->options.threads_merge = options->threads_merge;
+        store->options.threads_write = options->threads_write;
+    } else if (!store->workers.has_threads) {
+        store->options.threads_read = 0;
+        store->options.threads_merge = 0;
+        store->options.threads_write = 0;
+    }
+    pthread_mutex_unlock(&store->workers_lock);
+    pthread_mutex_unlock(&store->commit_lock);
+    return result;
 }
 
 /* ---- close ---------------------------------------------------------------------------------- */

@@ -59,6 +59,7 @@ struct tactus {
     struct tac_geometry   geometry;
     struct tac_storage   *storage;
     bool                  has_stages, has_read_side; /* For an open that fails half-way */
+    bool                  is_stepped;                /* Opened without stage threads */
     uint32_t              plans_per_bar;             /* 2 with runs of 1 */
     uint32_t              beats_per_plan;
     uint64_t              table_records_max;
@@ -147,7 +148,8 @@ struct tactus {
     /* Shared */
     struct tac_read_side   read_side;
     struct tac_stages      stages;
-    struct tac_worker_pool workers;
+    struct tac_worker_pool workers;      /* Changed with commit_lock and workers_lock */
+    pthread_mutex_t        workers_lock; /* For who wakes a worker without commit_lock; innermost */
     struct tac_scrub       scrub;
     uint64_t               durable_op; /* Atomic; coordinator writes */
 };
@@ -170,6 +172,13 @@ TAC_MUST_CHECK int tac_store_open(struct tac_storage *storage, const struct tact
                                   const struct tac_stepping  *stepping,
                                   const struct tac_log_place *place, struct tactus **ret_store,
                                   struct tac_error *error);
+
+/* Other stage threads, as many as the options say, or other virtual workers, in place of those there
+ * are. Takes commit_lock. */
+TAC_MUST_CHECK int tac_store_workers_change(struct tactus               *store,
+                                            const struct tactus_options *options,
+                                            const struct tac_stepping   *stepping,
+                                            struct tac_error            *error);
 
 /* Drains, then frees everything, whatever the result. */
 TAC_MUST_CHECK int tac_store_close(struct tactus *store, struct tac_error *error);

@@ -204,7 +204,9 @@ void tac_writer_resume(struct tactus *store)
 
     (void)pauses_count(store, false, &is_new);
     if (is_new) {
+        pthread_mutex_lock(&store->workers_lock);
         tac_coordinator_wake(&store->stages);
+        pthread_mutex_unlock(&store->workers_lock);
     }
 }
 

@@ -361,7 +361,7 @@ static int get_screen(struct get *get, const struct tac_index_block *index, bool
         line = inner_line(get, index);
     } else {
         struct tac_block_reference reference = filter_block(get, index, &offset);
-        int rv = get_block(get, TAC_BLOCK_FILTER, &reference, &frame, error);
+        int                        rv = get_block(get, TAC_BLOCK_FILTER, &reference, &frame, error);
 
         if (rv != TACTUS_OK) {
             return rv;

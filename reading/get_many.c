@@ -115,8 +115,7 @@ static void lookup_go(struct get_many *many, uint32_t self)
 {
     struct waiting *waiting = &many->waiting[self];
     bool            is_new = waiting->rounds == 0;
-    bool            is_answered =
-        get_without_reading(many, waiting->lookup, &many->queue->loads[self]);
+    bool is_answered = get_without_reading(many, waiting->lookup, &many->queue->loads[self]);
 
     if (!is_answered && load_begin(many, self)) {
         many->waiting_count += is_new;

@@ -117,22 +117,23 @@ static uint64_t idle_until_now(struct tac_profile *profile, enum tac_wait wait)
     }
 }
 
-void tac_profile_report(struct tac_profile *profile, uint32_t home, struct tactus_stats *stats)
+void tac_profile_report(struct tac_profile *profile, uint32_t home,
+                        struct tactus_stage_stats stages[TACTUS_STAGES])
 {
-    struct tactus_stage_stats *idle = &stats->stage[home];
+    struct tactus_stage_stats *idle = &stages[home];
     uint64_t                   ns[TAC_WAIT_COUNT];
 
     tac_assert(home < TACTUS_STAGES);
     for (uint32_t i = 0; i < TACTUS_STAGES; i++) {
         const struct tac_stage_work *work = &profile->stages[i];
 
-        stats->stage[i].bytes += tac_atomic_load_relaxed_u64(&work->bytes);
-        stats->stage[i].items += tac_atomic_load_relaxed_u64(&work->items);
-        stats->stage[i].busy_ns += tac_atomic_load_relaxed_u64(&work->busy_ns);
+        stages[i].bytes += tac_atomic_load_relaxed_u64(&work->bytes);
+        stages[i].items += tac_atomic_load_relaxed_u64(&work->items);
+        stages[i].busy_ns += tac_atomic_load_relaxed_u64(&work->busy_ns);
     }
-    stats->stage[TACTUS_STAGE_READ].gathered_bytes +=
+    stages[TACTUS_STAGE_READ].gathered_bytes +=
         tac_atomic_load_relaxed_u64(&profile->gathered_bytes);
-    stats->stage[TACTUS_STAGE_READ].gather_ns += tac_atomic_load_relaxed_u64(&profile->gather_ns);
+    stages[TACTUS_STAGE_READ].gather_ns += tac_atomic_load_relaxed_u64(&profile->gather_ns);
     for (uint32_t i = 0; i < TAC_WAIT_COUNT; i++) {
         ns[i] = idle_until_now(profile, (enum tac_wait)i);
         idle->idle_ns += ns[i];
@@ -142,4 +143,19 @@ void tac_profile_report(struct tac_profile *profile, uint32_t home, struct tactu
     idle->wait_credit_ns += ns[TAC_WAIT_CREDIT];
     idle->wait_read_ns += ns[TAC_WAIT_READ];
     idle->wait_write_ns += ns[TAC_WAIT_WRITE];
+}
+
+void tac_stage_stats_add(struct tactus_stage_stats *to, const struct tactus_stage_stats *from)
+{
+    to->bytes += from->bytes;
+    to->items += from->items;
+    to->busy_ns += from->busy_ns;
+    to->gathered_bytes += from->gathered_bytes;
+    to->gather_ns += from->gather_ns;
+    to->idle_ns += from->idle_ns;
+    to->wait_work_ns += from->wait_work_ns;
+    to->wait_device_ns += from->wait_device_ns;
+    to->wait_credit_ns += from->wait_credit_ns;
+    to->wait_read_ns += from->wait_read_ns;
+    to->wait_write_ns += from->wait_write_ns;
 }

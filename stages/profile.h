@@ -49,8 +49,11 @@ void tac_profile_count_gather(struct tac_profile *profile, uint64_t bytes);
 void tac_profile_park(struct tac_profile *profile, enum tac_wait wait);
 void tac_profile_unpark(struct tac_profile *profile, enum tac_wait wait);
 
-/* Adds the profile of a worker at home in `home` to stats->stage. Any thread; a sleep that lasts
- * is in it up to now. */
-void tac_profile_report(struct tac_profile *profile, uint32_t home, struct tactus_stats *stats);
+/* Adds the profile of a worker at home in `home`. Any thread; a sleep that lasts is in it up to
+ * now. */
+void tac_profile_report(struct tac_profile *profile, uint32_t home,
+                        struct tactus_stage_stats stages[TACTUS_STAGES]);
+/* Adds one stage's to another's. */
+void tac_stage_stats_add(struct tactus_stage_stats *to, const struct tactus_stage_stats *from);
 
 #endif

@@ -65,7 +65,6 @@ static int slot_create(struct tac_worker_pool *pool, struct tac_stages *stages,
     int                     wake_fd = -1;
 
     memset(slot, 0, sizeof *slot);
-    slot->stop = &pool->stop;
     slot->slot = number;
     slot->weight = 1;
     slot->worker.stages = stages;
@@ -142,21 +141,15 @@ static void stepping_begin(struct tac_worker_pool *pool, const struct tac_steppi
 static const char *const thread_names[TAC_STAGE_COUNT] = {"tac-read", "tac-merge", "tac-write",
                                                           "tac-coord"};
 
-int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stages,
-                          const struct tac_worker_counts *counts,
-                          const struct tac_stepping      *stepping,
-                          bool (*coordinator_step)(void *context), void *coordinator_context,
-                          struct tac_error *error)
+/* How many workers each stage gets. Returns how many there are with the coordinator. */
+static uint32_t workers_count(const struct tac_worker_counts *counts,
+                              const struct tac_stepping *stepping, struct tac_stages *stages,
+                              uint32_t number[TAC_STAGES_WITH_QUEUE])
 {
-    static const struct tac_stepping one_each = {1, 1, 1, 0, false, 0};
-    uint32_t                         number[TAC_STAGES_WITH_QUEUE];
-    uint32_t                         total = 1;
+    uint32_t total = 1;
 
-    memset(pool, 0, sizeof *pool);
-    stepping = stepping != NULL ? stepping : &one_each;
-    pool->has_threads = counts->has_threads;
-    memcpy(number, counts->count, sizeof number);
-    if (!pool->has_threads) {
+    memcpy(number, counts->count, TAC_STAGES_WITH_QUEUE * sizeof number[0]);
+    if (!counts->has_threads) {
         number[TAC_STAGE_READ] = stepping->workers_read;
         number[TAC_STAGE_MERGE] = stepping->workers_merge;
         number[TAC_STAGE_WRITE] = stepping->workers_write;
@@ -167,38 +160,59 @@ int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stage
         total += number[i];
     }
     tac_assert(total <= TAC_WORKERS_MAX);
+    return total;
+}
+
+static void slots_free(struct tac_worker_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->count; i++) {
+        struct tac_worker_slot *slot = &pool->slots[i];
+
+        if (slot->worker.io != NULL) {
+            slot->worker.stages->storage->ops->queue_free(slot->worker.io);
+        }
+        tac_parker_destroy(&slot->parker);
+    }
+    free(pool->slots);
+    pool->slots = NULL;
+    pool->count = 0;
+}
+
+/* On failure there are none. */
+static int slots_new(struct tac_worker_pool *pool, struct tac_stages *stages,
+                     const uint32_t *number, uint32_t total, uint32_t io_depth,
+                     struct tac_error *error)
+{
+    pool->count = 0;
     pool->slots = aligned_alloc(TAC_CACHE_LINE_BYTES, total * sizeof *pool->slots);
     if (pool->slots == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "out of memory for %u workers", total);
     }
-    pool->progress_parker.fd = -1;
-    if (tac_parker_create(&pool->progress_parker, error) != TACTUS_OK ||
-        slots_create(pool, stages, number, counts->io_depth, error) != TACTUS_OK) {
-        tac_worker_pool_stop(pool);
+    if (slots_create(pool, stages, number, io_depth, error) != TACTUS_OK) {
+        slots_free(pool);
         return error->code;
     }
-    events_create(pool, stages, number);
-    pool->slots[total - 1].worker.coordinator_step = coordinator_step;
-    pool->slots[total - 1].worker.coordinator_context = coordinator_context;
-    stepping_begin(pool, stepping);
+    return TACTUS_OK;
+}
+
+static int threads_start(struct tac_worker_pool *pool, bool is_idle, struct tac_error *error)
+{
     for (uint32_t i = 0; pool->has_threads && i < pool->count; i++) {
         struct tac_worker_slot *slot = &pool->slots[i];
 
         if (tac_thread_start(&slot->thread, thread_names[slot->worker.home], worker_main, slot,
                              error) != TACTUS_OK) {
             slot->thread = 0;
-            tac_worker_pool_stop(pool);
             return error->code;
         }
-        if (counts->is_idle && tac_thread_make_idle(slot->thread, error) != TACTUS_OK) {
-            tac_worker_pool_stop(pool);
+        if (is_idle && tac_thread_make_idle(slot->thread, error) != TACTUS_OK) {
             return error->code;
         }
     }
     return TACTUS_OK;
 }
 
-void tac_worker_pool_stop(struct tac_worker_pool *pool)
+static void threads_end(struct tac_worker_pool *pool)
 {
     tac_atomic_exchange_u32(&pool->stop, 1);
     for (uint32_t i = 0; i < pool->count; i++) {
@@ -209,23 +223,100 @@ void tac_worker_pool_stop(struct tac_worker_pool *pool)
 
         if (slot->thread != 0) {
             pthread_join(slot->thread, NULL);
+            slot->thread = 0;
         } else {
             worker_finish_io(slot);
         }
     }
-    for (uint32_t i = 0; i < pool->count; i++) {
-        struct tac_worker_slot *slot = &pool->slots[i];
+    tac_atomic_exchange_u32(&pool->stop, 0);
+}
 
-        if (slot->worker.io != NULL) {
-            slot->worker.stages->storage->ops->queue_free(slot->worker.io);
-        }
-        tac_parker_destroy(&slot->parker);
+/* The slots are there; nobody runs or waits. */
+static void workers_place(struct tac_worker_pool *pool, struct tac_stages *stages,
+                          const uint32_t *number, const struct tac_stepping *stepping)
+{
+    for (uint32_t i = 0; i < pool->count; i++) {
+        pool->slots[i].stop = &pool->stop;
     }
+    events_create(pool, stages, number);
+    stepping_begin(pool, stepping);
+}
+
+static const struct tac_stepping one_each = {1, 1, 1, 0, false, 0};
+
+int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stages,
+                          const struct tac_worker_counts *counts,
+                          const struct tac_stepping      *stepping,
+                          bool (*coordinator_step)(void *context), void *coordinator_context,
+                          struct tac_error *error)
+{
+    uint32_t number[TAC_STAGES_WITH_QUEUE];
+    uint32_t total;
+
+    memset(pool, 0, sizeof *pool);
+    stepping = stepping != NULL ? stepping : &one_each;
+    pool->has_threads = counts->has_threads;
+    pool->progress_parker.fd = -1;
+    total = workers_count(counts, stepping, stages, number);
+    if (tac_parker_create(&pool->progress_parker, error) != TACTUS_OK ||
+        slots_new(pool, stages, number, total, counts->io_depth, error) != TACTUS_OK) {
+        tac_worker_pool_stop(pool);
+        return error->code;
+    }
+    pool->slots[total - 1].worker.coordinator_step = coordinator_step;
+    pool->slots[total - 1].worker.coordinator_context = coordinator_context;
+    workers_place(pool, stages, number, stepping);
+    if (threads_start(pool, counts->is_idle, error) != TACTUS_OK) {
+        tac_worker_pool_stop(pool);
+        return error->code;
+    }
+    return TACTUS_OK;
+}
+
+void tac_worker_pool_stop(struct tac_worker_pool *pool)
+{
+    threads_end(pool);
+    slots_free(pool);
     if (pool->progress_parker.fd >= 0) {
         tac_parker_destroy(&pool->progress_parker);
     }
-    free(pool->slots);
     memset(pool, 0, sizeof *pool);
+}
+
+int tac_worker_pool_change(struct tac_worker_pool *pool, struct tac_stages *stages,
+                           const struct tac_worker_counts *counts,
+                           const struct tac_stepping *stepping, struct tac_error *error)
+{
+    struct tac_worker_pool   fresh = {.slots = NULL};
+    const struct tac_worker *coordinator = &pool->slots[pool->count - 1].worker;
+    uint32_t                 number[TAC_STAGES_WITH_QUEUE];
+    uint32_t                 total;
+
+    stepping = stepping != NULL ? stepping : &one_each;
+    total = workers_count(counts, stepping, stages, number);
+    if (slots_new(&fresh, stages, number, total, counts->io_depth, error) != TACTUS_OK) {
+        return error->code;
+    }
+    fresh.slots[total - 1].worker.coordinator_step = coordinator->coordinator_step;
+    fresh.slots[total - 1].worker.coordinator_context = coordinator->coordinator_context;
+    threads_end(pool);
+    for (uint32_t i = 0; i < pool->count; i++) {
+        struct tac_worker *worker = &pool->slots[i].worker;
+
+        tac_profile_report(&worker->profile, worker->home, pool->ended);
+    }
+    slots_free(pool);
+    pool->slots = fresh.slots;
+    pool->count = fresh.count;
+    pool->has_threads = counts->has_threads;
+    workers_place(pool, stages, number, stepping);
+    if (threads_start(pool, counts->is_idle, error) != TACTUS_OK) {
+        threads_end(pool);
+        pool->has_threads = false;
+        workers_place(pool, stages, number, stepping);
+        return tac_error_wrap(error, "no stage threads any more: writes do their work");
+    }
+    return TACTUS_OK;
 }
 
 /* ---- stepping ------------------------------------------------------------------------------- */
@@ -295,11 +386,15 @@ bool tac_worker_pool_step(struct tac_worker_pool *pool)
     return wait_for_io(pool);
 }
 
-void tac_worker_pool_report(struct tac_worker_pool *pool, struct tactus_stats *stats)
+void tac_worker_pool_report(struct tac_worker_pool   *pool,
+                            struct tactus_stage_stats stages[TACTUS_STAGES])
 {
+    for (uint32_t i = 0; i < TACTUS_STAGES; i++) {
+        tac_stage_stats_add(&stages[i], &pool->ended[i]);
+    }
     for (uint32_t i = 0; i < pool->count; i++) {
         struct tac_worker *worker = &pool->slots[i].worker;
 
-        tac_profile_report(&worker->profile, worker->home, stats);
+        tac_profile_report(&worker->profile, worker->home, stages);
     }
 }

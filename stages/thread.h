@@ -43,6 +43,8 @@ struct tac_worker_pool {
     uint32_t        turn;
     uint32_t        weight_total;
     uint64_t        lap_ns; /* Of whichever worker is stepped next (stages/profile.h) */
+    /* What workers did that a change has ended. */
+    struct tactus_stage_stats ended[TACTUS_STAGES];
 };
 
 struct tac_worker_counts {
@@ -60,6 +62,15 @@ TAC_MUST_CHECK int tac_worker_pool_start(struct tac_worker_pool *pool, struct ta
                                          void *coordinator_context, struct tac_error *error);
 /* Threads finish their current step and what their I/O queues have under way, then end. */
 void tac_worker_pool_stop(struct tac_worker_pool *pool);
+/* Other workers in place of those there are, which end like that: a worker between two steps holds
+ * nothing but I/O of its own. Nobody may wait for progress, or wake a worker, meanwhile. On failure
+ * those there were go on; or, if the system refuses the new threads when the old ones have ended,
+ * there are virtual workers, to be stepped (has_threads is false then), and a change may be tried
+ * again. */
+TAC_MUST_CHECK int tac_worker_pool_change(struct tac_worker_pool *pool, struct tac_stages *stages,
+                                          const struct tac_worker_counts *counts,
+                                          const struct tac_stepping      *stepping,
+                                          struct tac_error               *error);
 
 /* Without threads: one turn of some worker. False: none found anything to do and no I/O is under
  * way. When only I/O is under way it waits for a completion. Before the first of a row of steps
@@ -67,7 +78,8 @@ void tac_worker_pool_stop(struct tac_worker_pool *pool);
 void tac_worker_pool_enter(struct tac_worker_pool *pool, uint64_t now_ns);
 bool tac_worker_pool_step(struct tac_worker_pool *pool);
 
-/* Adds what all workers did, and were idle for, to the stages of stats. Any thread. */
-void tac_worker_pool_report(struct tac_worker_pool *pool, struct tactus_stats *stats);
+/* Adds what all workers did, and were idle for. Any thread, but not beside a change. */
+void tac_worker_pool_report(struct tac_worker_pool   *pool,
+                            struct tactus_stage_stats stages[TACTUS_STAGES]);
 
 #endif

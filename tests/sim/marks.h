@@ -28,6 +28,7 @@
     X(LEVEL0_CACHE, "a block that a compaction found in memory")                                   \
     X(PAUSED, "a pause of compaction")                                                             \
     X(PAUSED_LONG, "a call that a pause refused, done again after it")                             \
+    X(WORKERS_CHANGED, "other workers in place of those that had jobs")                            \
     X(CREDIT_STALL, "a merge that waited for credit")                                              \
     X(OVERFLOW, "a stage's ring that was full")                                                    \
     X(BACKGROUND_CHECKPOINT, "a checkpoint that became durable beside writes")                     \

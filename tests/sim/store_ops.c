@@ -61,7 +61,7 @@ static void options_free_draw(struct tactus_options *options, struct tac_prng *p
     options->level0_cache_size = DRAW_OF(&aside, 0, 16, 40, 256) * (uint64_t)(9 * TAC_KIB);
 }
 
-static void stepping_draw(struct tac_stepping *stepping, struct tac_prng *prng)
+void sim_stepping_draw(struct tac_stepping *stepping, struct tac_prng *prng)
 {
     *stepping = (struct tac_stepping){
         .workers_read = draw(prng, 1, 3),
@@ -143,7 +143,7 @@ void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max)
     options_free_draw(&world->options, &prng);
     memcpy(world->options.uuid, &seed, sizeof seed);
     world->options.uuid[15] = 1;
-    stepping_draw(&world->stepping, &prng);
+    sim_stepping_draw(&world->stepping, &prng);
     world->disk_seed = tac_prng_next(&prng) | 1;
     world->tree_count = draw(&prng, 1, STORE_MODEL_TREES_MAX);
     for (uint32_t i = 0; i < world->tree_count; i++) {
@@ -171,7 +171,7 @@ void sim_world_twist(struct sim_world *world, uint64_t seed)
     struct tac_prng prng = {tac_mix_u64(seed)};
 
     options_free_draw(&world->options, &prng);
-    stepping_draw(&world->stepping, &prng);
+    sim_stepping_draw(&world->stepping, &prng);
     world->disk_seed = tac_prng_next(&prng) | 1;
     world->is_undisturbed = sim_world_loses_nothing(world);
     world->options.scrub_days = world->options.scrub_days == 0; /* On in one of the two runs */
@@ -353,6 +353,19 @@ static void pauses_draw(const struct sim_world *world, struct sim_op *ops)
     }
 }
 
+/* In half of the lists some gets become changes of the workers; aside like pauses. */
+static void threads_draw(const struct sim_world *world, struct sim_op *ops)
+{
+    struct tac_prng prng = {tac_mix_u64(world->seed ^ 0x74687265616473)};
+    uint32_t        every = draw(&prng, 0, 1) * draw(&prng, 4, 80);
+
+    for (uint32_t i = 0; i < world->op_count && every > 0; i++) {
+        if (ops[i].kind == SIM_GET && draw(&prng, 1, every) == 1) {
+            ops[i] = (struct sim_op){.kind = SIM_THREADS, .seed = (uint32_t)tac_prng_next(&prng)};
+        }
+    }
+}
+
 struct sim_op *sim_ops_draw(const struct sim_world *world)
 {
     struct draft   draft = {.prng = {tac_mix_u64(world->seed ^ 0x6f7073)}, .world = world};
@@ -378,6 +391,7 @@ struct sim_op *sim_ops_draw(const struct sim_world *world)
     }
     holds_end(ops, world->op_count);
     pauses_draw(world, ops);
+    threads_draw(world, ops);
     /* All trees but perhaps the last exist from the beginning. */
     for (uint32_t tree = 0; tree < world->tree_count; tree++) {
         uint32_t at = tree > 0 && tree + 1 == world->tree_count ? tree + tree_late : tree;

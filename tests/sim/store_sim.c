@@ -487,6 +487,22 @@ static void run_pause(struct sim *sim, bool is_paused)
     }
 }
 
+static void run_threads(struct sim *sim, uint32_t seed)
+{
+    struct tac_prng     prng = {tac_mix_u64(seed ^ sim->world->stepping.seed)};
+    struct tac_stepping stepping;
+    struct tac_error    error;
+    bool                has_jobs = sim->store->seats_busy > 0;
+
+    sim_stepping_draw(&stepping, &prng);
+    tac_error_clear(&error);
+    if (tac_store_workers_change(sim->store, &sim->store->options, &stepping, &error) !=
+        TACTUS_OK) {
+        sim_fail(sim, "threads: %s", error.message);
+    }
+    sim->report->marks.count[MARK_WORKERS_CHANGED] += has_jobs;
+}
+
 static void run_step(struct sim *sim, uint32_t count)
 {
     for (uint32_t i = 0; i < count && !sim_is_down(sim); i++) {
@@ -550,6 +566,9 @@ static void run_op(struct sim *sim, const struct sim_op *op)
         return;
     case SIM_PAUSE:
         run_pause(sim, op->count > 0);
+        return;
+    case SIM_THREADS:
+        run_threads(sim, op->seed);
         return;
     case SIM_CHECKPOINT:
         run_checkpoint(sim);

@@ -51,7 +51,8 @@
     X(ABANDON, "abandon")               /* as kill -9, then reopen */                              \
     X(CRASH, "crash")                   /* power cut, then reopen */                               \
     X(CRASH_LATER, "crash-later")       /* power cut after `count` more requests */                \
-    X(PAUSE, "pause")                   /* count 0: resume. Not drawn like those above */
+    X(PAUSE, "pause")                   /* count 0: resume. Not drawn like those above */          \
+    X(THREADS, "threads")               /* other virtual workers; neither is this */
 
 enum sim_op_kind {
 #define SIM_OP_NAME(name, text) SIM_##name,
@@ -95,6 +96,7 @@ static inline bool sim_world_loses_nothing(const struct sim_world *world)
 }
 
 void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max);
+void sim_stepping_draw(struct tac_stepping *stepping, struct tac_prng *prng);
 /* Another schedule, other disk timing, other options that must not show in the file. */
 void sim_world_twist(struct sim_world *world, uint64_t seed);
 /* op_count of them; the caller frees the list. */

@@ -169,9 +169,9 @@ static void get_one(struct worker *worker, uint32_t number)
     }
     rv = tac_read_side_get(world->side, 0, world_key(world, number, false, key_buffer), &sink,
                            &error);
-    answer_check(
-        worker, number, rv,
-        (struct tac_bytes){sink.is_pinning ? sink.data : value, (uint32_t)sink.size}, from, &error);
+    answer_check(worker, number, rv,
+                 (struct tac_bytes){sink.is_pinning ? sink.data : value, (uint32_t)sink.size}, from,
+                 &error);
     tac_value_sink_release(&sink);
 }
 

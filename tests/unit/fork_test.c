@@ -41,6 +41,7 @@ static int child_writes(const void *context)
     CHECK(tactus_compact(open->store, open->tree) == TACTUS_EFORKED);
     CHECK(tactus_compaction_hold(open->store, true) == TACTUS_EFORKED);
     CHECK(tactus_checkpoint(open->store) == TACTUS_EFORKED);
+    CHECK(tactus_threads_change(open->store, 1, 1, 1) == TACTUS_EFORKED);
     CHECK(!tactus_step(open->store));
     return 0;
 }

@@ -92,10 +92,11 @@ static void test_answers(struct tactus *store, uint32_t tree, const char *backen
 
 static void test_failures(struct tactus *store, uint32_t tree)
 {
-    struct tactus_lookup lookups[] = {
-        {.key = "key-00000001", .key_size = 12}, {.key = "", .key_size = 0},
-        {.key = "key-00000001, and longer", .key_size = 24}, {.key = "key-00000002", .key_size = 12}};
-    struct tactus_stats stats;
+    struct tactus_lookup lookups[] = {{.key = "key-00000001", .key_size = 12},
+                                      {.key = "", .key_size = 0},
+                                      {.key = "key-00000001, and longer", .key_size = 24},
+                                      {.key = "key-00000002", .key_size = 12}};
+    struct tactus_stats  stats;
 
     tap_ok(tactus_get_many(store, tree, lookups, 4) == TACTUS_EKEYSIZE &&
                strstr(tactus_message(), "key") != NULL && lookups[0].code == TACTUS_OK &&

@@ -214,8 +214,8 @@ static uint32_t many_wrong(struct world *world, uint32_t *ret_failed)
     uint32_t wrong = 0, count;
 
     for (uint32_t first = 0; first < world->key_count; first += count) {
-        count = 1 + (uint32_t)tac_prng_below(
-                        &world->prng, tac_min_u64(LOOKUPS_MAX, world->key_count - first));
+        count = 1 + (uint32_t)tac_prng_below(&world->prng,
+                                             tac_min_u64(LOOKUPS_MAX, world->key_count - first));
         wrong += lookups_wrong(world, count, false, first, ret_failed);
         wrong += lookups_wrong(world, count, true, 0, ret_failed);
     }
