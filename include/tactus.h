@@ -432,8 +432,13 @@ TACTUS_API uint64_t tactus_replay_op(struct tactus *store);
 TACTUS_API void tactus_replay_end(struct tactus *store);
 
 /* Does some of the background work, for stores without stage threads. Returns true while there is
- * more that could be done now. */
+ * more that could be done now. When only the device has something to do it waits for that. */
 TACTUS_API bool tactus_step(struct tactus *store);
+/* For a loop that sleeps in poll or epoll: a descriptor that can be read when the device has done
+ * something. From this call on tactus_step does not wait for the device: it returns false, and there
+ * may be more to do when the descriptor can be read, or after a write. It is not to be read from or
+ * closed, and goes with the store. TACTUS_EOPTION: the store has stage threads. TACTUS_EIO, ENOMEM. */
+TACTUS_API int tactus_descriptor(struct tactus *store, int *ret_descriptor);
 
 /* ---- observing ------------------------------------------------------------------------------ */
 

@@ -523,11 +523,28 @@ bool tactus_step(struct tactus *store)
     }
     if (!store->workers.has_threads) {
         tac_worker_pool_enter(&store->workers, tac_clock_now_ns());
-        progressed = tac_worker_pool_step(&store->workers) ||
+        progressed = (store->workers.has_descriptor ? tac_worker_pool_try_step
+                                                    : tac_worker_pool_step)(&store->workers) ||
                      (!store->scrub.has_thread && tac_scrub_step(store));
     }
     pthread_mutex_unlock(&store->commit_lock);
     return progressed;
+}
+
+int tactus_descriptor(struct tactus *store, int *ret_descriptor)
+{
+    int result;
+
+    if (tac_api_lock(store) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    result = store->is_stepped
+                 ? tac_worker_pool_descriptor(&store->workers, ret_descriptor, &tac_api_error)
+                 : tac_error_set(&tac_api_error, TACTUS_EOPTION,
+                                 "a store with stage threads has no descriptor: nobody has to step "
+                                 "it");
+    pthread_mutex_unlock(&store->commit_lock);
+    return result;
 }
 
 /* ---- verify and digest ---------------------------------------------------------------------- */

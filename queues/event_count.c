@@ -3,6 +3,7 @@
 #include "queues/event_count.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -41,6 +42,15 @@ void tac_parker_wait(struct tac_parker *parker)
     } while (size < 0 && errno == EINTR);
     tac_assert(size == (ssize_t)sizeof tokens); /* An eventfd of our own knows no other error. */
     tac_assert(tokens > 0);
+}
+
+void tac_parker_clear(struct tac_parker *parker)
+{
+    struct pollfd tokens = {.fd = parker->fd, .events = POLLIN};
+
+    if (poll(&tokens, 1, 0) > 0) { /* Nobody else takes any. */
+        tac_parker_wait(parker);
+    }
 }
 
 void tac_parker_wake(struct tac_parker *parker)

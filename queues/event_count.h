@@ -63,6 +63,8 @@ void               tac_parker_destroy(struct tac_parker *parker);
 
 /* Sleeps until there is a token, takes all that are there. The parker's own thread. */
 void tac_parker_wait(struct tac_parker *parker);
+/* Takes all that are there, and does not sleep. */
+void tac_parker_clear(struct tac_parker *parker);
 /* Leaves a token. Any thread; never waits. */
 void tac_parker_wake(struct tac_parker *parker);
 

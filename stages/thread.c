@@ -2,9 +2,11 @@
 /* thread -- see thread.h. */
 #include "stages/thread.h"
 
-#include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/thread.h"
@@ -242,6 +244,19 @@ static void workers_place(struct tac_worker_pool *pool, struct tac_stages *stage
     stepping_begin(pool, stepping);
 }
 
+static int descriptor_add(struct tac_worker_pool *pool, struct tac_error *error)
+{
+    for (uint32_t i = 0; i < pool->count; i++) {
+        struct epoll_event event = {.events = EPOLLIN};
+
+        if (epoll_ctl(pool->descriptor, EPOLL_CTL_ADD, pool->slots[i].parker.fd, &event) != 0) {
+            return tac_error_set(error, TACTUS_ENOMEM,
+                                 "the system refuses a descriptor to poll: errno %d", errno);
+        }
+    }
+    return TACTUS_OK;
+}
+
 static const struct tac_stepping one_each = {1, 1, 1, 0, false, 0};
 
 int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stages,
@@ -280,6 +295,9 @@ void tac_worker_pool_stop(struct tac_worker_pool *pool)
     if (pool->progress_parker.fd >= 0) {
         tac_parker_destroy(&pool->progress_parker);
     }
+    if (pool->has_descriptor) {
+        (void)close(pool->descriptor);
+    }
     memset(pool, 0, sizeof *pool);
 }
 
@@ -316,7 +334,8 @@ int tac_worker_pool_change(struct tac_worker_pool *pool, struct tac_stages *stag
         workers_place(pool, stages, number, stepping);
         return tac_error_wrap(error, "no stage threads any more: writes do their work");
     }
-    return TACTUS_OK;
+    /* The parkers that have been destroyed have left it. */
+    return pool->has_descriptor ? descriptor_add(pool, error) : TACTUS_OK;
 }
 
 /* ---- stepping ------------------------------------------------------------------------------- */
@@ -372,7 +391,7 @@ void tac_worker_pool_enter(struct tac_worker_pool *pool, uint64_t now_ns)
     pool->lap_ns = now_ns;
 }
 
-bool tac_worker_pool_step(struct tac_worker_pool *pool)
+static bool any_step(struct tac_worker_pool *pool)
 {
     tac_assert(!pool->has_threads);
     if (slot_step(pool, slot_choose(pool))) {
@@ -383,7 +402,51 @@ bool tac_worker_pool_step(struct tac_worker_pool *pool)
             return true;
         }
     }
-    return wait_for_io(pool);
+    return false;
+}
+
+bool tac_worker_pool_step(struct tac_worker_pool *pool)
+{
+    return any_step(pool) || wait_for_io(pool);
+}
+
+bool tac_worker_pool_try_step(struct tac_worker_pool *pool)
+{
+    bool is_handed_over = true;
+
+    /* What is signalled from here on no step has seen yet. */
+    for (uint32_t i = 0; i < pool->count; i++) {
+        tac_parker_clear(&pool->slots[i].parker);
+    }
+    if (any_step(pool)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < pool->count; i++) {
+        is_handed_over &= worker_flush(&pool->slots[i].worker);
+    }
+    return !is_handed_over;
+}
+
+int tac_worker_pool_descriptor(struct tac_worker_pool *pool, int *ret_descriptor,
+                               struct tac_error *error)
+{
+    tac_assert(!pool->has_threads);
+    if (!pool->has_descriptor) {
+        pool->descriptor = epoll_create1(EPOLL_CLOEXEC);
+        if (pool->descriptor < 0) {
+            return tac_error_set(error, TACTUS_EIO,
+                                 "cannot make a descriptor to poll: errno %d; are there too many "
+                                 "open files (ulimit -n)?",
+                                 errno);
+        }
+        if (descriptor_add(pool, error) != TACTUS_OK) {
+            (void)close(pool->descriptor);
+            return error->code;
+        }
+        pool->has_descriptor = true;
+    }
+    *ret_descriptor = pool->descriptor;
+    return TACTUS_OK;
 }
 
 void tac_worker_pool_report(struct tac_worker_pool   *pool,

@@ -43,6 +43,8 @@ struct tac_worker_pool {
     uint32_t        turn;
     uint32_t        weight_total;
     uint64_t        lap_ns; /* Of whichever worker is stepped next (stages/profile.h) */
+    bool            has_descriptor;
+    int             descriptor; /* An epoll of the workers' parkers, if there is one */
     /* What workers did that a change has ended. */
     struct tactus_stage_stats ended[TACTUS_STAGES];
 };
@@ -77,6 +79,12 @@ TAC_MUST_CHECK int tac_worker_pool_change(struct tac_worker_pool *pool, struct t
  * comes tac_worker_pool_enter: what the caller did until now is no worker's time. */
 void tac_worker_pool_enter(struct tac_worker_pool *pool, uint64_t now_ns);
 bool tac_worker_pool_step(struct tac_worker_pool *pool);
+
+/* The same, but it waits for nothing: false, too, when only I/O is under way. Then the descriptor can
+ * be read as soon as some of that is over. There is one from the first call on; it is the pool's. */
+bool               tac_worker_pool_try_step(struct tac_worker_pool *pool);
+TAC_MUST_CHECK int tac_worker_pool_descriptor(struct tac_worker_pool *pool, int *ret_descriptor,
+                                              struct tac_error *error);
 
 /* Adds what all workers did, and were idle for. Any thread, but not beside a change. */
 void tac_worker_pool_report(struct tac_worker_pool   *pool,

@@ -29,6 +29,7 @@
     X(PAUSED, "a pause of compaction")                                                             \
     X(PAUSED_LONG, "a call that a pause refused, done again after it")                             \
     X(WORKERS_CHANGED, "other workers in place of those that had jobs")                            \
+    X(LEFT_IO, "a step that left the device to its work")                                          \
     X(CREDIT_STALL, "a merge that waited for credit")                                              \
     X(OVERFLOW, "a stage's ring that was full")                                                    \
     X(BACKGROUND_CHECKPOINT, "a checkpoint that became durable beside writes")                     \

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -505,11 +506,21 @@ static void run_threads(struct sim *sim, uint32_t seed)
 
 static void run_step(struct sim *sim, uint32_t count)
 {
+    struct pollfd poll_device = {.events = POLLIN};
+    bool          has_descriptor = sim->world->seed % 2 == 0;
+
+    if (has_descriptor && tactus_descriptor(sim->store, &poll_device.fd) != TACTUS_OK) {
+        sim_fail(sim, "descriptor: %s", tactus_message());
+    }
     for (uint32_t i = 0; i < count && !sim_is_down(sim); i++) {
         marks_observe(&sim->report->marks, sim->store);
-        if (!tactus_step(sim->store)) {
+        if (tactus_step(sim->store)) {
+            continue;
+        }
+        if (!has_descriptor || poll(&poll_device, 1, 0) <= 0) {
             return;
         }
+        sim->report->marks.count[MARK_LEFT_IO]++;
     }
 }
 

@@ -29,6 +29,7 @@ static int child_writes(const void *context)
 {
     const struct open_store *open = context;
     struct tactus_layout     layout = {TACTUS_LAYOUT_VARIABLE, 16, 100};
+    int                      descriptor;
 
     CHECK(tactus_put(open->store, open->tree, KEY, "2", 1) == TACTUS_EFORKED);
     CHECK(strstr(tactus_message(), "parent") != NULL);
@@ -42,6 +43,7 @@ static int child_writes(const void *context)
     CHECK(tactus_compaction_hold(open->store, true) == TACTUS_EFORKED);
     CHECK(tactus_checkpoint(open->store) == TACTUS_EFORKED);
     CHECK(tactus_threads_change(open->store, 1, 1, 1) == TACTUS_EFORKED);
+    CHECK(tactus_descriptor(open->store, &descriptor) == TACTUS_EFORKED);
     CHECK(!tactus_step(open->store));
     return 0;
 }
