@@ -73,7 +73,8 @@ static const struct tac_command commands[] = {
 
 static void help_print(FILE *out)
 {
-    fputs("usage: tactus COMMAND [OPTION…] STORE …\n\n"
+    fputs("usage: tactus COMMAND [OPTION…] STORE …\n"
+          "       tactus --help | --version\n\n"
           "Works on a Tactus store: one file with sorted records in named trees.\n\n"
           "commands (`tactus COMMAND --help` explains each):\n",
           out);
