@@ -217,7 +217,8 @@ TACTUS_API int tactus_open(const char *path, const struct tactus_options *option
  * does not drain but stops at once: the log brings the rest back.
  * No other call on the store may be under way; iterators must have been closed.
  * In a forked child: TACTUS_EFORKED, and the store is left to the parent; so with every call that
- * returns a code. A child that lives on after its parent was killed keeps the store locked. */
+ * returns a code, but for those that only fill a batch. A child that lives on after its parent was
+ * killed keeps the store locked. */
 TACTUS_API int tactus_close(struct tactus *store);
 
 /* Stops without draining: a reopen finds what it finds after a crash. In a forked
@@ -295,7 +296,7 @@ TACTUS_API int tactus_batch_expect(struct tactus_batch *batch, uint32_t tree, co
                                    size_t key_size, const void *expected, size_t expected_size);
 /* Applies the batch as one op and clears it. An empty batch takes no op. *ret_op may be NULL.
  * TACTUS_ECONFLICT when a condition does not hold: nothing has changed, but that is an op too. The
- * batch keeps its entries when it fails. */
+ * batch keeps its entries when it fails, unless it was applied and the sync of the log failed. */
 TACTUS_API int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op);
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -380,8 +381,9 @@ TACTUS_API int tactus_drain(struct tactus *store);
  * op. */
 TACTUS_API int tactus_compact(struct tactus *store, uint32_t tree);
 
-/* Holds back (true) or allows again (false) every compaction but the flush. An op; not kept over a
- * close. For bulk loads that end with tactus_compact; reads slow down meanwhile. */
+/* Holds back (true) or allows again (false) every compaction but the flush. An op. A drain ends it,
+ * and so does the close of a store without a log. For bulk loads that end with tactus_compact; reads
+ * slow down meanwhile. */
 TACTUS_API int tactus_compaction_hold(struct tactus *store, bool hold);
 
 /* Pauses flushes and compactions: when it returns nothing more of them is begun, and what was under
