@@ -2,6 +2,7 @@
 /* options -- defaults, options from text, and the byte-shaping part of them. */
 #include "pipeline/options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <sched.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 
 #include "base/units.h"
 
+#define STAGE_THREADS_MAX 64 /* Of each of read, merge and write */
 #define FILE_SIZE_MAX_DEFAULT TAC_TIB
 #define LAG_BEATS_MOST 8
 #define PAGE_CACHE_SIZE_DEFAULT (64 * TAC_MIB)
@@ -91,10 +93,10 @@ static const struct option_entry entries[] = {
     OPTION(file_size_max, OPTION_U64, TAC_MIB, 4096 * TAC_TIB),
     OPTION(uuid, OPTION_UUID, 0, 0),
     OPTION(memory_size, OPTION_U64, 0, 1024 * TAC_GIB),
-    OPTION(threads, OPTION_THREADS, 0, 192),
-    OPTION(threads_read, OPTION_THREADS, 0, 64),
-    OPTION(threads_merge, OPTION_THREADS, 0, 64),
-    OPTION(threads_write, OPTION_THREADS, 0, 64),
+    OPTION(threads, OPTION_THREADS, 0, 3 * STAGE_THREADS_MAX),
+    OPTION(threads_read, OPTION_THREADS, 0, STAGE_THREADS_MAX),
+    OPTION(threads_merge, OPTION_THREADS, 0, STAGE_THREADS_MAX),
+    OPTION(threads_write, OPTION_THREADS, 0, STAGE_THREADS_MAX),
     OPTION(ring_size, OPTION_U32, 2, 65536),
     OPTION(assist, OPTION_BOOL, 0, 1),
     OPTION(pool_size, OPTION_U64, 0, 64 * TAC_GIB),
@@ -170,7 +172,7 @@ static bool uuid_parse(const char *text, uint8_t uuid[TACTUS_UUID_BYTES])
         if (*text == '-') {
             continue;
         }
-        digit = strchr(hex, *text | 0x20);
+        digit = strchr(hex, tolower((unsigned char)*text));
         if (digit == NULL || digits == 2 * TACTUS_UUID_BYTES) {
             return false;
         }
@@ -367,14 +369,20 @@ static int free_option_check(const char *name, uint64_t value, struct tac_error 
     return TACTUS_OK;
 }
 
-/* A quarter of all threads read, a quarter write, the rest merge; the least is one each. */
+/* A quarter of all threads read, a quarter write, the rest merge; the least is one each, and what
+ * would be too many to merge reads and writes. */
 static int threads_resolve(struct tactus_options *options, struct tac_error *error)
 {
     bool     is_auto = options->threads == TACTUS_THREADS_AUTO;
-    uint32_t threads = is_auto ? processor_count() : options->threads;
+    uint32_t threads = is_auto ? (uint32_t)tac_min_u64(processor_count(), 3 * STAGE_THREADS_MAX)
+                               : options->threads;
     uint32_t side = (uint32_t)tac_max_u64(1, threads / 4);
     uint32_t merge = (uint32_t)tac_max_u64(1, tac_subtract_floor_zero(threads, 2 * side));
 
+    if (merge > STAGE_THREADS_MAX) {
+        side += (merge - STAGE_THREADS_MAX + 1) / 2;
+        merge = threads - 2 * side;
+    }
     if (!is_auto && (threads == 1 || threads == 2)) {
         return tac_error_set(error, TACTUS_EOPTION,
                              "option threads: %u; it must be 0, or at least 3: each of the stages "

@@ -60,6 +60,13 @@ static void test_parse(void)
     tap_ok(tactus_options_parse(&options, "page_cache_size=auto, threads=AUTO") == TACTUS_OK &&
                is_default(&options),
            "auto is a value");
+    tap_ok(tactus_options_set(&options, "uuid", "00112233-44556677-8899AABB-ccddeeff") ==
+                   TACTUS_OK &&
+               options.uuid[9] == 0x99 && options.uuid[10] == 0xaa &&
+               tactus_options_set(&options, "uuid",
+                                  "\x10\x10"
+                                  "112233445566778899aabbccddeeff") == TACTUS_EOPTION,
+           "the digits of a UUID are hexadecimal, others are none");
 }
 
 /* ---- files ---------------------------------------------------------------------------------- */
@@ -196,6 +203,11 @@ static void test_threads(void)
                stats.threads_merge == 1 && stats.threads_write == 1,
            "three are one each");
     tap_ok(opened("threads=0", &stats) == TACTUS_OK && stats.threads_merge == 0, "0 is none");
+    tap_ok(opened("threads=129", &stats) == TACTUS_OK && stats.threads_read == 33 &&
+               stats.threads_merge == 63 && stats.threads_write == 33 &&
+               opened("threads=192", &stats) == TACTUS_OK && stats.threads_read == 64 &&
+               stats.threads_merge == 64 && stats.threads_write == 64,
+           "no stage gets more than it may have");
     tap_ok(opened("threads=2", &stats) == TACTUS_EOPTION && says("threads"), "two are too few: %s",
            tactus_message());
     tap_ok(opened("threads=8, threads_merge=6", &stats) == TACTUS_EOPTION && says("threads"),
