@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* observe -- methods of tactus.Store that tell what it has done and check what it holds. */
+#include "module.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- statistics ----------------------------------------------------------------------------- */
+
+enum kind {
+    KIND_U64,
+    KIND_U32,
+    KIND_BOOL,
+    KIND_POINTER, /* To a text */
+    KIND_TEXT,
+    KIND_BUCKETS,
+};
+
+struct field {
+    const char *name;
+    enum kind   kind;
+    size_t      offset;
+};
+
+#define STORE(kind, name)                                                                          \
+    {                                                                                              \
+#name, KIND_##kind, offsetof(struct tactus_stats, name)                                    \
+    }
+#define STAGE(kind, name)                                                                          \
+    {                                                                                              \
+#name, KIND_##kind, offsetof(struct tactus_stage_stats, name)                              \
+    }
+#define LEVEL(kind, name)                                                                          \
+    {                                                                                              \
+#name, KIND_##kind, offsetof(struct tactus_level_stats, name)                              \
+    }
+
+static const struct field store_fields[] = {
+    STORE(U64, last_op),
+    STORE(U64, durable_op),
+    STORE(U64, checkpoint_sequence),
+    STORE(U64, bars),
+    STORE(U64, beats),
+    STORE(U64, user_bytes),
+    STORE(U64, records_put),
+    STORE(U64, records_deleted),
+    STORE(U64, written_bytes),
+    STORE(U64, read_bytes),
+    STORE(U64, cache_hits),
+    STORE(U64, cache_misses),
+    STORE(U64, cache_carried),
+    STORE(U64, level0_cache_hits),
+    STORE(U64, waits),
+    STORE(U64, wait_ns_total),
+    STORE(U64, wait_ns_max),
+    STORE(BUCKETS, wait_buckets),
+    STORE(U64, wait_bound_bytes),
+    STORE(U64, checkpoint_waits),
+    STORE(U64, log_bytes),
+    STORE(U64, log_syncs),
+    STORE(U64, log_waits),
+    STORE(U64, tight_plans),
+    STORE(U64, compactions),
+    STORE(U64, jobs),
+    STORE(U64, tables_moved),
+    STORE(U64, tables_written),
+    STORE(U64, records_merged),
+    STORE(U64, records_overwritten),
+    STORE(U64, tombstones_dropped),
+    STORE(U64, bar_work_bytes),
+    STORE(U64, bar_work_done_bytes),
+    STORE(U64, block_size),
+    STORE(U64, blocks_acquired),
+    STORE(U64, blocks_released),
+    STORE(U64, blocks_in_file),
+    STORE(U64, live_bytes),
+    STORE(U64, tables_damaged),
+    STORE(U64, scrub_blocks),
+    STORE(U64, scrub_rounds),
+    STORE(U64, scrub_round_blocks),
+    STORE(U64, scrub_damages),
+    STORE(U64, memory_budget_bytes),
+    STORE(U64, manifest_log_blocks),
+    STORE(U32, depth_max),
+    STORE(U32, threads_read),
+    STORE(U32, threads_merge),
+    STORE(U32, threads_write),
+    STORE(U32, trees),
+    STORE(U32, levels),
+    STORE(POINTER, backend),
+    STORE(BOOL, direct_io),
+    STORE(BOOL, is_paused),
+    STORE(TEXT, scrub_damage),
+    {NULL, KIND_U64, 0},
+};
+
+static const struct field stage_fields[] = {
+    STAGE(U64, bytes),          STAGE(U64, items),          STAGE(U64, busy_ns),
+    STAGE(U64, gathered_bytes), STAGE(U64, gather_ns),      STAGE(U64, idle_ns),
+    STAGE(U64, wait_work_ns),   STAGE(U64, wait_device_ns), STAGE(U64, wait_credit_ns),
+    STAGE(U64, wait_read_ns),   STAGE(U64, wait_write_ns),  {NULL, KIND_U64, 0},
+};
+
+static const struct field level_fields[] = {
+    LEVEL(U64, tables),     LEVEL(U64, bytes), LEVEL(U64, records),
+    LEVEL(U64, tombstones), LEVEL(U32, depth), {NULL, KIND_U64, 0},
+};
+
+static const char *const stage_names[TACTUS_STAGES] = {
+    [TACTUS_STAGE_READ] = "read",
+    [TACTUS_STAGE_MERGE] = "merge",
+    [TACTUS_STAGE_WRITE] = "write",
+    [TACTUS_STAGE_COORDINATOR] = "coordinator",
+};
+
+/* Adds an item, which it takes over; NULL is a failure. */
+static bool list_take(PyObject *list, PyObject *item)
+{
+    bool is_done = item != NULL && PyList_Append(list, item) == 0;
+
+    Py_XDECREF(item);
+    return is_done;
+}
+
+static bool dict_take(PyObject *dict, const char *name, PyObject *item)
+{
+    bool is_done = item != NULL && PyDict_SetItemString(dict, name, item) == 0;
+
+    Py_XDECREF(item);
+    return is_done;
+}
+
+static PyObject *text_new(const char *text)
+{
+    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+}
+
+static PyObject *buckets_new(const uint64_t *buckets)
+{
+    PyObject *list = PyList_New(0);
+
+    for (size_t i = 0; i < TACTUS_WAIT_BUCKETS && list != NULL; i++) {
+        if (!list_take(list, PyLong_FromUnsignedLongLong(buckets[i]))) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+static PyObject *field_new(const struct field *field, const void *stats)
+{
+    const void *at = (const uint8_t *)stats + field->offset;
+
+    switch (field->kind) {
+    case KIND_U64:
+        return PyLong_FromUnsignedLongLong(*(const uint64_t *)at);
+    case KIND_U32:
+        return PyLong_FromUnsignedLong(*(const uint32_t *)at);
+    case KIND_BOOL:
+        return PyBool_FromLong(*(const bool *)at);
+    case KIND_POINTER:
+        return text_new(*(const char *const *)at);
+    case KIND_TEXT:
+        return text_new(at);
+    case KIND_BUCKETS:
+        break;
+    }
+    return buckets_new(at);
+}
+
+static PyObject *fields_new(const struct field *fields, const void *stats)
+{
+    PyObject *dict = PyDict_New();
+
+    for (const struct field *field = fields; field->name != NULL && dict != NULL; field++) {
+        if (!dict_take(dict, field->name, field_new(field, stats))) {
+            Py_CLEAR(dict);
+        }
+    }
+    return dict;
+}
+
+static PyObject *stages_new(const struct tactus_stats *stats)
+{
+    PyObject *dict = PyDict_New();
+
+    for (size_t i = 0; i < TACTUS_STAGES && dict != NULL; i++) {
+        if (!dict_take(dict, stage_names[i], fields_new(stage_fields, &stats->stage[i]))) {
+            Py_CLEAR(dict);
+        }
+    }
+    return dict;
+}
+
+static PyObject *levels_new(const struct tactus_stats *stats)
+{
+    PyObject *list = PyList_New(0);
+
+    for (uint32_t i = 0; i < stats->levels && list != NULL; i++) {
+        if (!list_take(list, fields_new(level_fields, &stats->level[i]))) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+PyObject *tac_py_store_stat(PyObject *object, PyObject *unused)
+{
+    struct tac_py_store *self = (struct tac_py_store *)object;
+    struct tactus_stats  stats;
+    PyThreadState       *thread;
+    PyObject            *dict;
+
+    (void)unused;
+    if (!tac_py_store_is_here(self) || (thread = tac_py_begin(self)) == NULL) {
+        return NULL;
+    }
+    tactus_stat(self->handle, &stats);
+    tac_py_end(self, thread);
+    dict = fields_new(store_fields, &stats);
+    if (dict != NULL && (!dict_take(dict, "stage", stages_new(&stats)) ||
+                         !dict_take(dict, "level", levels_new(&stats)))) {
+        Py_CLEAR(dict);
+    }
+    return dict;
+}
+
+/* ---- metrics -------------------------------------------------------------------------------- */
+
+/* Without the interpreter's lock. *ret_text is to be freed. The numbers grow meanwhile, and with
+ * them the text. */
+static int metrics_get(struct tactus *store, const char *labels, char **ret_text, size_t *ret_size)
+{
+    size_t room = 16 * 1024;
+
+    *ret_text = NULL;
+    for (;;) {
+        char *grown = realloc(*ret_text, room);
+        int   code;
+
+        if (grown == NULL) {
+            return TACTUS_ENOMEM;
+        }
+        *ret_text = grown;
+        code = tactus_metrics(store, labels, grown, room, ret_size);
+        if (code != TACTUS_OK || *ret_size < room) {
+            return code;
+        }
+        room = *ret_size + 1024;
+    }
+}
+
+PyObject *tac_py_store_metrics(PyObject *object, PyObject *arguments, PyObject *keywords)
+{
+    static char         *names[] = {"labels", NULL};
+    struct tac_py_store *self = (struct tac_py_store *)object;
+    const char          *labels = NULL;
+    PyThreadState       *thread;
+    PyObject            *result;
+    char                *text;
+    size_t               size;
+    int                  code;
+
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|z:metrics", names, &labels) ||
+        (thread = tac_py_begin(self)) == NULL) {
+        return NULL;
+    }
+    code = metrics_get(self->handle, labels, &text, &size);
+    tac_py_end(self, thread);
+    if (code == TACTUS_ENOMEM) {
+        result = tac_py_raise_text(object, code, tactus_strerror(code));
+    } else if (code != TACTUS_OK) {
+        result = tac_py_raise(object, code);
+    } else {
+        result = PyUnicode_DecodeUTF8(text, (Py_ssize_t)size, "replace");
+    }
+    free(text);
+    return result;
+}
+
+/* ---- digest and verify ---------------------------------------------------------------------- */
+
+PyObject *tac_py_store_digest(PyObject *object, PyObject *unused)
+{
+    struct tac_py_store *self = (struct tac_py_store *)object;
+    PyThreadState       *thread = tac_py_begin(self);
+    uint8_t              digest[16];
+    int                  code;
+
+    (void)unused;
+    if (thread == NULL) {
+        return NULL;
+    }
+    code = tactus_digest(self->handle, digest);
+    tac_py_end(self, thread);
+    return code == TACTUS_OK ? PyBytes_FromStringAndSize((const char *)digest, sizeof digest)
+                             : tac_py_raise(object, code);
+}
+
+struct damages {
+    PyThreadState *thread;
+    PyObject      *texts;
+    bool           has_failed; /* With an exception set */
+};
+
+static void damage_add(void *context, const char *text)
+{
+    struct damages *damages = context;
+
+    PyEval_RestoreThread(damages->thread);
+    if (!damages->has_failed) {
+        damages->has_failed = !list_take(damages->texts, text_new(text));
+    }
+    damages->thread = PyEval_SaveThread();
+}
+
+/* Takes the report's numbers together with the texts. */
+static PyObject *report_new(const struct tactus_verify_report *report, PyObject *texts)
+{
+    PyObject *dict = PyDict_New();
+
+    if (dict != NULL &&
+        (!dict_take(dict, "tables", PyLong_FromUnsignedLongLong(report->tables)) ||
+         !dict_take(dict, "blocks", PyLong_FromUnsignedLongLong(report->blocks)) ||
+         !dict_take(dict, "records", PyLong_FromUnsignedLongLong(report->records)) ||
+         PyDict_SetItemString(dict, "damages", texts) != 0)) {
+        Py_CLEAR(dict);
+    }
+    return dict;
+}
+
+/* Corrupt, with the report. */
+static void damage_raise(PyObject *object, const char *message, PyObject *report)
+{
+    PyObject *type, *value, *traceback;
+
+    tac_py_raise_text(object, TACTUS_ECORRUPT, message);
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (PyObject_SetAttrString(value, "report", report) == 0) {
+        PyErr_Restore(type, value, traceback);
+        return;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+}
+
+static PyObject *verify(struct tac_py_store *self, PyObject *texts)
+{
+    struct damages              damages = {.texts = texts};
+    struct tactus_verify_report numbers = {0};
+    char                        message[TACTUS_MESSAGE_BYTES];
+    PyObject                   *report;
+    int                         code;
+
+    damages.thread = tac_py_begin(self);
+    if (damages.thread == NULL) {
+        return NULL;
+    }
+    code = tactus_verify(self->handle, damage_add, &damages, &numbers);
+    tac_py_end(self, damages.thread);
+    if (damages.has_failed) {
+        return NULL;
+    }
+    if (code != TACTUS_OK && code != TACTUS_ECORRUPT) {
+        return tac_py_raise(&self->ob_base, code);
+    }
+    PyOS_snprintf(message, sizeof message, "%s", tactus_message());
+    report = report_new(&numbers, texts);
+    if (code == TACTUS_ECORRUPT && report != NULL) {
+        damage_raise(&self->ob_base, message, report);
+        Py_CLEAR(report);
+    }
+    return report;
+}
+
+PyObject *tac_py_store_verify(PyObject *object, PyObject *unused)
+{
+    PyObject *texts = PyList_New(0);
+    PyObject *report;
+
+    (void)unused;
+    if (texts == NULL) {
+        return NULL;
+    }
+    report = verify((struct tac_py_store *)object, texts);
+    Py_DECREF(texts);
+    return report;
+}

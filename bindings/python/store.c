@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store -- tactus.Store: opening, trees, maintenance. What it tells of itself is in observe.c, how
+ * it is closed in calls.c. */
+#include "module.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static struct tac_py_store *store_of(PyObject *object) { return (struct tac_py_store *)object; }
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+/* NULL, and an exception is set, if the text has a zero byte in it. */
+static const char *text_of(PyObject *string)
+{
+    Py_ssize_t  size;
+    const char *text = PyUnicode_AsUTF8AndSize(string, &size);
+
+    if (text != NULL && strlen(text) != (size_t)size) {
+        PyErr_SetString(PyExc_ValueError, "embedded null character in an option");
+        return NULL;
+    }
+    return text;
+}
+
+static bool option_take(PyObject *object, PyObject *name, PyObject *value,
+                        struct tactus_options *options)
+{
+    PyObject   *value_string = PyObject_Str(value);
+    const char *name_text = value_string == NULL ? NULL : text_of(name);
+    const char *value_text = name_text == NULL ? NULL : text_of(value_string);
+    bool        is_set = false;
+
+    if (value_text != NULL) {
+        int code = tactus_options_set(options, name_text, value_text);
+
+        is_set = code == TACTUS_OK;
+        if (!is_set) {
+            tac_py_raise(object, code);
+        }
+    }
+    Py_XDECREF(value_string);
+    return is_set;
+}
+
+static bool options_take(PyObject *object, PyObject *keywords, struct tactus_options *options)
+{
+    Py_ssize_t at = 0;
+    PyObject  *name, *value;
+
+    tactus_options_init(options);
+    while (keywords != NULL && PyDict_Next(keywords, &at, &name, &value)) {
+        if (!option_take(object, name, value, options)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- opening -------------------------------------------------------------------------------- */
+
+static PyObject *store_new(PyTypeObject *type, PyObject *path)
+{
+    struct tac_py_store *self = tac_py_new(type);
+
+    if (self == NULL) {
+        return NULL;
+    }
+    self->path = Py_NewRef(path);
+    self->pid = getpid();
+    self->links.previous = self->links.next = &self->links;
+    self->turn = PyThread_allocate_lock();
+    self->idle = PyThread_allocate_lock();
+    if (self->turn == NULL || self->idle == NULL) {
+        Py_DECREF(&self->ob_base);
+        return PyErr_NoMemory();
+    }
+    (void)PyThread_acquire_lock(self->idle, WAIT_LOCK);
+    return &self->ob_base;
+}
+
+/* path: NULL for a store in memory. */
+static int handle_open(struct tac_py_store *self, const char *path,
+                       const struct tactus_options *options, bool is_new)
+{
+    PyThreadState *thread = PyEval_SaveThread();
+    int            code = is_new ? tactus_create(path, options) : TACTUS_OK;
+
+    if (code == TACTUS_OK) {
+        code = tactus_open(path, options, &self->handle);
+    }
+    PyEval_RestoreThread(thread);
+    return code;
+}
+
+static PyObject *store_make(PyObject *type, PyObject *arguments, PyObject *keywords, bool is_new)
+{
+    struct tactus_options options;
+    PyObject             *path, *encoded = NULL, *object;
+    int                   code;
+
+    if (!PyArg_ParseTuple(arguments, is_new ? "O:create" : "O:open", &path) ||
+        (path != Py_None && !PyUnicode_FSConverter(path, &encoded))) {
+        return NULL;
+    }
+    object = store_new((PyTypeObject *)type, path);
+    if (object != NULL && !options_take(object, keywords, &options)) {
+        Py_CLEAR(object);
+    }
+    if (object != NULL) {
+        code = handle_open(store_of(object), encoded == NULL ? NULL : PyBytes_AsString(encoded),
+                           &options, is_new);
+        if (code != TACTUS_OK) {
+            tac_py_raise(object, code);
+            Py_CLEAR(object);
+        }
+    }
+    Py_XDECREF(encoded);
+    return object;
+}
+
+PyDoc_STRVAR(
+    open_doc,
+    "open($type, path, /, **options)\n--\n\n"
+    "Open a store at its last checkpoint, or at the end of its log.\n"
+    "\n"
+    "The options are those of struct tactus_options in tactus.h, each as the text of its\n"
+    "value: memory_size=\"1GiB\", threads=8, log=\"sync\". With backend=\"memory\" the store is\n"
+    "new, gone when it is closed, and path may be None. One open at a time in all\n"
+    "processes: Locked. Others are NoStore, Format, Option.");
+
+static PyObject *store_open(PyObject *type, PyObject *arguments, PyObject *keywords)
+{
+    return store_make(type, arguments, keywords, false);
+}
+
+PyDoc_STRVAR(create_doc,
+             "create($type, path, /, **options)\n--\n\n"
+             "Create a store, and open it. The file must not be there: Exists.\n"
+             "\n"
+             "Options that shape the bytes of the file are kept in it; later opens ignore them.");
+
+static PyObject *store_create(PyObject *type, PyObject *arguments, PyObject *keywords)
+{
+    return store_make(type, arguments, keywords, true);
+}
+
+/* ---- closing -------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(
+    close_doc,
+    "close($self, /)\n--\n\n"
+    "Drain, make everything durable, and close. Closing twice is closing once.\n"
+    "\n"
+    "With a log nothing is drained: the log brings the rest back. Waits for calls of other\n"
+    "threads. Iterators and batches are closed too. While a value of get_pinned is in use\n"
+    "the store stays open: BufferError. After any other exception the store is closed, and\n"
+    "the file may end at an earlier checkpoint.");
+
+static PyObject *store_close(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return tac_py_store_shut(object, false);
+}
+
+PyDoc_STRVAR(abandon_doc, "abandon($self, /)\n--\n\n"
+                          "Close without draining: a reopen finds what it finds after a crash.");
+
+static PyObject *store_abandon(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return tac_py_store_shut(object, true);
+}
+
+PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\nThe store itself.");
+
+static PyObject *store_enter(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return tac_py_store_is_open(store_of(object)) ? Py_NewRef(object) : NULL;
+}
+
+PyDoc_STRVAR(exit_doc, "__exit__($self, /, *exception)\n--\n\nClose the store.");
+
+static PyObject *store_exit(PyObject *object, PyObject *exception)
+{
+    (void)exception;
+    return tac_py_store_shut(object, false);
+}
+
+static void store_dealloc(PyObject *object)
+{
+    struct tac_py_store *self = store_of(object);
+
+    if (self->handle != NULL && !tac_py_store_is_forked(self)) {
+        tac_py_store_drop(self);
+    }
+    if (self->turn != NULL) {
+        PyThread_free_lock(self->turn);
+    }
+    if (self->idle != NULL) {
+        PyThread_free_lock(self->idle);
+    }
+    Py_XDECREF(self->path);
+    tac_py_free(object);
+}
+
+/* ---- trees ---------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(tree_doc, "tree($self, name, /)\n--\n\n"
+                       "The tree of this name. NoTree: there is none.");
+
+static PyObject *store_tree(PyObject *object, PyObject *arguments)
+{
+    struct tac_py_store    *self = store_of(object);
+    struct tactus_tree_info trees[TACTUS_TREES_MAX];
+    PyThreadState          *thread;
+    const char             *name;
+    uint32_t                id, count;
+    int                     code;
+
+    if (!PyArg_ParseTuple(arguments, "s:tree", &name) || (thread = tac_py_begin(self)) == NULL) {
+        return NULL;
+    }
+    code = tactus_tree_find(self->handle, name, &id);
+    if (code == TACTUS_OK) {
+        code = tactus_tree_list(self->handle, trees, TACTUS_TREES_MAX, &count);
+    }
+    tac_py_end(self, thread);
+    return code == TACTUS_OK ? tac_py_tree_new(self, &trees[id]) : tac_py_raise(object, code);
+}
+
+PyDoc_STRVAR(trees_doc,
+             "trees($self, /)\n--\n\nA list of all trees, in the order of their creation.");
+
+static PyObject *store_trees(PyObject *object, PyObject *unused)
+{
+    struct tac_py_store    *self = store_of(object);
+    struct tactus_tree_info trees[TACTUS_TREES_MAX];
+    PyThreadState          *thread = tac_py_begin(self);
+    PyObject               *list;
+    uint32_t                count;
+    int                     code;
+
+    (void)unused;
+    if (thread == NULL) {
+        return NULL;
+    }
+    code = tactus_tree_list(self->handle, trees, TACTUS_TREES_MAX, &count);
+    tac_py_end(self, thread);
+    if (code != TACTUS_OK) {
+        return tac_py_raise(object, code);
+    }
+    list = PyList_New(0);
+    for (uint32_t i = 0; i < count && list != NULL; i++) {
+        PyObject *tree = tac_py_tree_new(self, &trees[i]);
+
+        if (tree == NULL || PyList_Append(list, tree) != 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(tree);
+    }
+    return list;
+}
+
+static bool size_take(const char *name, Py_ssize_t size, uint32_t *ret_size)
+{
+    if (size < 0 || (uint64_t)size > UINT32_MAX) {
+        PyErr_Format(PyExc_OverflowError, "%s: %zd is no size", name, size);
+        return false;
+    }
+    *ret_size = (uint32_t)size;
+    return true;
+}
+
+/* The longest keys that the store's blocks allow. */
+static uint32_t key_size_max(struct tactus *store)
+{
+    struct tactus_stats stats;
+
+    tactus_stat(store, &stats);
+    return stats.block_size / 16 < TACTUS_KEY_SIZE_MAX ? (uint32_t)stats.block_size / 16
+                                                       : TACTUS_KEY_SIZE_MAX;
+}
+
+PyDoc_STRVAR(
+    create_tree_doc,
+    "create_tree($self, /, name, *, key_size=0, value_size=0, fixed=False)\n--\n\n"
+    "Create a tree; an op. Exists: the name is taken.\n"
+    "\n"
+    "Keys have 1 to key_size bytes, values 0 to value_size; 0 stands for the most that the\n"
+    "store takes. With fixed=True all keys have key_size bytes and all values value_size.");
+
+static PyObject *store_create_tree(PyObject *object, PyObject *arguments, PyObject *keywords)
+{
+    static char            *names[] = {"name", "key_size", "value_size", "fixed", NULL};
+    struct tac_py_store    *self = store_of(object);
+    struct tactus_tree_info trees[TACTUS_TREES_MAX];
+    struct tactus_layout    layout;
+    PyThreadState          *thread;
+    Py_ssize_t              key_size = 0, value_size = 0;
+    uint32_t                id, count;
+    const char             *name;
+    int                     is_fixed = 0, code;
+
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "s|$nnp:create_tree", names, &name,
+                                     &key_size, &value_size, &is_fixed) ||
+        !size_take("key_size", key_size, &layout.key_size) ||
+        !size_take("value_size", value_size, &layout.value_size) || !tac_py_store_is_here(self) ||
+        (thread = tac_py_begin(self)) == NULL) {
+        return NULL;
+    }
+    layout.kind = is_fixed ? TACTUS_LAYOUT_FIXED : TACTUS_LAYOUT_VARIABLE;
+    if (layout.key_size == 0 && !is_fixed) {
+        layout.key_size = key_size_max(self->handle);
+    }
+    code = tactus_tree_create(self->handle, name, &layout, &id);
+    if (code == TACTUS_OK) {
+        code = tactus_tree_list(self->handle, trees, TACTUS_TREES_MAX, &count);
+    }
+    tac_py_end(self, thread);
+    return code == TACTUS_OK ? tac_py_tree_new(self, &trees[id]) : tac_py_raise(object, code);
+}
+
+PyDoc_STRVAR(
+    batch_doc,
+    "batch($self, /)\n--\n\n"
+    "A new Batch: puts and deletes over any trees that become visible together.\n"
+    "\n"
+    "As a context manager it is committed at the end, or dropped if there was an exception.");
+
+static PyObject *store_batch(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return tac_py_batch_new(store_of(object));
+}
+
+/* ---- maintenance ---------------------------------------------------------------------------- */
+
+/* A call that needs nothing but the store. */
+static PyObject *simple_call(PyObject *object, int (*call)(struct tactus *store))
+{
+    struct tac_py_store *self = store_of(object);
+    PyThreadState       *thread = tac_py_begin(self);
+    int                  code;
+
+    if (thread == NULL) {
+        return NULL;
+    }
+    code = call(self->handle);
+    tac_py_end(self, thread);
+    return tac_py_none(object, code);
+}
+
+PyDoc_STRVAR(drain_doc,
+             "drain($self, /)\n--\n\n"
+             "Wait until all compaction that is due is done, and a checkpoint durable; an op.");
+
+static PyObject *store_drain(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return simple_call(object, tactus_drain);
+}
+
+PyDoc_STRVAR(compaction_hold_doc,
+             "compaction_hold($self, hold, /)\n--\n\n"
+             "Hold back (True) or allow again (False) every compaction but the flush; an op.\n"
+             "\n"
+             "Not kept over a close. For bulk loads that end with Tree.compact().");
+
+static PyObject *store_compaction_hold(PyObject *object, PyObject *arguments)
+{
+    struct tac_py_store *self = store_of(object);
+    PyThreadState       *thread;
+    int                  is_held, code;
+
+    if (!PyArg_ParseTuple(arguments, "p:compaction_hold", &is_held) ||
+        (thread = tac_py_begin(self)) == NULL) {
+        return NULL;
+    }
+    code = tactus_compaction_hold(self->handle, is_held != 0);
+    tac_py_end(self, thread);
+    return tac_py_none(object, code);
+}
+
+PyDoc_STRVAR(
+    pause_doc,
+    "pause($self, /)\n--\n\n"
+    "Pause flushes and compactions until resume(). No op.\n"
+    "\n"
+    "Reads and the log go on, and writes as far as compaction is ahead; a call that would\n"
+    "have to wait for compaction raises Paused and changes nothing.");
+
+static PyObject *store_pause(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return simple_call(object, tactus_pause);
+}
+
+PyDoc_STRVAR(resume_doc,
+             "resume($self, /)\n--\n\nGo on after pause(). No error if nothing was paused.");
+
+static PyObject *store_resume(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return simple_call(object, tactus_resume);
+}
+
+PyDoc_STRVAR(checkpoint_doc, "checkpoint($self, /)\n--\n\n"
+                             "Wait until all ops so far are in a durable checkpoint; an op.");
+
+static PyObject *store_checkpoint(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return simple_call(object, tactus_checkpoint);
+}
+
+PyDoc_STRVAR(sync_doc,
+             "sync($self, /)\n--\n\n"
+             "Wait until all ops so far are durable: by a sync of the log, without one by\n"
+             "checkpoint().");
+
+static PyObject *store_sync(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return simple_call(object, tactus_sync);
+}
+
+PyDoc_STRVAR(step_doc, "step($self, /)\n--\n\n"
+                       "Do some of the background work, for stores without threads (threads=0).\n"
+                       "\n"
+                       "True while there is more that could be done now.");
+
+static PyObject *store_step(PyObject *object, PyObject *unused)
+{
+    struct tac_py_store *self = store_of(object);
+    PyThreadState       *thread;
+    bool                 has_more;
+
+    (void)unused;
+    if (!tac_py_store_is_here(self) || (thread = tac_py_begin(self)) == NULL) {
+        return NULL;
+    }
+    has_more = tactus_step(self->handle);
+    tac_py_end(self, thread);
+    return PyBool_FromLong(has_more);
+}
+
+PyDoc_STRVAR(replay_end_doc,
+             "replay_end($self, /)\n--\n\n"
+             "With log=\"host\": all ops of the application's log have been done again.");
+
+static PyObject *store_replay_end(PyObject *object, PyObject *unused)
+{
+    struct tac_py_store *self = store_of(object);
+    PyThreadState       *thread;
+
+    (void)unused;
+    if (!tac_py_store_is_here(self) || (thread = tac_py_begin(self)) == NULL) {
+        return NULL;
+    }
+    tactus_replay_end(self->handle);
+    tac_py_end(self, thread);
+    Py_RETURN_NONE;
+}
+
+/* ---- attributes ----------------------------------------------------------------------------- */
+
+static PyObject *store_path_get(PyObject *object, void *unused)
+{
+    (void)unused;
+    return Py_NewRef(store_of(object)->path);
+}
+
+static PyObject *store_closed_get(PyObject *object, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(store_of(object)->handle == NULL);
+}
+
+static PyObject *op_get(PyObject *object, uint64_t (*call)(struct tactus *store))
+{
+    struct tac_py_store *self = store_of(object);
+    PyThreadState       *thread;
+    uint64_t             op;
+
+    if (!tac_py_store_is_here(self) || (thread = tac_py_begin(self)) == NULL) {
+        return NULL;
+    }
+    op = call(self->handle);
+    tac_py_end(self, thread);
+    return PyLong_FromUnsignedLongLong(op);
+}
+
+static PyObject *store_durable_op_get(PyObject *object, void *unused)
+{
+    (void)unused;
+    return op_get(object, tactus_durable_op);
+}
+
+static PyObject *store_last_op_get(PyObject *object, void *unused)
+{
+    (void)unused;
+    return op_get(object, tactus_last_op);
+}
+
+static PyObject *store_replay_op_get(PyObject *object, void *unused)
+{
+    (void)unused;
+    return op_get(object, tactus_replay_op);
+}
+
+static PyObject *store_repr(PyObject *object)
+{
+    struct tac_py_store *self = store_of(object);
+
+    return PyUnicode_FromFormat("<tactus.Store %R, %s>", self->path,
+                                self->handle == NULL ? "closed" : "open");
+}
+
+/* ---- the type ------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(
+    stat_doc,
+    "stat($self, /)\n--\n\n"
+    "A dict of all that struct tactus_stats in tactus.h has, by the same names.\n"
+    "\n"
+    "\"stage\" is a dict of four: \"read\", \"merge\", \"write\" and \"coordinator\", each a\n"
+    "dict. \"level\" is a list of a dict for each of the \"levels\".");
+PyDoc_STRVAR(metrics_doc, "metrics($self, /, labels=None)\n--\n\n"
+                          "The same as text for Prometheus (exposition format 0.0.4).\n"
+                          "\n"
+                          "labels: what each sample is to have, such as 'store=\"orders\"'.");
+PyDoc_STRVAR(digest_doc,
+             "digest($self, /)\n--\n\n"
+             "A checksum of everything that the last durable checkpoint reaches, as 16 bytes.\n"
+             "\n"
+             "Equal for equal ops, options and UUID, whatever the threads.");
+PyDoc_STRVAR(
+    verify_doc,
+    "verify($self, /)\n--\n\n"
+    "Read everything reachable and check it; nothing may be written meanwhile.\n"
+    "\n"
+    "Returns a dict: \"tables\", \"blocks\" and \"records\", how many were read, and \"damages\",\n"
+    "a list of texts. If there are any Corrupt is raised, whose attribute `report` is the dict.");
+
+static PyMethodDef store_methods[] = {
+    {"open", (PyCFunction)(void (*)(void))store_open, METH_CLASS | METH_VARARGS | METH_KEYWORDS,
+     open_doc},
+    {"create", (PyCFunction)(void (*)(void))store_create, METH_CLASS | METH_VARARGS | METH_KEYWORDS,
+     create_doc},
+    {"close", store_close, METH_NOARGS, close_doc},
+    {"abandon", store_abandon, METH_NOARGS, abandon_doc},
+    {"__enter__", store_enter, METH_NOARGS, enter_doc},
+    {"__exit__", store_exit, METH_VARARGS, exit_doc},
+    {"tree", store_tree, METH_VARARGS, tree_doc},
+    {"trees", store_trees, METH_NOARGS, trees_doc},
+    {"create_tree", (PyCFunction)(void (*)(void))store_create_tree, METH_VARARGS | METH_KEYWORDS,
+     create_tree_doc},
+    {"batch", store_batch, METH_NOARGS, batch_doc},
+    {"drain", store_drain, METH_NOARGS, drain_doc},
+    {"compaction_hold", store_compaction_hold, METH_VARARGS, compaction_hold_doc},
+    {"pause", store_pause, METH_NOARGS, pause_doc},
+    {"resume", store_resume, METH_NOARGS, resume_doc},
+    {"checkpoint", store_checkpoint, METH_NOARGS, checkpoint_doc},
+    {"sync", store_sync, METH_NOARGS, sync_doc},
+    {"step", store_step, METH_NOARGS, step_doc},
+    {"replay_end", store_replay_end, METH_NOARGS, replay_end_doc},
+    {"stat", tac_py_store_stat, METH_NOARGS, stat_doc},
+    {"metrics", (PyCFunction)(void (*)(void))tac_py_store_metrics, METH_VARARGS | METH_KEYWORDS,
+     metrics_doc},
+    {"digest", tac_py_store_digest, METH_NOARGS, digest_doc},
+    {"verify", tac_py_store_verify, METH_NOARGS, verify_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef store_attributes[] = {
+    {"path", store_path_get, NULL, "The path as it was given.", NULL},
+    {"closed", store_closed_get, NULL, "Whether the store is closed.", NULL},
+    {"durable_op", store_durable_op_get, NULL, "The last op that a crash cannot take back.", NULL},
+    {"last_op", store_last_op_get, NULL, "The last op there is.", NULL},
+    {"replay_op", store_replay_op_get, NULL,
+     "The op that the next write will be.\n"
+     "\n"
+     "With log=\"host\", right after open: the first op that the application has to do again from\n"
+     "its log; replay_end() follows the last.",
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyDoc_STRVAR(
+    store_doc,
+    "A store, which Store.open and Store.create return. Any number of threads may use it.\n"
+    "\n"
+    "As a context manager it is closed at the end. One that is dropped unclosed is closed\n"
+    "with a ResourceWarning; one that is still there when the interpreter ends may not be,\n"
+    "and is then found as after a crash.");
+
+static PyType_Slot store_slots[] = {
+    {Py_tp_doc, (void *)store_doc}, {Py_tp_dealloc, store_dealloc},   {Py_tp_repr, store_repr},
+    {Py_tp_methods, store_methods}, {Py_tp_getset, store_attributes}, {0, NULL},
+};
+
+PyType_Spec tac_py_store_spec = {
+    .name = "tactus.Store",
+    .basicsize = sizeof(struct tac_py_store),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = store_slots,
+};
