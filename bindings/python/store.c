@@ -366,7 +366,7 @@ PyDoc_STRVAR(compaction_hold_doc,
              "compaction_hold($self, hold, /)\n--\n\n"
              "Hold back (True) or allow again (False) every compaction but the flush; an op.\n"
              "\n"
-             "Not kept over a close. For bulk loads that end with Tree.compact().");
+             "A drain ends it. For bulk loads that end with Tree.compact().");
 
 static PyObject *store_compaction_hold(PyObject *object, PyObject *arguments)
 {
@@ -381,6 +381,51 @@ static PyObject *store_compaction_hold(PyObject *object, PyObject *arguments)
     code = tactus_compaction_hold(self->handle, is_held != 0);
     tac_py_end(self, thread);
     return tac_py_none(object, code);
+}
+
+PyDoc_STRVAR(threads_change_doc,
+             "threads_change($self, read, merge, write, /)\n--\n\n"
+             "Other numbers of stage threads, each at least 1, for a store that has some. No op.\n"
+             "\n"
+             "Memory and the jobs side by side stay as the open made them: open with the most.");
+
+static PyObject *store_threads_change(PyObject *object, PyObject *arguments)
+{
+    struct tac_py_store *self = store_of(object);
+    PyThreadState       *thread;
+    unsigned int         read, merge, write;
+    int                  code;
+
+    if (!PyArg_ParseTuple(arguments, "III:threads_change", &read, &merge, &write) ||
+        (thread = tac_py_begin(self)) == NULL) {
+        return NULL;
+    }
+    code = tactus_threads_change(self->handle, read, merge, write);
+    tac_py_end(self, thread);
+    return tac_py_none(object, code);
+}
+
+PyDoc_STRVAR(
+    descriptor_doc,
+    "descriptor($self, /)\n--\n\n"
+    "A descriptor for select and asyncio, of a store with threads=0.\n"
+    "\n"
+    "It can be read when the device has done something; from this call on step() does not\n"
+    "wait for that. It is the store's: not to be read from, or closed.");
+
+static PyObject *store_descriptor(PyObject *object, PyObject *unused)
+{
+    struct tac_py_store *self = store_of(object);
+    PyThreadState       *thread = tac_py_begin(self);
+    int                  descriptor, code;
+
+    (void)unused;
+    if (thread == NULL) {
+        return NULL;
+    }
+    code = tactus_descriptor(self->handle, &descriptor);
+    tac_py_end(self, thread);
+    return code == TACTUS_OK ? PyLong_FromLong(descriptor) : tac_py_raise(object, code);
 }
 
 PyDoc_STRVAR(
@@ -560,6 +605,8 @@ static PyMethodDef store_methods[] = {
     {"batch", store_batch, METH_NOARGS, batch_doc},
     {"drain", store_drain, METH_NOARGS, drain_doc},
     {"compaction_hold", store_compaction_hold, METH_VARARGS, compaction_hold_doc},
+    {"threads_change", store_threads_change, METH_VARARGS, threads_change_doc},
+    {"descriptor", store_descriptor, METH_NOARGS, descriptor_doc},
     {"pause", store_pause, METH_NOARGS, pause_doc},
     {"resume", store_resume, METH_NOARGS, resume_doc},
     {"checkpoint", store_checkpoint, METH_NOARGS, checkpoint_doc},

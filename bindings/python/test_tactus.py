@@ -13,6 +13,7 @@ import pathlib
 import pickle
 import pydoc
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -228,6 +229,7 @@ class ClosingTest(InFolder):
             store.__enter__,
             store.batch,
             store.checkpoint,
+            store.descriptor,
             store.digest,
             store.drain,
             store.metrics,
@@ -242,6 +244,8 @@ class ClosingTest(InFolder):
             lambda: store.compaction_hold(True),
             lambda: store.create_tree("other"),
             lambda: store.tree("tree"),
+            lambda: store.threads_change(1, 1, 1),
+            lambda: tree.get_many([b"a"]),
             lambda: store.durable_op,
             lambda: store.last_op,
             lambda: store.replay_op,
@@ -531,6 +535,23 @@ class RecordTest(InMemory):
                         self.assertEqual(view, value)
                 self.assertEqual({k: len(v) for k, v in tree}, {b"%d" % s: s for s in sizes})
                 tree.compact()
+
+    def test_many_at_once(self):
+        fill(self.tree, 3000)
+        self.store.drain()
+        keys = [key_of(i) for i in range(0, 6000, 7)]
+        expected = [self.tree.get(key) for key in keys]
+        self.assertIn(None, expected)
+        self.assertEqual(self.tree.get_many(keys), expected)
+        self.assertEqual(self.tree.get_many(iter(keys)), expected)
+        self.assertEqual(self.tree.get_many(map(bytearray, keys)), expected)
+        self.assertEqual(self.tree.get_many([]), [])
+        self.assertEqual(self.tree.get_many([b"none", key_of(0)], 7), [7, expected[0]])
+        with self.assertRaises(tactus.KeySize):
+            self.tree.get_many([key_of(0), b""])
+        for wrong in (None, 7, [key_of(0), "text"], [None]):
+            with self.assertRaises(TypeError):
+                self.tree.get_many(wrong)
 
     def test_conditions(self):
         tree = self.tree
@@ -822,6 +843,31 @@ class MaintenanceTest(InMemory):
         last = self.store.last_op
         self.store.checkpoint()
         self.assertGreaterEqual(self.store.durable_op, last)
+
+    def test_other_threads(self):
+        with memory_store(threads=6) as store:
+            tree = store.create_tree("tree")
+            for threads in ((1, 1, 1), (2, 3, 1), (1, 4, 2)):
+                fill(tree, 500)
+                store.threads_change(*threads)
+                stat = store.stat()
+                self.assertEqual(
+                    (stat["threads_read"], stat["threads_merge"], stat["threads_write"]), threads
+                )
+            with self.assertRaises(tactus.Option):
+                store.threads_change(1, 0, 1)
+            with self.assertRaises(tactus.Option):
+                store.descriptor()
+
+    def test_a_descriptor(self):
+        with memory_store(threads=0) as store:
+            descriptor = store.descriptor()
+            self.assertEqual(store.descriptor(), descriptor)
+            fill(store.create_tree("tree"), 3000)
+            while store.step() or select.select([descriptor], [], [], 0.01)[0]:
+                pass
+            with self.assertRaises(tactus.Option):
+                store.threads_change(1, 1, 1)
 
     def test_a_pause(self):
         self.store.pause()
@@ -1129,6 +1175,7 @@ class ForkTest(InFolder):
                 uses = [
                     batch.commit,
                     store.checkpoint,
+                    store.descriptor,
                     store.digest,
                     store.drain,
                     store.metrics,
@@ -1145,6 +1192,8 @@ class ForkTest(InFolder):
                     lambda: store.compaction_hold(True),
                     lambda: store.create_tree("other"),
                     lambda: store.tree("tree"),
+                    lambda: store.threads_change(1, 1, 1),
+                    lambda: tree.get_many([b"a"]),
                     lambda: store.durable_op,
                     lambda: store.last_op,
                     lambda: store.replay_op,
@@ -1300,6 +1349,7 @@ class LeakTest(unittest.TestCase):
     def test_reads(self):
         def work():
             self.tree.get(self.key)
+            self.tree.get_many([self.key, b"none"])
             self.tree[self.key]
             self.tree.get(b"none", self.value)
             self.key in self.tree

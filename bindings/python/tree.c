@@ -156,6 +156,108 @@ static PyObject *tree_get(PyObject *object, PyObject *arguments)
     return value != NULL || PyErr_Occurred() ? value : Py_NewRef(otherwise);
 }
 
+/* The list's keys, and a lookup for each. Returns how many were taken; less than all: an exception is
+ * set. */
+static Py_ssize_t lookups_take(PyObject *list, Py_ssize_t count, struct tac_py_bytes *keys,
+                               struct tactus_lookup *lookups)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (!tac_py_bytes_take(&keys[i], PyList_GetItem(list, i), "a key")) {
+            tac_py_bytes_drop(&keys[i]);
+            return i;
+        }
+        lookups[i] = (struct tactus_lookup){.key = keys[i].data, .key_size = keys[i].size};
+    }
+    return count;
+}
+
+/* Puts the values into the list in place of the keys, and gives them back. No Python code runs between
+ * the end of the call and that: it could close the store. */
+static bool lookups_answer(PyObject *list, Py_ssize_t count, struct tactus_lookup *lookups,
+                           PyObject *otherwise)
+{
+    bool is_filled = true;
+
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const struct tactus_value *value = &lookups[i].value;
+        PyObject                  *item = NULL;
+
+        if (is_filled) {
+            item = lookups[i].code == TACTUS_OK
+                       ? PyBytes_FromStringAndSize(value->data, (Py_ssize_t)value->size)
+                       : Py_NewRef(otherwise);
+            is_filled = item != NULL;
+        }
+        tactus_value_release(&lookups[i].value);
+        if (is_filled) {
+            PyList_SetItem(list, i, item);
+        }
+    }
+    return is_filled;
+}
+
+static PyObject *values_read(struct tac_py_tree *self, PyObject *keys_list, PyObject *values_list,
+                             PyObject *otherwise)
+{
+    struct tac_py_store  *store = self->store;
+    Py_ssize_t            count = PyList_Size(keys_list), taken = 0;
+    struct tac_py_bytes  *keys = PyMem_Calloc((size_t)count, sizeof *keys);
+    struct tactus_lookup *lookups = PyMem_Calloc((size_t)count, sizeof *lookups);
+    PyThreadState        *thread = NULL;
+    PyObject             *result = NULL;
+
+    if (keys == NULL || lookups == NULL) {
+        PyErr_NoMemory();
+    } else {
+        taken = lookups_take(keys_list, count, keys, lookups);
+        thread = taken == count ? tac_py_begin(store) : NULL;
+    }
+    if (thread != NULL) {
+        int  code = tactus_get_many(store->handle, self->info.id, lookups, (size_t)count);
+        bool is_filled;
+
+        tac_py_end(store, thread);
+        is_filled = lookups_answer(values_list, count, lookups, otherwise);
+        if (code != TACTUS_OK) {
+            tac_py_raise(&self->ob_base, code);
+        } else if (is_filled) {
+            result = Py_NewRef(values_list);
+        }
+    }
+    for (Py_ssize_t i = 0; i < taken; i++) {
+        tac_py_bytes_drop(&keys[i]);
+    }
+    PyMem_Free(lookups);
+    PyMem_Free(keys);
+    return result;
+}
+
+PyDoc_STRVAR(
+    get_many_doc,
+    "get_many($self, keys, default=None, /)\n--\n\n"
+    "A list of the values of many keys, with the default where there is no such key.\n"
+    "\n"
+    "Each key is looked up by itself, as by get. What has to come from the device is read\n"
+    "side by side.");
+
+static PyObject *tree_get_many(PyObject *object, PyObject *arguments)
+{
+    PyObject *keys, *keys_list, *values_list, *result = NULL, *otherwise = Py_None;
+
+    if (!PyArg_ParseTuple(arguments, "O|O:get_many", &keys, &otherwise)) {
+        return NULL;
+    }
+    keys_list = PySequence_List(keys);
+    /* As long, and filled with something, before the call. */
+    values_list = keys_list == NULL ? NULL : PySequence_List(keys_list);
+    if (values_list != NULL) {
+        result = values_read(tree_of(object), keys_list, values_list, otherwise);
+    }
+    Py_XDECREF(values_list);
+    Py_XDECREF(keys_list);
+    return result;
+}
+
 static PyObject *tree_subscript(PyObject *object, PyObject *key)
 {
     PyObject *value = value_read(tree_of(object), key);
@@ -470,6 +572,7 @@ static PyObject *tree_repr(PyObject *object)
 
 static PyMethodDef tree_methods[] = {
     {"get", tree_get, METH_VARARGS, get_doc},
+    {"get_many", tree_get_many, METH_VARARGS, get_many_doc},
     {"get_pinned", tree_get_pinned, METH_O, get_pinned_doc},
     {"put", tree_put, METH_VARARGS, put_doc},
     {"delete", tree_delete, METH_O, delete_doc},
