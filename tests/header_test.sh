@@ -15,8 +15,8 @@ strict='-Wall -Wextra -Wpedantic -Werror -fsyntax-only'
 
 compiles() { # COMPILER LANGUAGE STANDARD
     printf '#include "tactus.h"\n#include "tactus.h"\nint main(void) { return TACTUS_OK; }\n' >program
-    # shellcheck disable=SC2086
-    "$1" -x "$2" -std="$3" $strict -I "$include" program 2>err
+    # shellcheck disable=SC2086 # CC may have options, too.
+    $1 -x "$2" -std="$3" $strict -I "$include" program 2>err
 }
 
 # Declarations of functions that no comment stands before: neither their own nor that of a group,
