@@ -17,7 +17,7 @@
 #define INCREMENTS 500 /* Of each writer */
 #define VALUE_MAX 64
 
-static char path[64];
+static char path[512];
 
 static struct tactus *store_open(enum tactus_log log)
 {

@@ -2,6 +2,8 @@
 /* A loop that sleeps in poll: with a descriptor no step waits for the device, and the descriptor says
  * when there is more to do. */
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,7 +18,7 @@
 #define VALUE_BYTES 100
 #define POLL_MS 1
 
-static const char path[] = "descriptor_test.store";
+static char path[512];
 
 static struct tactus *store_open(enum tactus_backend backend, uint32_t threads, uint32_t *ret_tree)
 {
@@ -93,11 +95,14 @@ static void test_loop(enum tactus_backend backend, const char *name)
 
 int main(void)
 {
+    const char    *directory = getenv("TMPDIR");
     struct tactus *store;
     uint32_t       tree;
     int            descriptor;
 
     tap_plan(0);
+    snprintf(path, sizeof path, "%s/descriptor_test.%d", directory != NULL ? directory : "/tmp",
+             (int)getpid());
     test_loop(TACTUS_BACKEND_AUTO, "the best backend");
     test_loop(TACTUS_BACKEND_POSIX, "posix");
     test_loop(TACTUS_BACKEND_MEMORY, "memory");
@@ -106,5 +111,6 @@ int main(void)
                strstr(tactus_message(), "threads") != NULL,
            "with stage threads there is none");
     tap_ok(tactus_close(store) == TACTUS_OK, "the store closes");
+    (void)unlink(path);
     return tap_done();
 }

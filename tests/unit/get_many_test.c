@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tactus_get_many: each key has its own answer, and what one lacks is not the others' concern. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,7 +12,7 @@
 #define RECORDS 4000
 #define LOOKUPS 200
 
-static const char path[] = "get_many_test.store";
+static char path[512];
 
 static struct tactus *store_open(enum tactus_backend backend)
 {
@@ -116,11 +117,13 @@ static void test_failures(struct tactus *store, uint32_t tree)
 
 int main(void)
 {
+    const char    *directory = getenv("TMPDIR");
     struct tactus *store;
     uint32_t       tree;
 
     tap_plan(0);
-    (void)unlink(path);
+    snprintf(path, sizeof path, "%s/get_many_test.%d", directory != NULL ? directory : "/tmp",
+             (int)getpid());
     store = store_open(TACTUS_BACKEND_AUTO);
     tree = tree_fill(store);
     test_answers(store, tree, "the best backend");

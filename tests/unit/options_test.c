@@ -9,7 +9,7 @@
 #include "tactus.h"
 #include "tests/lib/tap.h"
 
-static char path[64];
+static char path[512];
 
 static void file_write(const char *text)
 {
