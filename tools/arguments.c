@@ -42,7 +42,8 @@ void tac_exit_statuses_print(FILE *out)
 {
     fputs("exit status:\n"
           "  0  done\n"
-          "  1  get: there is no such key; verify: there is damage; repair: something is missing\n"
+          "  1  get: there is no such key; verify: there is damage; repair: something is missing;\n"
+          "     stress: something was not as it must be\n"
           "  2  the command line is wrong\n"
           "  3  the store or a file is missing, foreign, in use, full or failing\n"
           "  4  a line, key or value is malformed or does not fit the tree\n",

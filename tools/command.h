@@ -19,7 +19,8 @@
 /* Exit statuses; said in every --help and in README.md. */
 enum tac_exit {
     TAC_EXIT_OK = 0,
-    TAC_EXIT_NO = 1,     /* get: no such key. verify: damage. repair: something is missing. */
+    TAC_EXIT_NO = 1,     /* get: no such key. verify: damage. repair: something is missing. stress:
+                            something was not as it must be. */
     TAC_EXIT_USAGE = 2,  /* The command line cannot be right. */
     TAC_EXIT_FAILED = 3, /* The store or a file is missing, foreign, in use, full or failing. */
     TAC_EXIT_INPUT = 4,  /* A line, key or value is malformed or does not fit the tree. */
@@ -150,5 +151,8 @@ void tac_stats_members_print(FILE *out, const struct tactus_stats *stats);
 
 /* Parses its arguments itself (cmd_bench.c). */
 int tac_cmd_bench(int argc, char **argv);
+
+/* As well (cmd_stress.c). */
+int tac_cmd_stress(int argc, char **argv);
 
 #endif

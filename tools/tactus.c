@@ -81,7 +81,9 @@ static void help_print(FILE *out)
     for (size_t i = 0; i < COMMANDS_COUNT; i++) {
         fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].summary);
     }
-    fputs("  bench     Measures the engine on this machine\n\n", out);
+    fputs("  bench     Measures the engine on this machine\n"
+          "  stress    Uses a store in every way at once, and checks every answer\n\n",
+          out);
     tac_exit_statuses_print(out);
     fputs("\nIn a hurry:\n"
           "  tactus create fruit.tactus\n"
@@ -120,6 +122,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(name, "bench") == 0) {
         return tac_cmd_bench(argc - 1, argv + 1);
+    }
+    if (strcmp(name, "stress") == 0) {
+        return tac_cmd_stress(argc - 1, argv + 1);
     }
     for (size_t i = 0; i < COMMANDS_COUNT; i++) {
         if (strcmp(name, commands[i].name) == 0) {

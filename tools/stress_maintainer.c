@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The maintainers, which ask now and then for what a store does for itself, and look on; the
+ * pausers; and the changers. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/stress_roles.h"
+
+#define REST_NS (40 * (uint64_t)1000000)
+#define HOLD_NS (100 * (uint64_t)1000000)
+#define PAUSE_NS (20 * (uint64_t)1000000)
+#define CHANGE_REST_NS (200 * (uint64_t)1000000)
+#define THREADS_CHANGED_MAX 8
+#define METRICS_BYTES (1 << 16)
+
+/* ---- calls that a pause or a full store may refuse ------------------------------------------ */
+
+static void call_note(struct tac_stress_worker *worker, const char *what,
+                      enum tac_stress_counter counter, int code, uint64_t pause_mark)
+{
+    if (code == TACTUS_OK) {
+        tac_stress_count_add(worker->row, counter, 1);
+    } else {
+        (void)tac_stress_is_refused(worker, what, code, pause_mark);
+    }
+}
+
+static void checkpoint_do(struct tac_stress_worker *worker)
+{
+    struct tactus *store = worker->scene->store;
+    uint64_t       pause_mark = tac_stress_pause_mark(worker);
+    uint64_t       op = tactus_last_op(store);
+    int            code = tactus_checkpoint(store);
+
+    call_note(worker, "checkpoint", TAC_STRESS_COUNT_checkpoints, code, pause_mark);
+    if (code == TACTUS_OK && tactus_durable_op(store) < op) {
+        tac_stress_violation(worker->scene->board,
+                             "checkpoint: op %" PRIu64 " came before it, but only %" PRIu64
+                             " is durable after it",
+                             op, tactus_durable_op(store));
+    }
+}
+
+static void sync_do(struct tac_stress_worker *worker)
+{
+    struct tactus *store = worker->scene->store;
+    uint64_t       pause_mark = tac_stress_pause_mark(worker);
+    uint64_t       op = tactus_last_op(store);
+    int            code = tactus_sync(store);
+
+    call_note(worker, "sync", TAC_STRESS_COUNT_syncs, code, pause_mark);
+    if (code == TACTUS_OK && tactus_durable_op(store) < op) {
+        tac_stress_violation(worker->scene->board,
+                             "sync: op %" PRIu64 " came before it, but only %" PRIu64
+                             " is durable after it",
+                             op, tactus_durable_op(store));
+    }
+}
+
+static void drain_do(struct tac_stress_worker *worker)
+{
+    uint64_t pause_mark = tac_stress_pause_mark(worker);
+
+    call_note(worker, "drain", TAC_STRESS_COUNT_drains, tactus_drain(worker->scene->store),
+              pause_mark);
+}
+
+static void compact_do(struct tac_stress_worker *worker)
+{
+    uint64_t pause_mark = tac_stress_pause_mark(worker);
+    uint32_t tree = worker->scene->trees[tac_stress_draw(worker, TAC_STRESS_TREES)];
+
+    call_note(worker, "compact", TAC_STRESS_COUNT_compactions,
+              tactus_compact(worker->scene->store, tree), pause_mark);
+}
+
+static void hold_do(struct tac_stress_worker *worker)
+{
+    uint64_t pause_mark = tac_stress_pause_mark(worker);
+    int      code = tactus_compaction_hold(worker->scene->store, true);
+
+    call_note(worker, "hold", TAC_STRESS_COUNT_holds, code, pause_mark);
+    if (code == TACTUS_OK) {
+        tac_stress_nap(worker, HOLD_NS);
+        pause_mark = tac_stress_pause_mark(worker);
+        call_note(worker, "end of a hold", TAC_STRESS_COUNT_holds,
+                  tactus_compaction_hold(worker->scene->store, false), pause_mark);
+    }
+}
+
+/* ---- looking on ----------------------------------------------------------------------------- */
+
+static void ops_look(struct tac_stress_worker *worker)
+{
+    uint64_t durable = tactus_durable_op(worker->scene->store);
+    uint64_t last = tactus_last_op(worker->scene->store);
+
+    if (durable > last || durable < worker->durable_op) {
+        tac_stress_violation(worker->scene->board,
+                             "op %" PRIu64 " is called durable; before it was %" PRIu64
+                             ", and the last op is %" PRIu64,
+                             durable, worker->durable_op, last);
+    }
+    worker->durable_op = durable;
+}
+
+static void stat_look(struct tac_stress_worker *worker)
+{
+    struct tactus_stats stats;
+
+    tactus_stat(worker->scene->store, &stats);
+    if (stats.durable_op > stats.last_op || stats.tables_damaged > 0 || stats.scrub_damages > 0 ||
+        stats.trees > TAC_STRESS_TREES) {
+        tac_stress_violation(worker->scene->board,
+                             "statistics: durable op %" PRIu64 ", last op %" PRIu64 ", %" PRIu64
+                             " damaged tables, %" PRIu64 " damages found by the scrub %s, %u trees",
+                             stats.durable_op, stats.last_op, stats.tables_damaged,
+                             stats.scrub_damages, stats.scrub_damage, stats.trees);
+    }
+}
+
+static void metrics_look(struct tac_stress_worker *worker)
+{
+    char   text[METRICS_BYTES];
+    size_t size = 0;
+    int    code = tactus_metrics(worker->scene->store, "run=\"stress\"", text, sizeof text, &size);
+
+    if (code != TACTUS_OK || size >= sizeof text || strlen(text) != size) {
+        tac_stress_violation(worker->scene->board, "metrics: error %d, %zu bytes", code, size);
+    }
+}
+
+static void look_do(struct tac_stress_worker *worker)
+{
+    ops_look(worker);
+    stat_look(worker);
+    metrics_look(worker);
+    TAC_STRESS_COUNT(worker->row, inspections);
+}
+
+/* Without stage threads whoever has time may do some of their work. */
+static void step_do(struct tac_stress_worker *worker) { (void)tactus_step(worker->scene->store); }
+
+/* ---- turns ---------------------------------------------------------------------------------- */
+
+void tac_stress_maintainer_turn(struct tac_stress_worker *worker)
+{
+    static void (*const tasks[])(struct tac_stress_worker *) = {
+        look_do, look_do, look_do,       checkpoint_do, sync_do, sync_do,
+        step_do, step_do, checkpoint_do, drain_do,      hold_do, compact_do,
+    };
+
+    tac_stress_nap(worker, REST_NS);
+    tasks[tac_stress_draw(worker, TAC_ARRAY_COUNT(tasks))](worker);
+}
+
+/* A pause that the end of the work meets is left to the close every other time. */
+void tac_stress_pauser_turn(struct tac_stress_worker *worker)
+{
+    struct tac_stress_board *board = worker->scene->board;
+    int                      code;
+
+    tac_stress_nap(worker, REST_NS);
+    tac_atomic_fetch_add_u64(&board->pauses_begun, 1);
+    code = tactus_pause(worker->scene->store);
+    if (code == TACTUS_OK) {
+        tac_stress_nap(worker, PAUSE_NS);
+        TAC_STRESS_COUNT(worker->row, pauses);
+    }
+    if (code == TACTUS_OK && tac_stress_is_stopped(board) && tac_stress_draw(worker, 2) == 0) {
+        return;
+    }
+    if (code == TACTUS_OK) {
+        code = tactus_resume(worker->scene->store);
+    }
+    if (code != TACTUS_OK) {
+        tac_stress_violation(board, "pause: error %d: %s", code, tactus_message());
+    }
+    tac_atomic_fetch_add_u64(&board->pauses_ended, 1);
+}
+
+/* A store that was opened without stage threads stays without. */
+void tac_stress_changer_turn(struct tac_stress_worker *worker)
+{
+    struct tactus      *store = worker->scene->store;
+    uint32_t            read = 1 + (uint32_t)tac_stress_draw(worker, THREADS_CHANGED_MAX);
+    uint32_t            merge = 1 + (uint32_t)tac_stress_draw(worker, THREADS_CHANGED_MAX);
+    uint32_t            write = 1 + (uint32_t)tac_stress_draw(worker, THREADS_CHANGED_MAX);
+    struct tactus_stats stats;
+    int                 code;
+
+    tac_stress_nap(worker, CHANGE_REST_NS);
+    tactus_stat(store, &stats);
+    code = tactus_threads_change(store, read, merge, write);
+    if (code == TACTUS_OK) {
+        TAC_STRESS_COUNT(worker->row, thread_changes);
+    } else if (code != TACTUS_EOPTION || stats.threads_merge > 0) {
+        tac_stress_violation(worker->scene->board, "%u, %u and %u threads: error %d: %s", read,
+                             merge, write, code, tactus_message());
+    }
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/stress_roles.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/thread.h"
+
+#define IN_A_PAUSE UINT64_MAX
+
+const struct tac_stress_role tac_stress_roles[TAC_STRESS_ROLES] = {
+    [TAC_STRESS_WRITER] = {"writer", "put, delete, compare and set, commit batches over all trees",
+                           2, 1, TAC_STRESS_WRITERS_MAX, tac_stress_writer_turn},
+    [TAC_STRESS_READER] = {"reader", "get, copied, pinned and many at once", 2, 0, 64,
+                           tac_stress_reader_turn},
+    [TAC_STRESS_SCANNER] = {"scanner", "iterate: ranges, prefixes, whole trees, both ways", 2, 0,
+                            64, tac_stress_scanner_turn},
+    [TAC_STRESS_MAINTAINER] = {"maintainer", "checkpoint, sync, drain, compact, hold, look on", 1,
+                               0, 8, tac_stress_maintainer_turn},
+    [TAC_STRESS_PAUSER] = {"pauser", "pause compaction for moments", 1, 0, 8,
+                           tac_stress_pauser_turn},
+    [TAC_STRESS_CHANGER] = {"changer", "change the numbers of stage threads", 1, 0, 8,
+                            tac_stress_changer_turn},
+};
+
+/* ---- for turns ------------------------------------------------------------------------------ */
+
+void tac_stress_nap(struct tac_stress_worker *worker, uint64_t most_ns)
+{
+    uint64_t              nap_ns = tac_stress_draw(worker, most_ns + 1);
+    const struct timespec nap = {(time_t)(nap_ns / TAC_SECOND_NS), (long)(nap_ns % TAC_SECOND_NS)};
+
+    nanosleep(&nap, NULL);
+}
+
+/* Pausers count a pause as begun before they make it, and as ended when it is over. */
+uint64_t tac_stress_pause_mark(const struct tac_stress_worker *worker)
+{
+    struct tac_stress_board *board = worker->scene->board;
+    uint64_t                 ended = tac_atomic_load_acquire_u64(&board->pauses_ended);
+    uint64_t                 begun = tac_atomic_load_acquire_u64(&board->pauses_begun);
+
+    return begun > ended ? IN_A_PAUSE : begun;
+}
+
+bool tac_stress_is_refused(struct tac_stress_worker *worker, const char *what, int code,
+                           uint64_t pause_mark)
+{
+    struct tac_stress_board *board = worker->scene->board;
+
+    tac_assert(code != TACTUS_OK);
+    if (code == TACTUS_EFULL && worker->scene->has_size_limit) {
+        TAC_STRESS_COUNT(worker->row, refused_full);
+        return true;
+    }
+    if (code == TACTUS_EPAUSED &&
+        (pause_mark == IN_A_PAUSE ||
+         pause_mark != tac_atomic_load_acquire_u64(&board->pauses_begun))) {
+        TAC_STRESS_COUNT(worker->row, refused_paused);
+        return true;
+    }
+    tac_stress_violation(board, "%s %u, %s: error %d: %s", worker->role->name, worker->number, what,
+                         code, tactus_message());
+    return false;
+}
+
+void tac_stress_wrong_read(struct tac_stress_worker *worker, const char *what, uint32_t place,
+                           uint32_t found, uint32_t least, uint32_t most)
+{
+    const struct tac_stress_world *world = worker->scene->world;
+    char place_text[TAC_STRESS_TEXT_BYTES], found_text[TAC_STRESS_TEXT_BYTES];
+    char least_text[TAC_STRESS_TEXT_BYTES], most_text[TAC_STRESS_TEXT_BYTES];
+
+    tac_stress_place_text(world, place, place_text);
+    tac_stress_found_text(found, found_text);
+    tac_stress_version_text(world, place, least, least_text);
+    tac_stress_version_text(world, place, most, most_text);
+    tac_stress_violation(worker->scene->board, "%s %u, %s, %s: found %s, expected %s to %s",
+                         worker->role->name, worker->number, what, place_text, found_text,
+                         least_text, most_text);
+}
+
+/* ---- all of them ---------------------------------------------------------------------------- */
+
+static void *worker_main(void *argument)
+{
+    struct tac_stress_worker *worker = argument;
+
+    tac_yield_seed(worker->prng.state);
+    while (!tac_stress_is_stopped(worker->scene->board)) {
+        tac_stress_step_begin(worker->row);
+        worker->role->turn(worker);
+    }
+    tac_atomic_store_release_u64(&worker->row->step_ns, 0);
+    return NULL;
+}
+
+static bool worker_start(struct tac_stress_worker *worker, const struct tac_stress_scene *scene,
+                         uint64_t seed)
+{
+    struct tac_error error;
+
+    worker->scene = scene;
+    worker->prng.state =
+        tac_mix_u64(seed + worker->number) + (uint64_t)(worker->role - tac_stress_roles);
+    if (tac_thread_start(&worker->id, worker->role->name, worker_main, worker, &error) !=
+        TACTUS_OK) {
+        tac_stress_violation(scene->board, "%s", error.message);
+        return false;
+    }
+    return true;
+}
+
+bool tac_stress_crew_start(struct tac_stress_crew *crew, const struct tac_stress_scene *scene,
+                           const uint32_t counts[TAC_STRESS_ROLES], uint64_t seed)
+{
+    *crew = (struct tac_stress_crew){0};
+    for (uint32_t role = 0; role < TAC_STRESS_ROLES; role++) {
+        crew->count += counts[role];
+    }
+    crew->workers = calloc(crew->count, sizeof *crew->workers);
+    if (crew->workers == NULL) {
+        tac_stress_violation(scene->board, "out of memory for workers");
+        return false;
+    }
+    tac_assert(TAC_STRESS_ROW_WORKERS + crew->count <= scene->board->row_count);
+    scene->board->pauses_begun = scene->board->pauses_ended = 0;
+    for (uint32_t role = 0; role < TAC_STRESS_ROLES; role++) {
+        for (uint32_t number = 0; number < counts[role]; number++) {
+            struct tac_stress_worker *worker = &crew->workers[crew->started];
+
+            worker->role = &tac_stress_roles[role];
+            worker->number = number;
+            worker->row = &scene->board->rows[TAC_STRESS_ROW_WORKERS + crew->started];
+            if (!worker_start(worker, scene, seed)) {
+                return false;
+            }
+            crew->started++;
+        }
+    }
+    return true;
+}
+
+void tac_stress_crew_join(struct tac_stress_crew *crew, struct tac_stress_board *board)
+{
+    tac_atomic_store_release_u32(&board->stop, 1);
+    for (uint32_t i = 0; i < crew->started; i++) {
+        struct tac_stress_worker *worker = &crew->workers[i];
+        int                       joined = pthread_join(worker->id, NULL);
+
+        tac_assert(joined == 0);
+        tactus_batch_free(worker->batch);
+        free(worker->least);
+        free(worker->most);
+        free(worker->found);
+    }
+    free(crew->workers);
+    *crew = (struct tac_stress_crew){0};
+}
