@@ -45,6 +45,11 @@ fuzz() {
     FUZZ_TIME=60 bash "$source/tests/fuzz/run.sh" "$source/tests/fuzz/corpus" "${targets[@]}"
 }
 
+stress() {
+    tools/tactus stress "$logs/stress-$SEED" --seed "$SEED" --seconds 60 --quiet --crash-every 5 \
+        --damage
+}
+
 suite simulator 100 100 simulator &
 suite crash-points 25 1 tests/sim/crash_test
 suite fail-the-nth-call 10 1 tests/sim/nth_fault_test
@@ -52,6 +57,7 @@ suite corruption 5 1 tests/sim/corruption_test
 suite same-bytes 10 1 tests/sim/same_bytes_test
 suite kills 10 1 tests/kernel/kill_test
 suite stress 10 1 env STRESS_SECONDS=60 tests/stress/store_stress_test
+suite all-at-once 10 1 stress
 if [ -x build-tsan/tests/stress/store_stress_test ]; then
     suite tsan-stress 20 1 env STRESS_SECONDS=60 build-tsan/tests/stress/store_stress_test
 else
