@@ -2,6 +2,7 @@
 /* arguments -- the options of all sub-commands in one table, for the parser and for --help. */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,22 @@ static const struct option_entry entries[TAC_OPTIONS_COUNT] = {
     [TAC_OPTION_KEY_SIZE] = {"key-size", "N", "size of keys in bytes; at most, or exactly"},
     [TAC_OPTION_VALUE_SIZE] = {"value-size", "N", "size of values in bytes; at most, or exactly"},
 };
+
+int tac_number_parse(const char *name, const char *text, uint64_t min, uint64_t max,
+                     uint64_t *ret_number)
+{
+    char              *end;
+    unsigned long long number;
+
+    errno = 0;
+    number = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != 0 || errno != 0 || number < min || number > max) {
+        return tac_fail(TAC_EXIT_USAGE, "--%s %s: not a number from %" PRIu64 " to %" PRIu64, name,
+                        text, min, max);
+    }
+    *ret_number = number;
+    return TAC_EXIT_OK;
+}
 
 void tac_exit_statuses_print(FILE *out)
 {

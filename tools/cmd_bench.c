@@ -97,22 +97,6 @@ static void usage_print(FILE *out)
     tac_exit_statuses_print(out);
 }
 
-static int number_parse(const char *name, const char *text, uint64_t min, uint64_t max,
-                        uint64_t *ret_number)
-{
-    char              *end;
-    unsigned long long number;
-
-    errno = 0;
-    number = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != 0 || errno != 0 || number < min || number > max) {
-        return tac_fail(TAC_EXIT_USAGE, "--%s %s: not a number from %" PRIu64 " to %" PRIu64, name,
-                        text, min, max);
-    }
-    *ret_number = number;
-    return TAC_EXIT_OK;
-}
-
 /* Sets the option, and keeps it for the report. */
 static int option_set(struct bench *bench, const char *name, const char *value)
 {
@@ -210,9 +194,9 @@ static int argument_set(struct bench *bench, enum argument argument, char *value
     case ARGUMENT_SHAPE:
         return shape_set(bench, value);
     case ARGUMENT_RECORDS:
-        return number_parse("records", value, 1, RECORDS_MAX, &bench->store.records);
+        return tac_number_parse("records", value, 1, RECORDS_MAX, &bench->store.records);
     case ARGUMENT_SEED:
-        return number_parse("seed", value, 0, UINT64_MAX, &bench->store.seed);
+        return tac_number_parse("seed", value, 0, UINT64_MAX, &bench->store.seed);
     case ARGUMENT_STORE:
         bench->store.path = value;
         return TAC_EXIT_OK;
@@ -220,11 +204,11 @@ static int argument_set(struct bench *bench, enum argument argument, char *value
         bench->store.may_overwrite = true;
         return TAC_EXIT_OK;
     case ARGUMENT_OPERATIONS:
-        return number_parse("operations", value, 1, RECORDS_MAX, &bench->operations);
+        return tac_number_parse("operations", value, 1, RECORDS_MAX, &bench->operations);
     case ARGUMENT_WARMUP:
-        return number_parse("warmup", value, 0, RECORDS_MAX, &bench->warmup);
+        return tac_number_parse("warmup", value, 0, RECORDS_MAX, &bench->warmup);
     case ARGUMENT_READERS:
-        return number_parse("readers", value, 1, TAC_BENCH_READERS_MAX, &bench->readers);
+        return tac_number_parse("readers", value, 1, TAC_BENCH_READERS_MAX, &bench->readers);
     case ARGUMENT_THREADS:
         return threads_set(bench, value);
     case ARGUMENT_BACKEND:

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_stress -- `tactus stress`: uses a store in every way at once, for seconds or days, and checks
  * all that it says. docs/TESTING.md says what is checked, and how. */
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -72,22 +71,6 @@ static void usage_print(FILE *out)
           "  --help               print this text\n\n",
           out);
     tac_exit_statuses_print(out);
-}
-
-static int number_parse(const char *name, const char *text, uint64_t min, uint64_t max,
-                        uint64_t *ret_number)
-{
-    char              *end;
-    unsigned long long number;
-
-    errno = 0;
-    number = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != 0 || errno != 0 || number < min || number > max) {
-        return tac_fail(TAC_EXIT_USAGE, "--%s %s: not a number from %" PRIu64 " to %" PRIu64, name,
-                        text, min, max);
-    }
-    *ret_number = number;
-    return TAC_EXIT_OK;
 }
 
 /* Sets the option, and keeps in mind that it is not to be drawn. The name must outlive the run. */
@@ -197,7 +180,7 @@ static int role_set(struct stress *stress, const struct tac_stress_role *role, c
     int      status;
 
     snprintf(name, sizeof name, "%ss", role->name);
-    status = number_parse(name, value, role->count_min, role->count_max, &count);
+    status = tac_number_parse(name, value, role->count_min, role->count_max, &count);
     stress->settings.counts[role - tac_stress_roles] = (uint32_t)count;
     stress->has_changers |= role == &tac_stress_roles[TAC_STRESS_CHANGER];
     return status;
@@ -210,21 +193,21 @@ static int argument_set(struct stress *stress, int argument, char *value)
 
     switch ((enum argument)argument) {
     case ARGUMENT_SECONDS:
-        return number_parse("seconds", value, 1, SECONDS_MAX, &settings->seconds);
+        return tac_number_parse("seconds", value, 1, SECONDS_MAX, &settings->seconds);
     case ARGUMENT_MINUTES:
-        status = number_parse("minutes", value, 1, SECONDS_MAX / 60, &settings->seconds);
+        status = tac_number_parse("minutes", value, 1, SECONDS_MAX / 60, &settings->seconds);
         settings->seconds *= 60;
         return status;
     case ARGUMENT_SEED:
         stress->has_seed = true;
-        return number_parse("seed", value, 0, UINT64_MAX, &settings->seed);
+        return tac_number_parse("seed", value, 0, UINT64_MAX, &settings->seed);
     case ARGUMENT_KEYS:
-        return number_parse("keys", value, TAC_STRESS_KEYS_MIN, TAC_STRESS_KEYS_MAX,
-                            &settings->keys);
+        return tac_number_parse("keys", value, TAC_STRESS_KEYS_MIN, TAC_STRESS_KEYS_MAX,
+                                &settings->keys);
     case ARGUMENT_REOPEN_EVERY:
-        return number_parse("reopen-every", value, 0, SECONDS_MAX, &settings->reopen_seconds);
+        return tac_number_parse("reopen-every", value, 0, SECONDS_MAX, &settings->reopen_seconds);
     case ARGUMENT_CRASH_EVERY:
-        return number_parse("crash-every", value, 0, SECONDS_MAX, &settings->crash_seconds);
+        return tac_number_parse("crash-every", value, 0, SECONDS_MAX, &settings->crash_seconds);
     case ARGUMENT_DAMAGE:
         settings->has_damage = true;
         return TAC_EXIT_OK;

@@ -88,6 +88,10 @@ struct tac_command {
 bool tac_arguments_parse(const struct tac_command *command, int argc, char **argv,
                          struct tac_arguments *ret_arguments, int *ret_status);
 
+/* The text of option --name as a decimal number in the range. An exit status; all has been said. */
+int tac_number_parse(const char *name, const char *text, uint64_t min, uint64_t max,
+                     uint64_t *ret_number);
+
 void tac_exit_statuses_print(FILE *out);
 
 /* ---- command.c ------------------------------------------------------------------------------ */
