@@ -71,17 +71,21 @@ void tactus_value_release(struct tactus_value *value)
 int tactus_get_many(struct tactus *store, uint32_t tree, struct tactus_lookup *lookups,
                     size_t count)
 {
-    int              whole = read_check(store, tree, NULL, SIZE_MAX);
-    int              result = whole;
-    struct tac_error first; /* Of a key that no record can have */
+    struct tac_layout layout;
+    struct tac_error  first; /* Of a key that no record can have */
+    int               result = TACTUS_OK, reads;
+    int               whole = tac_api_fork_check(store);
 
+    if (whole == TACTUS_OK) {
+        whole = tac_api_tree_layout(store, tree, &layout);
+    }
     for (size_t i = 0; i < count; i++) {
         struct tactus_lookup *lookup = &lookups[i];
 
         lookup->value = (struct tactus_value){0};
         lookup->code =
-            whole != TACTUS_OK ? whole : read_check(store, tree, lookup->key, lookup->key_size);
-        if (lookup->code != TACTUS_OK && result == TACTUS_OK) {
+            whole != TACTUS_OK ? whole : tac_api_key_check(&layout, lookup->key, lookup->key_size);
+        if (whole == TACTUS_OK && lookup->code != TACTUS_OK && result == TACTUS_OK) {
             result = lookup->code;
             first = tac_api_error;
         }
@@ -89,12 +93,12 @@ int tactus_get_many(struct tactus *store, uint32_t tree, struct tactus_lookup *l
     if (whole != TACTUS_OK) {
         return whole;
     }
-    whole = tac_read_side_get_many(&store->read_side, tree, lookups, count, &tac_api_error);
+    reads = tac_read_side_get_many(&store->read_side, tree, lookups, count, &tac_api_error);
     if (result != TACTUS_OK) {
         tac_api_error = first;
         return result;
     }
-    return whole;
+    return reads;
 }
 
 int tactus_iterator_open(struct tactus *store, uint32_t tree, struct tactus_iterator **ret_iterator)

@@ -293,8 +293,8 @@ static int get_page(struct get *get, const struct tac_page_place *place,
     struct tac_cache_key key = tac_page_key(place->address, &place->entry, get->tree);
     const uint8_t       *data = NULL;
 
+    tac_page_prefetch_frame(get->side, place, get->tree);
     if (get->load == NULL) {
-        tac_page_prefetch_frame(get->side, place, get->tree);
         return tac_page_read(get->side, place->address, &place->entry, get->tree, &get->layout,
                              &get->counts, ret_frame, ret_page, error);
     }
