@@ -221,6 +221,67 @@ struct world *world_new(const struct world_options *options)
     return world;
 }
 
+static const struct world_options configurations[WORLD_CONFIGURATIONS] = {
+    /* Keys behind a common prefix, several tables a run, filters in index blocks */
+    {.layout = {TACTUS_LAYOUT_FIXED, 16, 24},
+     .block_size = 16384,
+     .page_size = 1024,
+     .filter_bits = 10,
+     .key_count = 4000,
+     .table_bytes = 30000,
+     .page_cache_bytes = TAC_MIB,
+     .index_cache_bytes = 4 * TAC_MIB},
+    /* No values, filters in blocks of their own, caches of one set, pages smaller than what the
+       device reads */
+    {.layout = {TACTUS_LAYOUT_FIXED, 12, 0},
+     .block_size = 8192,
+     .page_size = 512,
+     .filter_bits = 20,
+     .key_count = 20000,
+     .table_bytes = 90000,
+     .alignment = 4096,
+     .page_cache_bytes = 4096,
+     .index_cache_bytes = 80000},
+    /* Records of several pages each, no filters */
+    {.layout = {TACTUS_LAYOUT_FIXED, 20, 1500},
+     .block_size = 8192,
+     .page_size = 512,
+     .filter_bits = 0,
+     .key_count = 600,
+     .table_bytes = 100000,
+     .alignment = 2048,
+     .page_cache_bytes = TAC_MIB,
+     .index_cache_bytes = TAC_MIB},
+    /* Sizes of every kind, pages of several units among the others */
+    {.layout = {TACTUS_LAYOUT_VARIABLE, 40, 8000},
+     .block_size = 32768,
+     .page_size = 1024,
+     .filter_bits = 10,
+     .value_large = 8000,
+     .key_count = 3000,
+     .table_bytes = 100000,
+     .page_cache_bytes = TAC_MIB,
+     .index_cache_bytes = 4 * TAC_MIB},
+    /* The same with no cache at all, four units to the block */
+    {.layout = {TACTUS_LAYOUT_VARIABLE, 1024, 900},
+     .block_size = 16384,
+     .page_size = 4096,
+     .filter_bits = 4,
+     .value_large = 900,
+     .key_count = 800,
+     .table_bytes = 60000},
+};
+
+struct world *world_configured(uint32_t configuration, uint64_t seed)
+{
+    struct world_options options;
+
+    tac_assert(configuration < WORLD_CONFIGURATIONS);
+    options = configurations[configuration];
+    options.seed = seed + configuration;
+    return world_new(&options);
+}
+
 void world_free(struct world *world)
 {
     tac_read_side_destroy(world->side);

@@ -24,12 +24,12 @@ struct world_storage {
     struct tac_storage *inner;
     uint64_t            reads;
     uint32_t            in_flight_max; /* Of the queues; atomic */
-    uint64_t            flip_every;  /* One read in so many gets a wrong byte; 0: none */
-    uint64_t            fail_every;  /* One read in so many fails; 0: none */
-    bool                fails_again; /* … and so does the second attempt */
-    uint64_t            wait_every;  /* One read in so many waits for three bars to pass; 0: none */
-    uint32_t            is_over;     /* Atomic: no bars will pass any more */
-    const uint64_t     *bar_now;     /* Atomic: what to wait for */
+    uint64_t            flip_every;    /* One read in so many gets a wrong byte; 0: none */
+    uint64_t            fail_every;    /* One read in so many fails; 0: none */
+    bool                fails_again;   /* … and so does the second attempt */
+    uint64_t            wait_every; /* One read in so many waits for three bars to pass; 0: none */
+    uint32_t            is_over;    /* Atomic: no bars will pass any more */
+    const uint64_t     *bar_now;    /* Atomic: what to wait for */
     void (*before_read)(void *context, uint64_t offset); /* Once, then forgotten; or NULL */
     void *context;
 };
@@ -70,6 +70,9 @@ struct world_options {
 };
 
 struct world *world_new(const struct world_options *options);
+/* One of WORLD_CONFIGURATIONS: layouts, filters in and out of index blocks, caches of any size. */
+#define WORLD_CONFIGURATIONS 5
+struct world *world_configured(uint32_t configuration, uint64_t seed);
 void          world_free(struct world *world);
 /* A read side of the same store with other caches; the view is published again. */
 void world_caches(struct world *world, uint64_t page_cache_bytes, uint64_t index_cache_bytes);

@@ -7,68 +7,8 @@
 #include <string.h>
 
 #include "reading/block_read.h"
-#include "reading/load.h"
 #include "tests/lib/reading_world.h"
 #include "tests/lib/tap.h"
-
-static const struct world_options configurations[] = {
-    /* Keys behind a common prefix, several tables a run, filters in index blocks */
-    {.layout = {TACTUS_LAYOUT_FIXED, 16, 24},
-     .block_size = 16384,
-     .page_size = 1024,
-     .filter_bits = 10,
-     .key_count = 4000,
-     .table_bytes = 30000,
-     .page_cache_bytes = TAC_MIB,
-     .index_cache_bytes = 4 * TAC_MIB},
-    /* No values, filters in blocks of their own, caches of one set, pages smaller than what the
-       device reads */
-    {.layout = {TACTUS_LAYOUT_FIXED, 12, 0},
-     .block_size = 8192,
-     .page_size = 512,
-     .filter_bits = 20,
-     .key_count = 20000,
-     .table_bytes = 90000,
-     .alignment = 4096,
-     .page_cache_bytes = 4096,
-     .index_cache_bytes = 80000},
-    /* Records of several pages each, no filters */
-    {.layout = {TACTUS_LAYOUT_FIXED, 20, 1500},
-     .block_size = 8192,
-     .page_size = 512,
-     .filter_bits = 0,
-     .key_count = 600,
-     .table_bytes = 100000,
-     .alignment = 2048,
-     .page_cache_bytes = TAC_MIB,
-     .index_cache_bytes = TAC_MIB},
-    /* Sizes of every kind, pages of several units among the others */
-    {.layout = {TACTUS_LAYOUT_VARIABLE, 40, 8000},
-     .block_size = 32768,
-     .page_size = 1024,
-     .filter_bits = 10,
-     .value_large = 8000,
-     .key_count = 3000,
-     .table_bytes = 100000,
-     .page_cache_bytes = TAC_MIB,
-     .index_cache_bytes = 4 * TAC_MIB},
-    /* The same with no cache at all, four units to the block */
-    {.layout = {TACTUS_LAYOUT_VARIABLE, 1024, 900},
-     .block_size = 16384,
-     .page_size = 4096,
-     .filter_bits = 4,
-     .value_large = 900,
-     .key_count = 800,
-     .table_bytes = 60000},
-};
-
-static struct world *world_of(uint32_t configuration, uint64_t seed)
-{
-    struct world_options options = configurations[configuration];
-
-    options.seed = seed + configuration;
-    return world_new(&options);
-}
 
 /* ---- against the model ---- */
 
@@ -149,75 +89,6 @@ static uint32_t gets_wrong(struct world *world)
             (void)get(world, i, true, &is_right, &error);
             wrong += !is_right;
         }
-    }
-    return wrong;
-}
-
-#define LOOKUPS_MAX 100
-
-/* Whether the lookup says what the model does. */
-static bool lookup_is_right(const struct world *world, const struct tactus_lookup *lookup,
-                            uint32_t number, bool between)
-{
-    static uint8_t   buffer[WORLD_VALUE_MAX];
-    uint32_t         version = between ? 0 : world->model[number];
-    struct tac_bytes expected;
-
-    if (version == 0) {
-        return lookup->code == TACTUS_ENOTFOUND && lookup->value.data == NULL;
-    }
-    expected = world_value(world, number, version, buffer);
-    return lookup->code == TACTUS_OK && lookup->value.size == expected.size &&
-           memcmp(lookup->value.data, expected.data, expected.size) == 0;
-}
-
-/* Looks up `count` keys at once: from `first` on, or drawn, some of them not there and some twice.
- * Returns how many were wrong; *ret_failed: how many failed. */
-static uint32_t lookups_wrong(struct world *world, uint32_t count, bool is_random, uint32_t first,
-                              uint32_t *ret_failed)
-{
-    static uint8_t       keys[LOOKUPS_MAX][TACTUS_KEY_SIZE_MAX];
-    struct tactus_lookup lookups[LOOKUPS_MAX] = {0};
-    uint32_t             numbers[LOOKUPS_MAX];
-    bool                 between[LOOKUPS_MAX];
-    struct tac_error     error;
-    uint32_t             wrong = 0;
-    int                  rv, expected = TACTUS_OK;
-
-    for (uint32_t i = 0; i < count; i++) {
-        struct tac_bytes key;
-
-        numbers[i] =
-            is_random ? (uint32_t)tac_prng_below(&world->prng, world->key_count) : first + i;
-        between[i] = tac_prng_below(&world->prng, 8) == 0;
-        key = world_key(world, numbers[i], between[i], keys[i]);
-        lookups[i].key = key.data;
-        lookups[i].key_size = key.size;
-    }
-    rv = tac_read_side_get_many(world->side, 0, lookups, count, &error);
-    for (uint32_t i = 0; i < count; i++) {
-        bool has_failed = lookups[i].code == TACTUS_EIO || lookups[i].code == TACTUS_ECORRUPT;
-        struct tac_value_sink sink = {.frame = lookups[i].value.internal[0],
-                                      .copy = lookups[i].value.internal[1]};
-
-        wrong += !has_failed && !lookup_is_right(world, &lookups[i], numbers[i], between[i]);
-        expected = has_failed && expected == TACTUS_OK ? lookups[i].code : expected;
-        *ret_failed += has_failed;
-        tac_value_sink_release(&sink);
-    }
-    return wrong + (rv != expected);
-}
-
-/* All keys in order, and as many drawn. */
-static uint32_t many_wrong(struct world *world, uint32_t *ret_failed)
-{
-    uint32_t wrong = 0, count;
-
-    for (uint32_t first = 0; first < world->key_count; first += count) {
-        count = 1 + (uint32_t)tac_prng_below(&world->prng,
-                                             tac_min_u64(LOOKUPS_MAX, world->key_count - first));
-        wrong += lookups_wrong(world, count, false, first, ret_failed);
-        wrong += lookups_wrong(world, count, true, 0, ret_failed);
     }
     return wrong;
 }
@@ -323,7 +194,7 @@ static uint32_t moves_wrong(struct world *world, struct tac_iterator *iterator,
 
 static void test_model(uint32_t configuration, uint64_t seed)
 {
-    struct world        *world = world_of(configuration, seed);
+    struct world        *world = world_configured(configuration, seed);
     struct tac_iterator *iterator;
 
     world_fill(world);
@@ -338,67 +209,6 @@ static void test_model(uint32_t configuration, uint64_t seed)
            "store %u: seeks and turns end where they should", configuration);
     tac_iterator_close(iterator);
     tap_ok(world->side->retries == 0, "store %u: no get was made again", configuration);
-    world_free(world);
-}
-
-/* ---- many at once --------------------------------------------------------------------------- */
-
-static void test_many(uint32_t configuration, uint64_t seed)
-{
-    struct world          *world = world_of(configuration, seed);
-    struct tac_load_queue *queues[TAC_LOAD_QUEUES];
-    uint32_t               failed = 0;
-
-    world_fill(world);
-    tap_ok(many_wrong(world, &failed) == 0 && failed == 0,
-           "store %u: many lookups at once give the newest versions", configuration);
-    tap_ok(many_wrong(world, &failed) == 0 && failed == 0, "store %u: and again", configuration);
-    tap_ok(world->storage.in_flight_max >= 8, "store %u: up to %u of their reads were under way",
-           configuration, world->storage.in_flight_max);
-    for (uint32_t i = 0; i < TAC_LOAD_QUEUES; i++) {
-        queues[i] = tac_load_queue_take(world->side);
-    }
-    tap_ok(queues[TAC_LOAD_QUEUES - 1] != NULL && tac_load_queue_take(world->side) == NULL,
-           "store %u: there are so many queues", configuration);
-    tap_ok(many_wrong(world, &failed) == 0 && failed == 0, "store %u: it goes without one",
-           configuration);
-    for (uint32_t i = 0; i < TAC_LOAD_QUEUES; i++) {
-        tac_load_queue_give_back(queues[i]);
-    }
-    world_caches(world, 4096, 0);
-    world->storage.flip_every = 2; /* Of two looks one is right. */
-    tap_ok(many_wrong(world, &failed) == 0 && failed == 0,
-           "store %u: a byte read wrong is read again", configuration);
-    world->storage.flip_every = 0;
-    world->storage.fail_every = 2;
-    tap_ok(many_wrong(world, &failed) == 0 && failed == 0,
-           "store %u: a read that fails once is made again", configuration);
-    world->storage.fail_every = 3;
-    world->storage.fails_again = true;
-    tap_ok(many_wrong(world, &failed) == 0 && failed > 0,
-           "store %u: one that fails again is an error of its lookup alone", configuration);
-    world_free(world);
-}
-
-/* Neighbours lie on few pages: each of these is read once. */
-static void test_many_reads(uint64_t seed)
-{
-    struct world *world = world_of(0, seed);
-    uint32_t      wrong = 0, failed = 0;
-    uint64_t      alone, together;
-
-    world_fill(world);
-    for (uint32_t i = 0; i < 64; i++) {
-        wrong += lookups_wrong(world, 1, false, i, &failed);
-    }
-    alone = world->storage.reads;
-    world_caches(world, TAC_MIB, 4 * TAC_MIB);
-    world->storage.reads = 0;
-    wrong += lookups_wrong(world, 64, false, 0, &failed);
-    together = world->storage.reads;
-    tap_ok(wrong == 0 && failed == 0 && together > 0 && together <= alone,
-           "64 neighbours together take %llu reads, one after the other %llu",
-           (unsigned long long)together, (unsigned long long)alone);
     world_free(world);
 }
 
@@ -463,7 +273,7 @@ static uint32_t bounds_wrong(struct world *world, struct tac_iterator *iterator)
 
 static void test_bounds(uint32_t configuration, uint64_t seed)
 {
-    struct world        *world = world_of(configuration, seed);
+    struct world        *world = world_configured(configuration, seed);
     struct tac_iterator *iterator;
     uint32_t             wrong = 0;
 
@@ -481,7 +291,7 @@ static void test_bounds(uint32_t configuration, uint64_t seed)
 /* Bounds around a few keys keep a walk from reading the tables behind them. */
 static void test_bounds_reads(uint64_t seed)
 {
-    struct world        *world = world_of(0, seed);
+    struct world        *world = world_configured(0, seed);
     struct tac_iterator *iterator;
     uint8_t              low_buffer[TACTUS_KEY_SIZE_MAX], high_buffer[TACTUS_KEY_SIZE_MAX];
     uint32_t             begin = world->key_count / 2, end = begin + 10;
@@ -517,7 +327,7 @@ static void test_bounds_reads(uint64_t seed)
 
 static void test_answers(uint64_t seed)
 {
-    struct world        *world = world_of(0, seed);
+    struct world        *world = world_configured(0, seed);
     uint8_t              key_buffer[TACTUS_KEY_SIZE_MAX], buffer[24], expected[WORLD_VALUE_MAX];
     struct tac_bytes     key = world_key(world, 7, false, key_buffer);
     struct tac_iterator *iterator;
@@ -575,7 +385,7 @@ static void test_answers(uint64_t seed)
 
 static void test_spoiled_reads(uint32_t configuration, uint64_t seed)
 {
-    struct world        *world = world_of(configuration, seed);
+    struct world        *world = world_configured(configuration, seed);
     struct tac_iterator *iterator;
     struct tac_error     error;
     uint32_t             wrong = 0, failed = 0;
@@ -620,7 +430,7 @@ static void test_spoiled_reads(uint32_t configuration, uint64_t seed)
 /* A file may say two things of one page; what was checked as one is not taken for the other. */
 static void test_two_references(uint64_t seed)
 {
-    struct world           *world = world_of(0, seed);
+    struct world           *world = world_configured(0, seed);
     struct tac_read_counts  counts = {0};
     struct tac_cache_frame *frame;
     struct tac_page_entry   entry;
@@ -664,7 +474,7 @@ static uint64_t get_reads(struct world *world)
 
 static void test_walk_caches(uint64_t seed)
 {
-    struct world        *world = world_of(0, seed);
+    struct world        *world = world_configured(0, seed);
     struct tac_iterator *iterator;
     uint64_t             first, second;
 
@@ -700,7 +510,7 @@ static uint32_t number_on_a_page(struct world *world)
 
 static void test_walk_evicts_nothing(uint64_t seed)
 {
-    struct world        *world = world_of(0, seed);
+    struct world        *world = world_configured(0, seed);
     struct tac_iterator *iterator;
     struct tac_error     error;
     uint64_t             reads;
@@ -727,7 +537,7 @@ static void test_walk_evicts_nothing(uint64_t seed)
 /* Damages every kind of block in turn: answers are right or an error that names the place. */
 static void test_damage(uint32_t configuration, uint64_t seed)
 {
-    struct world  *world = world_of(configuration, seed);
+    struct world  *world = world_configured(configuration, seed);
     uint64_t       block_size = world->geometry.block_size;
     uint32_t       kinds[8] = {0}, wrong = 0, named = 0, failed = 0, walks_wrong = 0;
     const uint8_t *disk;
@@ -804,7 +614,7 @@ static void blocks_reuse(void *context, uint64_t offset)
 
 static void test_reuse(uint64_t seed)
 {
-    struct world        *world = world_of(0, seed);
+    struct world        *world = world_configured(0, seed);
     struct tac_iterator *iterator;
     struct tac_error     error;
     struct tac_record    record;
@@ -847,7 +657,7 @@ static void test_reuse(uint64_t seed)
 /* An iterator sees the op of its opening through a whole bar, whatever is written meanwhile. */
 static void test_snapshot(uint32_t configuration, uint64_t seed)
 {
-    struct world        *world = world_of(configuration, seed);
+    struct world        *world = world_configured(configuration, seed);
     struct tac_iterator *iterator;
     struct tac_error     error;
     struct tac_record    record;
@@ -889,7 +699,7 @@ static void test_snapshot(uint32_t configuration, uint64_t seed)
 
 static void test_guard(uint64_t seed)
 {
-    struct world          *world = world_of(0, seed);
+    struct world          *world = world_configured(0, seed);
     struct tac_read_side  *side = world->side;
     struct tac_read_ticket before, between, after;
 
@@ -933,7 +743,7 @@ static void test_guard(uint64_t seed)
 /* Views may expire before the next one is published: what they refer to is needed for it. */
 static void test_expire(uint64_t seed)
 {
-    struct world          *world = world_of(0, seed);
+    struct world          *world = world_configured(0, seed);
     struct tac_read_side  *side = world->side;
     struct tac_iterator   *iterator;
     struct tac_read_ticket ticket;
@@ -966,19 +776,15 @@ int main(void)
 
     tap_plan(0);
     seed = tap_seed();
-    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(configurations); i++) {
+    for (uint32_t i = 0; i < WORLD_CONFIGURATIONS; i++) {
         test_model(i, seed);
     }
-    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(configurations); i++) {
-        test_many(i, seed);
-    }
-    test_many_reads(seed);
-    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(configurations); i++) {
+    for (uint32_t i = 0; i < WORLD_CONFIGURATIONS; i++) {
         test_bounds(i, seed);
     }
     test_bounds_reads(seed);
     test_answers(seed);
-    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(configurations); i++) {
+    for (uint32_t i = 0; i < WORLD_CONFIGURATIONS; i++) {
         test_spoiled_reads(i, seed);
         test_damage(i, seed);
         test_snapshot(i, seed);
