@@ -9,6 +9,7 @@
 
 #include "base/units.h"
 #include "tools/command.h"
+#include "tools/escape.h"
 #include "tools/stage_report.h"
 
 /* ---- measuring ------------------------------------------------------------------------------ */
@@ -268,23 +269,6 @@ static const struct field fields[] = {
     FIELD(digest, FIELD_DIGEST),
 };
 
-static void text_print(FILE *out, const char *text)
-{
-    putc('"', out);
-    for (; *text != 0; text++) {
-        unsigned char byte = (unsigned char)*text;
-
-        if (byte == '"' || byte == '\\') {
-            fprintf(out, "\\%c", byte);
-        } else if (byte < 0x20) {
-            fprintf(out, "\\u%04x", byte);
-        } else {
-            putc(byte, out);
-        }
-    }
-    putc('"', out);
-}
-
 static void whole_print(FILE *out, uint64_t number)
 {
     if (number == TAC_BENCH_UNKNOWN) {
@@ -298,10 +282,10 @@ static void field_print(FILE *out, const struct field *field, const void *at)
 {
     switch (field->kind) {
     case FIELD_TEXT:
-        text_print(out, *(const char *const *)at);
+        tac_json_text_print(out, *(const char *const *)at);
         return;
     case FIELD_DIGEST:
-        text_print(out, at);
+        tac_json_text_print(out, at);
         return;
     case FIELD_WHOLE:
         whole_print(out, *(const uint64_t *)at);

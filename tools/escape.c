@@ -104,3 +104,20 @@ bool tac_unescape(char *text, size_t size, size_t *ret_size, size_t *ret_bad)
     *ret_size = to;
     return true;
 }
+
+void tac_json_text_print(FILE *out, const char *text)
+{
+    putc('"', out);
+    for (; *text != 0; text++) {
+        unsigned char byte = (unsigned char)*text;
+
+        if (byte == '"' || byte == '\\') {
+            fprintf(out, "\\%c", byte);
+        } else if (byte < 0x20) {
+            fprintf(out, "\\u%04x", byte);
+        } else {
+            putc(byte, out);
+        }
+    }
+    putc('"', out);
+}

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "tools/command.h"
+#include "tools/escape.h"
 
 /* Sums of counters. */
 static uint64_t sum_of(const struct tac_stress_board *board,
@@ -61,19 +62,9 @@ static double rate_of(const struct tac_stress_board *board, enum tac_stress_coun
 
 static void text_member(FILE *out, const char *name, const char *text)
 {
-    fprintf(out, "  \"%s\": \"", name);
-    for (; *text != 0; text++) {
-        unsigned char byte = (unsigned char)*text;
-
-        if (byte == '"' || byte == '\\') {
-            fprintf(out, "\\%c", byte);
-        } else if (byte < 0x20) {
-            fprintf(out, "\\u%04x", byte);
-        } else {
-            putc(byte, out);
-        }
-    }
-    fputs("\",\n", out);
+    fprintf(out, "  \"%s\": ", name);
+    tac_json_text_print(out, text);
+    fputs(",\n", out);
 }
 
 static void whole_member(FILE *out, const char *name, uint64_t number)
