@@ -131,6 +131,13 @@ void tac_memtable_account(struct tac_memtable *memtable, uint64_t bytes)
     __atomic_store_n(&memtable->accounted, memtable->accounted + bytes, __ATOMIC_RELAXED);
 }
 
+void tac_memtable_seal(struct tac_memtable *memtable)
+{
+    for (uint32_t i = 0; i < memtable->trees_max; i++) {
+        tac_memtree_put_end(&memtable->arena, &memtable->trees[i]);
+    }
+}
+
 uint64_t tac_memtable_accounted(const struct tac_memtable *memtable)
 {
     return __atomic_load_n(&memtable->accounted, __ATOMIC_RELAXED);
@@ -147,7 +154,7 @@ static void view_set(struct tac_record_view *view, const struct tac_memrecord *r
     view->record.value.size = tac_memrecord_value_size(record);
     view->record.is_tombstone = tac_memrecord_is_tombstone(record);
     view->op = record->op;
-    view->older = record->older;
+    view->older = __atomic_load_n(&record->older, __ATOMIC_ACQUIRE);
 }
 
 /* The newest version up to visible_op, beginning at a key's newest; false: the key is younger. */
@@ -162,7 +169,7 @@ static bool view_set_visible(struct tac_record_view *view, const struct tac_mema
             view_set(view, record);
             return true;
         }
-        ref = record->older;
+        ref = __atomic_load_n(&record->older, __ATOMIC_ACQUIRE);
     }
     return false;
 }
@@ -170,9 +177,19 @@ static bool view_set_visible(struct tac_record_view *view, const struct tac_mema
 bool tac_memtable_get(const struct tac_memtable *memtable, uint32_t tree, struct tac_bytes key,
                       uint64_t visible_op, struct tac_record_view *ret_view)
 {
-    uint32_t newest = tac_memtree_get(&memtable->arena, tree_at(memtable, tree), key);
+    const struct tac_memtree *memtree = tree_at(memtable, tree);
+    uint32_t pending = tac_memtree_pending(&memtable->arena, memtree, visible_op), newest;
 
     tac_assert(key.size > 0);
+    if (pending != 0) {
+        const struct tac_memrecord *record = tac_memtree_record(&memtable->arena, pending);
+
+        if (tac_bytes_compare(tac_memrecord_key(record), key) == 0) {
+            view_set(ret_view, record);
+            return true;
+        }
+    }
+    newest = tac_memtree_get(&memtable->arena, memtree, key);
     return view_set_visible(ret_view, &memtable->arena, newest, visible_op);
 }
 
@@ -199,6 +216,7 @@ void tac_memtable_reader_init(struct tac_memtable_reader *reader,
     reader->tree = tree;
     reader->is_positioned = false;
     reader->visible_op = visible_op;
+    reader->pending = tac_memtree_pending(&memtable->arena, tree_at(memtable, tree), visible_op);
 }
 
 static void reader_load(struct tac_memtable_reader *reader, enum tac_memtree_position position,
@@ -206,6 +224,19 @@ static void reader_load(struct tac_memtable_reader *reader, enum tac_memtree_pos
 {
     tac_memtree_seek(&reader->memtable->arena, tree_at(reader->memtable, reader->tree), position,
                      key, &reader->leaf);
+    if (reader->pending != 0) {
+        tac_memtree_leaf_add(&reader->memtable->arena, &reader->leaf, reader->pending, position,
+                             key);
+    }
+}
+
+static void reader_load_next(struct tac_memtable_reader *reader)
+{
+    tac_memtree_copy(&reader->memtable->arena, reader->leaf.next, &reader->leaf);
+    if (reader->pending != 0) {
+        tac_memtree_leaf_add(&reader->memtable->arena, &reader->leaf, reader->pending,
+                             TAC_MEMTREE_FIRST, (struct tac_bytes){.size = 0});
+    }
 }
 
 /* Goes to the first visible record from leaf.records[leaf.point] on. A right neighbour that was
@@ -229,7 +260,7 @@ static bool reader_forward(struct tac_memtable_reader *reader, struct tac_record
         if (leaf->next == 0) {
             return false;
         }
-        tac_memtree_copy(arena, leaf->next, leaf);
+        reader_load_next(reader);
     }
 }
 
@@ -306,6 +337,14 @@ bool tac_memtable_reader_previous(struct tac_memtable_reader *reader,
 
 /* ---- immutable ------------------------------------------------------------------------------ */
 
+static const struct tac_memtree *tree_sealed(const struct tac_memtable *memtable, uint32_t tree)
+{
+    const struct tac_memtree *memtree = tree_at(memtable, tree);
+
+    tac_assert(memtree->pending == 0);
+    return memtree;
+}
+
 static const struct tac_memnode *leaf_at(const struct tac_memtable *memtable, uint32_t ref)
 {
     return ref == 0 ? NULL : tac_memarena_at(&memtable->arena, ref);
@@ -314,7 +353,7 @@ static const struct tac_memnode *leaf_at(const struct tac_memtable *memtable, ui
 void tac_memtable_tree_stats(const struct tac_memtable *memtable, uint32_t tree,
                              struct tac_memtable_tree_stats *ret_stats)
 {
-    const struct tac_memtree  *memtree = tree_at(memtable, tree);
+    const struct tac_memtree  *memtree = tree_sealed(memtable, tree);
     struct tac_memtable_reader reader;
     struct tac_record_view     view;
 
@@ -357,7 +396,7 @@ void tac_memtable_below(const struct tac_memtable *memtable, uint32_t tree,
                         const struct tac_bytes *edges, uint32_t edge_count, uint64_t *ret_bytes,
                         uint64_t *ret_records)
 {
-    const struct tac_memtree *memtree = tree_at(memtable, tree);
+    const struct tac_memtree *memtree = tree_sealed(memtable, tree);
     const struct tac_memnode *leaf = leaf_at(memtable, memtree->first_leaf);
     uint64_t                  leaves_bytes = 0; /* Of the leaves before `leaf` */
     uint64_t                  leaves_records = 0;
@@ -431,7 +470,7 @@ void tac_memtable_cursor_seek(struct tac_memtable_cursor *cursor,
                               const struct tac_memtable *memtable, uint32_t tree,
                               struct tac_bytes key)
 {
-    const struct tac_memtree *memtree = tree_at(memtable, tree);
+    const struct tac_memtree *memtree = tree_sealed(memtable, tree);
 
     cursor->memtable = memtable;
     cursor->index = 0;

@@ -10,7 +10,7 @@
  *           handed out lie in the table and stay as they are until tac_memtable_reset or _free.
  * Thread    put, reset: one thread at a time (the commit lock). get and readers: any thread beside
  *           it, with no lock; the caller sees to it that none is inside at a reset. The functions
- *           under "immutable" want a table that is no longer written.
+ *           under "immutable" want a sealed table.
  * Room      Counted in accounted bytes. The note "arena bound" in memtable.c proves that what fits
  *           by that count fits the memory, whatever the keys and their order.
  */
@@ -55,6 +55,9 @@ void tac_memtable_put(struct tac_memtable *memtable, uint32_t tree, uint64_t op,
  * has asked tac_memtable_fits for both together. */
 void tac_memtable_account(struct tac_memtable *memtable, uint64_t bytes);
 
+/* Nothing is put any more until the next reset: the functions under "immutable" may be used. */
+void tac_memtable_seal(struct tac_memtable *memtable);
+
 /* Accounted bytes of all puts since the reset. Any thread. */
 uint64_t tac_memtable_accounted(const struct tac_memtable *memtable);
 
@@ -81,6 +84,7 @@ struct tac_memtable_reader {
     const struct tac_memtable *memtable;
     uint32_t                   tree;
     bool                       is_positioned; /* On leaf.records[leaf.point] */
+    uint32_t                   pending; /* Visible, and not in the tree as the reader began; or 0 */
     uint64_t                   visible_op;
     struct tac_memleaf         leaf;
 };

@@ -174,15 +174,6 @@ static inline void node_prefetch(const struct tac_memnode *node, uint32_t level)
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
-/* Where the writer's way down ended. */
-struct descent {
-    struct tac_memnode *leaf;
-    struct tac_memnode *parent;        /* NULL: the leaf is the root. Never full */
-    uint32_t            index;         /* Of the leaf in its parent */
-    uint32_t            high;          /* The record whose key is the leaf's upper bound; 0: none */
-    bool                is_behind_all; /* The key is above all others of the tree */
-};
-
 static void node_lock(struct tac_memnode *node)
 {
     tac_assert(node->version % 2 == 0);
@@ -348,7 +339,7 @@ static struct tac_memnode *root_grow(struct tac_memarena *arena, struct tac_memt
 
 /* The short way down for keys that come in order; false: take the long one. */
 static bool descend_to_last(const struct tac_memarena *arena, const struct tac_memtree *tree,
-                            struct tac_bytes key, struct descent *ret_at)
+                            struct tac_bytes key, struct tac_memtree_descent *ret_at)
 {
     struct tac_memnode *parent;
     struct tac_memnode *leaf;
@@ -367,19 +358,19 @@ static bool descend_to_last(const struct tac_memarena *arena, const struct tac_m
     if (tac_bytes_compare(key_at(arena, leaf->records[leaf->count - 1]), key) >= 0) {
         return false;
     }
-    *ret_at =
-        (struct descent){.leaf = leaf, .parent = parent, .index = index, .is_behind_all = true};
+    *ret_at = (struct tac_memtree_descent){
+        .leaf = leaf, .parent = parent, .index = index, .is_behind_all = true};
     return true;
 }
 
 /* Goes down to the leaf of a key and splits every full inner node on the way, so that the leaf's
  * parent has room. The leaf itself is asked for, not looked at. */
-static struct descent descend(struct tac_memarena *arena, struct tac_memtree *tree,
-                              struct tac_bytes key)
+static struct tac_memtree_descent descend(struct tac_memarena *arena, struct tac_memtree *tree,
+                                          struct tac_bytes key)
 {
-    struct descent      at = {.leaf = NULL};
-    struct tac_memnode *node = node_at(arena, tree->root);
-    uint32_t            level;
+    struct tac_memtree_descent at = {.leaf = NULL};
+    struct tac_memnode        *node = node_at(arena, tree->root);
+    uint32_t                   level;
 
     if (descend_to_last(arena, tree, key, &at)) {
         return at;
@@ -413,7 +404,8 @@ static struct descent descend(struct tac_memarena *arena, struct tac_memtree *tr
 
 /* A key above all others begins a new leaf when the last one is full: keys that come in order fill
  * their leaves. The leaf is never empty, which tac_memtree_seek builds upon. */
-static void leaf_append(struct tac_memarena *arena, const struct descent *at, uint32_t record)
+static void leaf_append(struct tac_memarena *arena, const struct tac_memtree_descent *at,
+                        uint32_t record)
 {
     uint32_t            ref;
     struct tac_memnode *leaf = node_new(arena, 0, &ref);
@@ -428,8 +420,8 @@ static void leaf_append(struct tac_memarena *arena, const struct descent *at, ui
 }
 
 /* Inserts a key that the leaf does not have yet, at its rank in the leaf. */
-static void leaf_insert(struct tac_memarena *arena, struct tac_memtree *tree, struct descent *at,
-                        uint32_t rank, uint32_t record)
+static void leaf_insert(struct tac_memarena *arena, struct tac_memtree *tree,
+                        struct tac_memtree_descent *at, uint32_t rank, uint32_t record)
 {
     struct tac_memnode *leaf = at->leaf;
     struct tac_bytes    key = key_at(arena, record);
@@ -475,53 +467,68 @@ static struct tac_memrecord *record_write(struct tac_memarena *arena, uint64_t o
     return written;
 }
 
+void tac_memtree_put_end(struct tac_memarena *arena, struct tac_memtree *tree)
+{
+    struct tac_memtree_descent *at = &tree->pending_at;
+    uint32_t                    ref = tree->pending;
+    struct tac_memrecord       *record;
+    bool                        is_equal = false;
+    uint32_t                    rank;
+
+    if (ref == 0) {
+        return;
+    }
+    record = tac_memarena_at(arena, ref);
+    rank = at->is_behind_all ? at->leaf->count
+                             : node_rank(arena, at->leaf, 0, at->leaf->count,
+                                         tac_memrecord_key(record), false, &is_equal);
+    if (is_equal) {
+        const struct tac_memrecord *older = tac_memtree_record(arena, at->leaf->records[rank]);
+        uint32_t                    older_bytes = tac_memrecord_payload_bytes(older);
+
+        tac_assert(older->op <= record->op);
+        store_u32(&record->older, at->leaf->records[rank]);
+        store_u32(&at->leaf->records[rank], ref);
+        at->leaf->payload_bytes += tac_memrecord_payload_bytes(record) - older_bytes;
+        tree->payload_bytes -= older_bytes;
+        tree->tombstones -= tac_memrecord_is_tombstone(older);
+    } else {
+        leaf_insert(arena, tree, at, rank, ref);
+        tree->records++;
+    }
+    store_u32(&tree->pending, 0);
+}
+
 void tac_memtree_put(struct tac_memarena *arena, struct tac_memtree *tree, uint64_t op,
                      const struct tac_record *record)
 {
-    struct descent        at;
     struct tac_memrecord *written;
-    uint32_t              ref;
-    uint32_t              rank;
-    bool                  is_equal;
     struct tac_u128       hash;
+    uint32_t              ref;
+    bool                  is_first = tree->root == 0;
 
     tac_assert(record->key.size > 0 && record->key.size <= TACTUS_KEY_SIZE_MAX);
     tac_assert(record->value.size <= TAC_MEMTREE_VALUE_SIZE_MAX);
-    if (tree->root == 0) {
+    tac_memtree_put_end(arena, tree);
+    if (is_first) {
         (void)node_new(arena, 0, &tree->first_leaf);
         store_u32(&tree->root, tree->first_leaf);
     }
     /* The record is copied and hashed while the leaf is on its way from memory. */
-    at = descend(arena, tree, record->key);
+    tree->pending_at = descend(arena, tree, record->key);
     written = record_write(arena, op, record, &ref);
     hash =
         tac_record_hash(written->bytes, record->key.size, record->value.size, record->is_tombstone);
-    if (at.is_behind_all) {
-        rank = at.leaf->count;
-        is_equal = false;
-    } else {
-        rank = node_rank(arena, at.leaf, 0, at.leaf->count, record->key, false, &is_equal);
-    }
-    if (is_equal) {
-        const struct tac_memrecord *older = tac_memtree_record(arena, at.leaf->records[rank]);
-        uint32_t                    older_bytes = tac_memrecord_payload_bytes(older);
-
-        tac_assert(older->op <= op);
-        written->older = at.leaf->records[rank];
-        store_u32(&at.leaf->records[rank], ref);
-        at.leaf->payload_bytes += tac_memrecord_payload_bytes(written) - older_bytes;
-        tree->payload_bytes -= older_bytes;
-        tree->tombstones -= tac_memrecord_is_tombstone(older);
-    } else {
-        leaf_insert(arena, tree, &at, rank, ref);
-        tree->records++;
-    }
     tree->versions++;
     tree->tombstones += record->is_tombstone;
     tree->payload_bytes += tac_memrecord_payload_bytes(written);
     tree->payload_max =
         (uint32_t)tac_max_u64(tree->payload_max, tac_memrecord_payload_bytes(written));
     tree->inserted_sum = tac_u128_add(tree->inserted_sum, hash);
+    store_u32(&tree->pending, ref);
+    if (is_first) {
+        tac_memtree_put_end(arena, tree); /* No leaf stays empty. */
+    }
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -596,6 +603,14 @@ static const struct tac_memnode *leaf_find(const struct tac_memarena *arena,
     return leaf;
 }
 
+uint32_t tac_memtree_pending(const struct tac_memarena *arena, const struct tac_memtree *tree,
+                             uint64_t visible_op)
+{
+    uint32_t pending = load_u32(&tree->pending);
+
+    return pending != 0 && tac_memtree_record(arena, pending)->op <= visible_op ? pending : 0;
+}
+
 uint32_t tac_memtree_get(const struct tac_memarena *arena, const struct tac_memtree *tree,
                          struct tac_bytes key)
 {
@@ -630,6 +645,7 @@ static void leaf_copy(const struct tac_memnode *leaf, struct tac_memleaf *ret_le
     ret_leaf->count = count;
     ret_leaf->point = 0;
     ret_leaf->next = load_u32(&leaf->next);
+    ret_leaf->is_first = false;
 }
 
 void tac_memtree_seek(const struct tac_memarena *arena, const struct tac_memtree *tree,
@@ -645,6 +661,7 @@ void tac_memtree_seek(const struct tac_memarena *arena, const struct tac_memtree
             ret_leaf->count = 0;
             ret_leaf->point = 0;
             ret_leaf->next = 0;
+            ret_leaf->is_first = true;
             return;
         }
         leaf_copy(leaf, ret_leaf);
@@ -657,6 +674,7 @@ void tac_memtree_seek(const struct tac_memarena *arena, const struct tac_memtree
                                         position == TAC_MEMTREE_BEHIND, &is_equal);
         }
     } while (load_u32(&leaf->version) != version);
+    ret_leaf->is_first = leaf == node_at(arena, tree->first_leaf);
     tac_assert(ret_leaf->point <= ret_leaf->count);
 }
 
@@ -670,6 +688,85 @@ void tac_memtree_copy(const struct tac_memarena *arena, uint32_t leaf, struct ta
         leaf_copy(node, ret_leaf);
     } while (load_u32(&node->version) != version);
     tac_assert(ret_leaf->count > 0);
+}
+
+/* A leaf's smallest key, and so the next one's, is fixed, but for the first leaf's. */
+static bool leaf_may_have(const struct tac_memarena *arena, const struct tac_memleaf *leaf,
+                          struct tac_bytes key)
+{
+    const struct tac_memnode *next = leaf->next == 0 ? NULL : node_at(arena, leaf->next);
+
+    if (next != NULL && tac_bytes_compare(key, key_at(arena, load_u32(&next->records[0]))) >= 0) {
+        return false;
+    }
+    return leaf->is_first || tac_bytes_compare(key, key_at(arena, leaf->records[0])) >= 0;
+}
+
+/* The first entry whose key is not below the key. */
+static uint32_t leaf_rank(const struct tac_memarena *arena, const struct tac_memleaf *leaf,
+                          struct tac_bytes key, bool *ret_is_equal)
+{
+    uint32_t begin = 0, end = leaf->count;
+
+    *ret_is_equal = false;
+    while (begin < end) {
+        uint32_t middle = begin + (end - begin) / 2;
+        int      order = tac_bytes_compare(key_at(arena, leaf->records[middle]), key);
+
+        *ret_is_equal |= order == 0;
+        if (order < 0) {
+            begin = middle + 1;
+        } else {
+            end = middle;
+        }
+    }
+    return begin;
+}
+
+static bool position_is_behind(enum tac_memtree_position position, struct tac_bytes at,
+                               struct tac_bytes key)
+{
+    switch (position) {
+    case TAC_MEMTREE_FIRST:
+        return false;
+    case TAC_MEMTREE_LAST:
+        return true;
+    case TAC_MEMTREE_BEFORE:
+    case TAC_MEMTREE_BEFORE_BACK:
+        return tac_bytes_compare(key, at) < 0;
+    case TAC_MEMTREE_BEHIND:
+        break;
+    }
+    return tac_bytes_compare(key, at) <= 0;
+}
+
+void tac_memtree_leaf_add(const struct tac_memarena *arena, struct tac_memleaf *leaf,
+                          uint32_t record, enum tac_memtree_position position, struct tac_bytes key)
+{
+    struct tac_bytes added = key_at(arena, record);
+    bool             is_equal;
+    uint32_t         rank;
+
+    tac_assert(leaf->count > 0 && leaf->count <= TAC_MEMTREE_FANOUT);
+    if (!leaf_may_have(arena, leaf, added)) {
+        return;
+    }
+    rank = leaf_rank(arena, leaf, added, &is_equal);
+    if (is_equal) {
+        /* A newer one has this one behind it. Of one op it is the last: see tac_memtree_pending. */
+        if (tac_memtree_record(arena, leaf->records[rank])->op <=
+            tac_memtree_record(arena, record)->op) {
+            leaf->records[rank] = record;
+        }
+        return;
+    }
+    memmove(&leaf->records[rank + 1], &leaf->records[rank],
+            (leaf->count - rank) * sizeof leaf->records[0]);
+    leaf->records[rank] = record;
+    leaf->count++;
+    if (rank < leaf->point || (rank == leaf->point && position_is_behind(position, key, added))) {
+        leaf->point++;
+    }
 }
 
 const struct tac_memnode *tac_memtree_find(const struct tac_memarena *arena,

@@ -8,6 +8,9 @@
  * neighbour only: so a leaf keeps its smallest key for ever, and that key is what separates it from
  * its left.
  *
+ * Puts     A put ends with the next one into its tree: it goes down, asks for the leaf and copies the
+ *          record meanwhile, which is then *pending*. The entry is made when the leaf has arrived.
+ *          So the writer seldom waits for memory; readers look at the pending record as well.
  * Words    A node's words are taken from its keys at byte `skip`. All keys that can ever lead to
  *          the node agree before that byte, since the separators on both sides of it do. Words
  *          order like keys; only equal words need a look at the records.
@@ -33,7 +36,7 @@ tac_static_assert(TAC_MEMTREE_VALUE_SIZE_MAX + TACTUS_KEY_SIZE_MAX <=
 
 struct tac_memrecord {
     uint64_t op;
-    uint32_t older;      /* Reference of the key's next older version; 0: none */
+    uint32_t older; /* Reference of the key's next older version; 0: none, or pending. Atomic */
     uint32_t value_size; /* TAC_MEMRECORD_TOMBSTONE, or the size */
     uint16_t key_size;
     uint8_t  bytes[]; /* The key, then the value */
@@ -65,26 +68,46 @@ struct tac_memnode {
 tac_static_assert(TAC_MEMLEAF_BYTES == 832 && TAC_MEMINNER_BYTES == 1088,
                   "the arena's bound counts 832 and 1,088 bytes");
 
+/* Where the writer's way down ended. */
+struct tac_memtree_descent {
+    struct tac_memnode *leaf;
+    struct tac_memnode *parent;        /* NULL: the leaf is the root. Never full */
+    uint32_t            index;         /* Of the leaf in its parent */
+    uint32_t            high;          /* The record whose key is the leaf's upper bound; 0: none */
+    bool                is_behind_all; /* The key is above all others of the tree */
+};
+
 /* All zero: an empty tree. */
 struct tac_memtree {
     /* Shared like a node's first fields. */
-    TAC_CACHE_ALIGNED uint32_t root; /* 0: empty */
+    TAC_CACHE_ALIGNED uint32_t root;    /* 0: empty */
+    uint32_t                   pending; /* The record whose put has not ended; 0: none */
+    /* Set before the root is. */
+    uint32_t first_leaf;
     /* Writer only, and whoever reads a tree that is no longer written. */
-    TAC_CACHE_ALIGNED uint32_t first_leaf;
-    uint32_t                   payload_max;   /* Of any version */
-    struct tac_memnode        *last_parent;   /* A node of level 1, likely the last; NULL: none */
-    uint64_t                   records;       /* Distinct keys */
-    uint64_t                   versions;      /* Puts */
-    uint64_t                   tombstones;    /* Of the newest versions */
-    uint64_t                   payload_bytes; /* Keys and values of the newest versions */
-    struct tac_u128            inserted_sum;  /* Of the hashes of all versions */
+    TAC_CACHE_ALIGNED struct tac_memtree_descent pending_at;
+    uint32_t                                     payload_max; /* Of any version */
+    struct tac_memnode *last_parent;   /* A node of level 1, likely the last; NULL: none */
+    uint64_t            records;       /* Distinct keys */
+    uint64_t            versions;      /* Puts */
+    uint64_t            tombstones;    /* Of the newest versions */
+    uint64_t            payload_bytes; /* Keys and values of the newest versions */
+    struct tac_u128     inserted_sum;  /* Of the hashes of all versions */
 };
 
-/* Inserts a record; an older version of its key stays behind it. The arena must have room. */
+/* Inserts a record, which is pending then; an older version of its key stays behind it. The arena
+ * must have room. */
 void tac_memtree_put(struct tac_memarena *arena, struct tac_memtree *tree, uint64_t op,
                      const struct tac_record *record);
+/* Ends the put of the pending record, if there is one. */
+void tac_memtree_put_end(struct tac_memarena *arena, struct tac_memtree *tree);
 
-/* The newest version of a key; 0: none. */
+/* The pending record if its op is at most visible_op; 0: none. What else has such an op is then in
+ * the tree: to be asked for after visible_op was read, and before the tree is looked at. */
+uint32_t tac_memtree_pending(const struct tac_memarena *arena, const struct tac_memtree *tree,
+                             uint64_t visible_op);
+
+/* The newest version of a key that is not pending; 0: none. */
 uint32_t tac_memtree_get(const struct tac_memarena *arena, const struct tac_memtree *tree,
                          struct tac_bytes key);
 
@@ -94,7 +117,8 @@ struct tac_memleaf {
     uint32_t count;
     uint32_t point;
     uint32_t next; /* Reference of the right neighbour; 0: none */
-    uint32_t records[TAC_MEMTREE_FANOUT];
+    bool     is_first;
+    uint32_t records[TAC_MEMTREE_FANOUT + 1]; /* With the pending one */
 };
 
 enum tac_memtree_position {
@@ -114,6 +138,13 @@ void tac_memtree_seek(const struct tac_memarena *arena, const struct tac_memtree
 /* Copies a leaf, with point 0. */
 void tac_memtree_copy(const struct tac_memarena *arena, uint32_t leaf,
                       struct tac_memleaf *ret_leaf);
+
+/* Adds a record that was pending to a copy, if it belongs there and is not there yet, at its place
+ * in order. Before the point or behind it: as position and key ask for. A copy with point 0 that was
+ * not sought: TAC_MEMTREE_FIRST. */
+void tac_memtree_leaf_add(const struct tac_memarena *arena, struct tac_memleaf *leaf,
+                          uint32_t record, enum tac_memtree_position position,
+                          struct tac_bytes key);
 
 /* The leaf that has or would have the key, and how many of its keys are smaller. NULL: empty tree.
  * For a tree that is no longer written. */

@@ -297,6 +297,7 @@ void tac_store_memtables_swap(struct tactus *store)
 {
     uint32_t next = (store->memtable_mutable + 1) % TAC_MEMTABLES;
 
+    tac_memtable_seal(store->memtables[store->memtable_mutable]);
     store->immutable_table = store->memtables[store->memtable_mutable];
     store->immutable_last_op = store->last_op;
     tac_memtable_reset(store->memtables[next]);

@@ -10,6 +10,7 @@
 
 #define TREES 3
 #define PUTS_MAX 12000 /* Seven ninths into tree 0: three levels */
+#define EACH_PUTS 250  /* Several leaves */
 #define VALUE_MAX 70000
 #define EDGES 150
 
@@ -119,47 +120,48 @@ static int put_compare(const void *a_pointer, const void *b_pointer)
     return a->number > b->number ? -1 : 1;
 }
 
-/* Fills table and model with the same puts, several of them in one op. */
-static void model_fill(struct tac_memtable *memtable, uint64_t seed, enum shape shape)
+/* Puts the same into table and model; one put in three begins an op. The model is not sorted. */
+static void model_put(struct tac_memtable *memtable, struct tac_prng *prng, enum shape shape)
 {
-    struct tac_prng prng = {.state = seed};
+    uint32_t    number = model.count++;
+    struct put *put = &model.puts[number];
+    uint8_t    *key = model.keys + (size_t)number * TACTUS_KEY_SIZE_MAX;
+    uint32_t    key_size;
 
+    if (number > 0 && tac_prng_below(prng, 8) == 0) {
+        const struct put *old = &model.puts[tac_prng_below(prng, number)];
+
+        key_size = old->key.size;
+        memcpy(key, old->key.data, key_size);
+    } else {
+        key_size = key_make(prng, shape, number, key);
+    }
+    model.last_op += number == 0 || tac_prng_below(prng, 3) == 0;
+    put->op = model.last_op;
+    put->tree = (uint32_t)tac_subtract_floor_zero(tac_prng_below(prng, 9), 9 - TREES);
+    put->number = number;
+    put->key = (struct tac_bytes){.data = key, .size = key_size};
+    put->is_tombstone = tac_prng_below(prng, 5) == 0;
+    put->value_size = (uint32_t)tac_prng_below(prng, 200);
+    if (tac_prng_below(prng, 1000) == 0) {
+        put->value_size = VALUE_MAX;
+    }
+    if (put->is_tombstone) {
+        put->value_size = 0;
+    }
+    value_fill(number, put->value_size);
+    tac_memtable_put(memtable, put->tree, put->op, put->key,
+                     (struct tac_bytes){.data = value_buffer, .size = put->value_size},
+                     put->is_tombstone);
+}
+
+static void model_start(void)
+{
     model.count = 0;
     model.last_op = 0;
-    for (uint32_t i = 0; i < PUTS_MAX; i++) {
-        struct put *put = &model.puts[i];
-        uint8_t    *key = model.keys + (size_t)i * TACTUS_KEY_SIZE_MAX;
-        uint32_t    key_size;
-
-        if (i > 0 && tac_prng_below(&prng, 8) == 0) {
-            const struct put *old = &model.puts[tac_prng_below(&prng, i)];
-
-            key_size = old->key.size;
-            memcpy(key, old->key.data, key_size);
-        } else {
-            key_size = key_make(&prng, shape, i, key);
-        }
-        model.last_op += i == 0 || tac_prng_below(&prng, 3) == 0;
-        put->op = model.last_op;
-        put->tree = (uint32_t)tac_subtract_floor_zero(tac_prng_below(&prng, 9), 9 - TREES);
-        put->number = i;
-        put->key = (struct tac_bytes){.data = key, .size = key_size};
-        put->is_tombstone = tac_prng_below(&prng, 5) == 0;
-        put->value_size = (uint32_t)tac_prng_below(&prng, 200);
-        if (tac_prng_below(&prng, 1000) == 0) {
-            put->value_size = VALUE_MAX;
-        }
-        if (put->is_tombstone) {
-            put->value_size = 0;
-        }
-        value_fill(i, put->value_size);
-        tac_memtable_put(memtable, put->tree, put->op, put->key,
-                         (struct tac_bytes){.data = value_buffer, .size = put->value_size},
-                         put->is_tombstone);
-    }
-    model.count = PUTS_MAX;
-    qsort(model.puts, model.count, sizeof model.puts[0], put_compare);
 }
+
+static void model_sort(void) { qsort(model.puts, model.count, sizeof model.puts[0], put_compare); }
 
 static bool is_same_key(const struct put *a, const struct put *b)
 {
@@ -213,16 +215,14 @@ static bool is_put(const struct tac_record_view *view, const struct put *put)
 }
 
 /* Forward and backward over the whole view. */
-static bool check_walks(const struct tac_memtable *memtable, uint32_t tree, uint64_t visible_op)
+static bool reader_walks(struct tac_memtable_reader *reader)
 {
-    struct tac_memtable_reader reader;
-    struct tac_record_view     view;
-    uint32_t                   i = 0;
-    bool                       is_there;
+    struct tac_record_view view;
+    uint32_t               i = 0;
+    bool                   is_there;
 
-    tac_memtable_reader_init(&reader, memtable, tree, visible_op);
-    for (is_there = tac_memtable_reader_first(&reader, &view); is_there;
-         is_there = tac_memtable_reader_next(&reader, &view)) {
+    for (is_there = tac_memtable_reader_first(reader, &view); is_there;
+         is_there = tac_memtable_reader_next(reader, &view)) {
         if (i == model.view_count || !is_put(&view, model.view[i])) {
             return false;
         }
@@ -231,8 +231,8 @@ static bool check_walks(const struct tac_memtable *memtable, uint32_t tree, uint
     if (i != model.view_count) {
         return false;
     }
-    for (is_there = tac_memtable_reader_last(&reader, &view); is_there;
-         is_there = tac_memtable_reader_previous(&reader, &view)) {
+    for (is_there = tac_memtable_reader_last(reader, &view); is_there;
+         is_there = tac_memtable_reader_previous(reader, &view)) {
         if (i == 0 || !is_put(&view, model.view[i - 1])) {
             return false;
         }
@@ -241,15 +241,23 @@ static bool check_walks(const struct tac_memtable *memtable, uint32_t tree, uint
     return i == 0;
 }
 
+static bool check_walks(const struct tac_memtable *memtable, uint32_t tree, uint64_t visible_op)
+{
+    struct tac_memtable_reader reader;
+
+    tac_memtable_reader_init(&reader, memtable, tree, visible_op);
+    return reader_walks(&reader);
+}
+
 /* From random keys, most of them not there: seeks, then some steps to and fro. */
 static bool check_seeks(const struct tac_memtable *memtable, uint32_t tree, uint64_t visible_op,
-                        struct tac_prng *prng, enum shape shape)
+                        uint32_t seeks, struct tac_prng *prng, enum shape shape)
 {
     static uint8_t key_buffer[2 * TACTUS_KEY_SIZE_MAX];
 
-    for (uint32_t i = 0; i < 200; i++) {
-        uint32_t         size = key_make(prng, shape, tac_prng_below(prng, PUTS_MAX), key_buffer);
-        struct tac_bytes key = {.data = key_buffer, .size = size};
+    for (uint32_t i = 0; i < seeks; i++) {
+        uint32_t size = key_make(prng, shape, tac_prng_below(prng, model.count), key_buffer);
+        struct tac_bytes           key = {.data = key_buffer, .size = size};
         struct tac_memtable_reader reader;
         struct tac_record_view     view;
         uint32_t                   at = model_rank(key);
@@ -410,6 +418,7 @@ static bool check_below(const struct tac_memtable *memtable, uint32_t tree, stru
 static void test_model(uint64_t seed, enum shape shape)
 {
     struct tac_memtable *memtable = tac_memtable_new(32 * TAC_MIB, TREES);
+    struct tac_prng      puts = {.state = seed};
     struct tac_prng      prng = {.state = seed ^ 1};
     bool                 walks = true;
     bool                 seeks = true;
@@ -420,14 +429,19 @@ static void test_model(uint64_t seed, enum shape shape)
     if (memtable == NULL) {
         tap_bail("out of memory");
     }
-    model_fill(memtable, seed, shape);
+    model_start();
+    while (model.count < PUTS_MAX) {
+        model_put(memtable, &puts, shape);
+    }
+    model_sort();
+    tac_memtable_seal(memtable);
     for (uint32_t tree = 0; tree < TREES; tree++) {
         const uint64_t ops[] = {1, 2, model.last_op / 3, model.last_op - 1, model.last_op};
 
         for (uint32_t i = 0; i < TAC_ARRAY_COUNT(ops); i++) {
             model_view(tree, ops[i]);
             walks &= check_walks(memtable, tree, ops[i]);
-            seeks &= check_seeks(memtable, tree, ops[i], &prng, shape);
+            seeks &= check_seeks(memtable, tree, ops[i], 200, &prng, shape);
         }
         stats &= check_stats(memtable, tree);
         flush &= check_flush(memtable, tree);
@@ -439,6 +453,49 @@ static void test_model(uint64_t seed, enum shape shape)
     tap_ok(stats, "%s: statistics are exact", shape_names[shape]);
     tap_ok(flush, "%s: the flush gives all versions and their hashes add up", shape_names[shape]);
     tap_ok(below, "%s: bytes below edges are exact", shape_names[shape]);
+    tac_memtable_free(memtable);
+}
+
+/* After each of many puts: what it has put is found, wherever in the tree it belongs, by readers
+ * that begin then; and those that began before it see what they saw. */
+static void test_each_put(uint64_t seed, enum shape shape)
+{
+    struct tac_memtable       *memtable = tac_memtable_new(32 * TAC_MIB, TREES);
+    struct tac_memtable_reader before;
+    struct tac_prng            puts = {.state = seed ^ 2};
+    struct tac_prng            prng = {.state = seed ^ 3};
+    bool                       is_right = true, is_steady = true;
+
+    if (memtable == NULL) {
+        tap_bail("out of memory");
+    }
+    for (uint32_t count = 1; count <= EACH_PUTS; count++) {
+        struct tac_prng again = puts;
+        uint64_t        op_before = 0;
+
+        /* Both are made anew: the model is in order of keys by now. */
+        tac_memtable_reset(memtable);
+        model_start();
+        while (model.count < count) {
+            if (model.count + 1 == count && model.last_op > 1) {
+                op_before = model.last_op - 1;
+                tac_memtable_reader_init(&before, memtable, count % TREES, op_before);
+            }
+            model_put(memtable, &again, shape);
+        }
+        model_sort();
+        for (uint32_t tree = 0; tree < TREES; tree++) {
+            model_view(tree, model.last_op);
+            is_right &= check_walks(memtable, tree, model.last_op);
+            is_right &= check_seeks(memtable, tree, model.last_op, 10, &prng, shape);
+        }
+        if (op_before > 0) {
+            model_view(count % TREES, op_before);
+            is_steady &= reader_walks(&before);
+        }
+    }
+    tap_ok(is_right, "%s: each put is found as soon as it is made", shape_names[shape]);
+    tap_ok(is_steady, "%s: readers that began before it see what they saw", shape_names[shape]);
     tac_memtable_free(memtable);
 }
 
@@ -497,6 +554,7 @@ static bool fill_to_the_brim(struct tac_memtable *memtable, enum order order, ui
                          (struct tac_bytes){.data = (uint8_t *)&number + 1, .size = key_size},
                          (struct tac_bytes){.data = value_buffer, .size = value_size}, false);
     }
+    tac_memtable_seal(memtable);
     *ret_count = count;
     return tac_memtable_accounted(memtable) == count * bytes;
 }
@@ -579,6 +637,7 @@ static void test_brim_large(void)
                          (struct tac_bytes){.data = key, .size = TACTUS_KEY_SIZE_MAX},
                          (struct tac_bytes){.size = 0}, true);
     }
+    tac_memtable_seal(memtable);
     tap_ok(check_full(memtable, 1, count), "filled to the brim with the largest keys");
     tac_memtable_free(memtable);
 }
@@ -605,12 +664,14 @@ static void test_below_of_one_size(void)
         snprintf(key, sizeof key, "key%04u", i);
         tac_memtable_put(memtable, 0, i + 1, text(key), text("value"), false);
     }
+    tac_memtable_seal(memtable);
     tac_memtable_below(memtable, 0, edges, 3, bytes, records);
     tap_ok(records[0] == 250 && records[1] == 251 && records[2] == 1000 && bytes[0] == 250 * 12 &&
                bytes[1] == 251 * 12 && bytes[2] == 1000 * 12,
            "records of one size are counted below edges");
     tac_memtable_put(memtable, 0, 2001, text("key0001"), text(""), true);
     tac_memtable_put(memtable, 0, 2002, text("key0501"), text("a larger value"), false);
+    tac_memtable_seal(memtable);
     tac_memtable_below(memtable, 0, edges, 3, bytes, records);
     tap_ok(records[0] == 251 && records[2] == 1002 && bytes[0] == 250 * 12 + 7 &&
                bytes[1] == 251 * 12 + 7 && bytes[2] == 1000 * 12 + 7 + 21,
@@ -697,6 +758,7 @@ int main(void)
     test_hash();
     for (enum shape shape = 0; shape < SHAPE_COUNT_; shape++) {
         test_model(seed, shape);
+        test_each_put(seed, shape);
     }
     for (enum order order = 0; order < ORDER_COUNT_; order++) {
         test_brim(order);
