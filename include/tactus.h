@@ -109,7 +109,9 @@ enum tactus_backend {
 
 /* What brings back the ops after the last checkpoint when a store is opened again. */
 enum tactus_log {
-    TACTUS_LOG_NONE = 0,     /* Nothing: a crash takes back what no checkpoint holds */
+    TACTUS_LOG_NONE = 0,     /* Nothing: a crash takes back what no checkpoint holds. An open that
+                                finds a log does its ops, makes a checkpoint, which is an op, and
+                                removes it */
     TACTUS_LOG_HOST = 1,     /* The application, by a log of its own: see tactus_replay_op */
     TACTUS_LOG_INTERVAL = 2, /* A write-ahead log, synced every log_interval_ms: a crash takes back
                                 what was written since then and while that sync ran */

@@ -485,7 +485,9 @@ uint64_t tactus_durable_op(struct tactus *store)
 {
     uint64_t op = tac_atomic_load_acquire_u64(&store->durable_op);
 
-    return tac_max_u64(op, tac_wal_durable_op(&store->wal));
+    /* The log makes an op durable before it is visible. */
+    op = tac_max_u64(op, tac_wal_durable_op(&store->wal));
+    return tac_min_u64(op, tactus_last_op(store));
 }
 
 uint64_t tactus_last_op(struct tactus *store)

@@ -72,12 +72,14 @@ void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
 {
     struct tac_storage_counters io;
     struct tac_read_totals      reads;
+    uint64_t                    durable_op;
 
     if (tac_storage_is_forked(store->storage)) {
         memset(ret_stats, 0, sizeof *ret_stats); /* Whoever held the locks may not be here */
         ret_stats->backend = store->storage->ops->name;
         return;
     }
+    durable_op = tactus_durable_op(store); /* Before last_op, so never above it */
     pthread_mutex_lock(&store->stats_lock);
     *ret_stats = store->reported;
     pthread_mutex_unlock(&store->stats_lock);
@@ -86,7 +88,7 @@ void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
     tac_storage_counters(store->storage, &io);
     ret_stats->read_bytes = io.read_bytes;
     ret_stats->written_bytes = io.written_bytes;
-    ret_stats->durable_op = tactus_durable_op(store);
+    ret_stats->durable_op = durable_op;
     if (store->wal.storage != NULL) {
         tac_storage_counters(store->wal.storage, &io);
         ret_stats->log_bytes = io.written_bytes;
