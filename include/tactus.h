@@ -122,8 +122,12 @@ enum tactus_log {
 /* Fill with tactus_options_init, then change what you need; tactus_options_set does the same from
  * text. Options marked (create) shape the bytes of the file: they are fixed when the store is
  * created, kept in its superblock, and ignored by later opens. 0 is never "default": init sets
- * every field. */
+ * every field.
+ * Later versions add members at the end. A library that is newer than the program takes those that
+ * the program does not know at their defaults; one that is older refuses those that it does not
+ * know, unless they are 0 as its init leaves them (TACTUS_EOPTION). */
 struct tactus_options {
+    size_t struct_size;              /* Set by tactus_options_init, and not to be changed. */
     /* (create) */
     uint64_t memtable_size;          /* Accounted bytes of a bar; 64 MiB. */
     uint32_t block_size;             /* Power of two, 4 KiB to 1 MiB; 128 KiB. */
@@ -186,8 +190,14 @@ struct tactus_options {
                                         is told by tactus_stat. */
 };
 
+/* Fills in every default. struct_size: of the struct that the program was compiled with; for calls
+ * from other languages, C and C++ have tactus_options_init. */
+TACTUS_API void tactus_options_init_sized(struct tactus_options *options, size_t struct_size);
 /* Fills in every default. */
-TACTUS_API void tactus_options_init(struct tactus_options *options);
+static inline void tactus_options_init(struct tactus_options *options)
+{
+    tactus_options_init_sized(options, sizeof *options);
+}
 
 /* Sets one option from text, such as ("memtable_size", "8MiB") or ("threads_merge", "auto").
  * Sizes take the suffixes KiB, MiB, GiB, TiB. TACTUS_EOPTION names setting, value and range. */
@@ -497,7 +507,10 @@ struct tactus_stage_stats {
 /* Of waits: the first those of up to 1 µs, each next one up to twice as long, the last the rest. */
 #define TACTUS_WAIT_BUCKETS 24
 
+/* Later versions add members at the end. Those that the library does not know are 0. */
 struct tactus_stats {
+    size_t   struct_size;           /* Of these, what the library has filled: less than the sizeof
+                                       of the program if the library is older */
     uint64_t last_op, durable_op, checkpoint_sequence;
     uint64_t bars, beats;
     uint64_t user_bytes;            /* Keys and values accepted by writes since open */
@@ -543,8 +556,15 @@ struct tactus_stats {
                                                     wrong; empty: none */
 };
 
+/* As tactus_stat. struct_size: of the struct that the program was compiled with, no more of which is
+ * written; for calls from other languages, C and C++ have tactus_stat. */
+TACTUS_API void tactus_stat_sized(struct tactus *store, struct tactus_stats *ret_stats,
+                                  size_t struct_size);
 /* Any thread, at any time: what the bars have done is as of the last one's end. */
-TACTUS_API void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats);
+static inline void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
+{
+    tactus_stat_sized(store, ret_stats, sizeof *ret_stats);
+}
 
 /* The same as text for Prometheus (exposition format 0.0.4): names begin with tactus_, units are
  * seconds and bytes. labels: what each sample is to have, such as "store=\"orders\"", or NULL.

@@ -34,35 +34,51 @@ int tac_api_lock(struct tactus *store)
 
 int tactus_options_set(struct tactus_options *options, const char *name, const char *value)
 {
+    struct tactus_options own;
+
     if (options == NULL || name == NULL || value == NULL) {
         return tac_error_set(&tac_api_error, TACTUS_EINVAL,
                              "options, name and value must be given");
     }
-    return tac_options_set(options, name, value, &tac_api_error);
+    if (tac_options_import(options, &own, &tac_api_error) != TACTUS_OK ||
+        tac_options_set(&own, name, value, &tac_api_error) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    tac_options_export(&own, options);
+    return TACTUS_OK;
+}
+
+/* options: the program's, or NULL. */
+static int options_take(const struct tactus_options *options, struct tactus_options *ret_options)
+{
+    if (options == NULL) {
+        tactus_options_init(ret_options);
+        return TACTUS_OK;
+    }
+    return tac_options_import(options, ret_options, &tac_api_error);
 }
 
 int tactus_create(const char *path, const struct tactus_options *options)
 {
-    struct tactus_options defaults;
+    struct tactus_options own;
     struct tac_storage   *storage;
     int                   result;
 
     if (path == NULL) {
         return tac_error_set(&tac_api_error, TACTUS_EINVAL, "no path");
     }
-    if (options == NULL) {
-        tactus_options_init(&defaults);
-        options = &defaults;
+    if (options_take(options, &own) != TACTUS_OK) {
+        return tac_api_error.code;
     }
-    if (options->backend == TACTUS_BACKEND_MEMORY) {
+    if (own.backend == TACTUS_BACKEND_MEMORY) {
         return tac_error_set(&tac_api_error, TACTUS_EOPTION,
                              "a memory store has no file to create: open it");
     }
-    if (tac_storage_create_file(path, options->backend, options->direct_io, &storage,
-                                &tac_api_error) != TACTUS_OK) {
+    if (tac_storage_create_file(path, own.backend, own.direct_io, &storage, &tac_api_error) !=
+        TACTUS_OK) {
         return tac_api_error.code;
     }
-    result = tac_store_create(storage, options, &tac_api_error);
+    result = tac_store_create(storage, &own, &tac_api_error);
     storage->ops->close(storage);
     if (result != TACTUS_OK) {
         (void)unlink(path);
@@ -125,7 +141,7 @@ static int log_file_remove(const struct tac_log_place *place, struct tac_error *
 
 int tactus_open(const char *path, const struct tactus_options *options, struct tactus **ret_store)
 {
-    struct tactus_options defaults;
+    struct tactus_options own;
     struct tac_log_place  place = {log_file_open, log_file_remove, (void *)(uintptr_t)path};
     struct tac_storage   *storage;
     int                   result;
@@ -133,24 +149,22 @@ int tactus_open(const char *path, const struct tactus_options *options, struct t
     if (ret_store == NULL) {
         return tac_error_set(&tac_api_error, TACTUS_EINVAL, "no place for the store's handle");
     }
-    if (options == NULL) {
-        tactus_options_init(&defaults);
-        options = &defaults;
+    if (options_take(options, &own) != TACTUS_OK) {
+        return tac_api_error.code;
     }
-    if (options->backend == TACTUS_BACKEND_MEMORY) {
-        result = memory_storage_open(options, &storage);
+    if (own.backend == TACTUS_BACKEND_MEMORY) {
+        result = memory_storage_open(&own, &storage);
     } else if (path == NULL) {
         result = tac_error_set(&tac_api_error, TACTUS_EINVAL, "no path");
     } else {
-        result = tac_storage_open_file(path, options->backend, options->direct_io, &storage,
-                                       &tac_api_error);
+        result = tac_storage_open_file(path, own.backend, own.direct_io, &storage, &tac_api_error);
     }
     if (result != TACTUS_OK) {
         return result;
     }
-    result = tac_store_open(storage, options, NULL,
-                            options->backend == TACTUS_BACKEND_MEMORY ? NULL : &place, ret_store,
-                            &tac_api_error);
+    result =
+        tac_store_open(storage, &own, NULL, own.backend == TACTUS_BACKEND_MEMORY ? NULL : &place,
+                       ret_store, &tac_api_error);
     if (result != TACTUS_OK) {
         storage->ops->close(storage);
         return path == NULL ? result : tac_error_wrap(&tac_api_error, "%s", path);

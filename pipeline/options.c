@@ -19,9 +19,13 @@
 #define PAGE_CACHE_SIZE_DEFAULT (64 * TAC_MIB)
 #define INDEX_CACHE_SIZE_DEFAULT (192 * TAC_MIB)
 
-void tactus_options_init(struct tactus_options *options)
+/* Of no program's struct, now or later: what is larger was not filled by init. */
+#define STRUCT_SIZE_MAX (16 * TAC_KIB)
+
+static void defaults_set(struct tactus_options *options)
 {
     memset(options, 0, sizeof *options);
+    options->struct_size = sizeof *options;
     options->memtable_size = 64 * TAC_MIB;
     options->block_size = 128 * TAC_KIB;
     options->page_size = 4 * TAC_KIB;
@@ -52,6 +56,48 @@ void tactus_options_init(struct tactus_options *options)
     options->log = TACTUS_LOG_NONE;
     options->log_interval_ms = 100;
     options->scrub_days = 0;
+}
+
+void tactus_options_init_sized(struct tactus_options *options, size_t struct_size)
+{
+    struct tactus_options defaults;
+
+    defaults_set(&defaults);
+    defaults.struct_size = struct_size;
+    memset(options, 0, struct_size);
+    memcpy(options, &defaults, tac_min_u64(struct_size, sizeof defaults));
+}
+
+int tac_options_import(const struct tactus_options *options, struct tactus_options *ret_options,
+                       struct tac_error *error)
+{
+    const uint8_t *bytes = (const uint8_t *)options;
+    size_t         size = options->struct_size;
+
+    /* No struct was ever shorter than what shapes a file. */
+    if (size < offsetof(struct tactus_options, memory_size) || size > STRUCT_SIZE_MAX) {
+        return tac_error_set(error, TACTUS_EOPTION,
+                             "the options were not filled by tactus_options_init: their "
+                             "struct_size is %zu",
+                             size);
+    }
+    for (size_t i = sizeof *ret_options; i < size; i++) {
+        if (bytes[i] != 0) {
+            return tac_error_set(error, TACTUS_EOPTION,
+                                 "an option that this library does not have is set, %zu bytes into "
+                                 "struct tactus_options: the program needs a newer library",
+                                 i);
+        }
+    }
+    defaults_set(ret_options);
+    memcpy(ret_options, options, tac_min_u64(size, sizeof *ret_options));
+    return TACTUS_OK;
+}
+
+void tac_options_export(const struct tactus_options *options, struct tactus_options *ret_options)
+{
+    tac_assert(options->struct_size == ret_options->struct_size);
+    memcpy(ret_options, options, tac_min_u64(options->struct_size, sizeof *options));
 }
 
 enum option_kind {
@@ -244,12 +290,38 @@ static int value_parse(const struct option_entry *entry, const char *value, uint
     return TACTUS_OK;
 }
 
+static size_t entry_bytes(const struct option_entry *entry)
+{
+    switch (entry->kind) {
+    case OPTION_U64:
+    case OPTION_SIZE_AUTO:
+        return sizeof(uint64_t);
+    case OPTION_UUID:
+        return TACTUS_UUID_BYTES;
+    case OPTION_BOOL:
+        return sizeof(bool);
+    case OPTION_U32:
+    case OPTION_THREADS:
+    case OPTION_BACKEND:
+    case OPTION_LOG:
+    case OPTION_PRIORITY:
+        return sizeof(uint32_t);
+    }
+    tac_unreachable();
+}
+
 static int entry_set(struct tactus_options *options, const struct option_entry *entry,
                      const char *value, struct tac_error *error)
 {
     uint8_t *field = (uint8_t *)options + entry->offset;
     uint64_t number = 0;
 
+    if (entry->offset + entry_bytes(entry) > options->struct_size) {
+        return tac_error_set(error, TACTUS_EOPTION,
+                             "option %s: the program was compiled with a tactus.h that does not "
+                             "have it; compile it again",
+                             entry->name);
+    }
     if (entry->kind == OPTION_UUID) {
         uint8_t uuid[TACTUS_UUID_BYTES];
 

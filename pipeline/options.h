@@ -5,6 +5,11 @@
 
 #include "lsm/superblock.h"
 
+/* A program's struct, which may be of an earlier or a later version, as one of this version, but for
+ * struct_size, which stays the program's. TACTUS_EOPTION. Export is the way back. */
+TAC_MUST_CHECK int tac_options_import(const struct tactus_options *options,
+                                      struct tactus_options *ret_options, struct tac_error *error);
+void tac_options_export(const struct tactus_options *options, struct tactus_options *ret_options);
 TAC_MUST_CHECK int tac_options_set(struct tactus_options *options, const char *name,
                                    const char *value, struct tac_error *error);
 /* The option's place among all, below 64; UINT32_MAX: there is none of the name. */

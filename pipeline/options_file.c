@@ -82,7 +82,10 @@ int tactus_options_load(struct tactus_options *options, const char *path, const 
     if (options == NULL || path == NULL) {
         return tac_error_set(&tac_api_error, TACTUS_EINVAL, "options and path must be given");
     }
-    taking = (struct taking){.options = *options, .section = section != NULL ? section : ""};
+    taking = (struct taking){.section = section != NULL ? section : ""};
+    if (tac_options_import(options, &taking.options, &tac_api_error) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
     file = fopen(path, "re");
     if (file == NULL) {
         return tac_error_set(&tac_api_error, TACTUS_EIO, "cannot open %s: %s", path,
@@ -91,7 +94,7 @@ int tactus_options_load(struct tactus_options *options, const char *path, const 
     result = file_take(&taking, path, file);
     (void)fclose(file);
     if (result == TACTUS_OK) {
-        *options = taking.options;
+        tac_options_export(&taking.options, options);
     }
     return result;
 }
@@ -122,7 +125,10 @@ int tactus_options_parse(struct tactus_options *options, const char *text)
         return tac_error_set(&tac_api_error, TACTUS_EOPTION, "options of more than %zu bytes",
                              sizeof list - 1);
     }
-    taking = (struct taking){.options = *options};
+    taking = (struct taking){.section = ""};
+    if (tac_options_import(options, &taking.options, &tac_api_error) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
     strcpy(list, text);
     for (char *pair = strtok_r(list, separators, &rest); pair != NULL && result == TACTUS_OK;
          pair = strtok_r(NULL, separators, &rest)) {
@@ -132,6 +138,6 @@ int tactus_options_parse(struct tactus_options *options, const char *text)
         tac_api_error = taking.error;
         return result;
     }
-    *options = taking.options;
+    tac_options_export(&taking.options, options);
     return TACTUS_OK;
 }

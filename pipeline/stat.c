@@ -68,7 +68,7 @@ static void writer_report(struct tactus *store, struct tactus_stats *stats)
     pthread_mutex_unlock(&store->commit_lock);
 }
 
-void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
+static void stats_fill(struct tactus *store, struct tactus_stats *ret_stats)
 {
     struct tac_storage_counters io;
     struct tac_read_totals      reads;
@@ -112,4 +112,15 @@ void tactus_stat(struct tactus *store, struct tactus_stats *ret_stats)
     ret_stats->backend = store->storage->ops->name;
     ret_stats->direct_io = store->storage->is_direct;
     ret_stats->is_paused = tac_store_is_paused(store);
+}
+
+void tactus_stat_sized(struct tactus *store, struct tactus_stats *ret_stats, size_t struct_size)
+{
+    struct tactus_stats stats;
+    size_t              size = tac_min_u64(struct_size, sizeof stats);
+
+    stats_fill(store, &stats);
+    stats.struct_size = size;
+    memcpy(ret_stats, &stats, size);
+    memset((uint8_t *)ret_stats + size, 0, struct_size - size);
 }

@@ -25,8 +25,9 @@ uncommented() {
     awk '
         /\*\// { has_comment = 1; next }
         /^$/ { has_comment = 0 }
-        /^TACTUS_API/ && !has_comment { print FNR ": " $0 }
-        /^TACTUS_API/ { has_comment = 1 }' "$header"
+        /^(TACTUS_API|static inline)/ && !has_comment { print FNR ": " $0 }
+        /^(TACTUS_API|static inline)/ { has_comment = 1 }
+        /^}/ { has_comment = 0 }' "$header"
 }
 
 # Members of the options that no comment stands behind.

@@ -49,8 +49,8 @@ awk '{ text = text $0 "\n" }
 grep '^#' plain >directives
 grep -v '^#' plain >code
 
-tr '\n' ' ' <code | grep -oE 'TACTUS_API [^;]*;' |
-    sed -E 's/TACTUS_API //; s/[[:space:]]+/ /g' >prototypes
+tr '\n' ' ' <code | grep -oE 'TACTUS_API [^;]*;|static inline [^{]*\{' |
+    sed -E 's/(TACTUS_API|static inline) //; s/[[:space:]]+/ /g; s/ \{$/;/' >prototypes
 sed -E 's/\(.*//; s/.*[ *]//' prototypes >functions
 sed -nE 's/^#define (TACTUS_[A-Z0-9_]+) +([A-Za-z0-9_]+) *$/\1 (\2)/p' directives | sort >constants
 grep '^#define TACTUS_ERRORS(X)' directives | grep -oE 'X\([A-Z]+, [0-9]+, "[^"]*"\)' |
@@ -313,7 +313,7 @@ awk '/^\.SS / { inside = $3 ~ /^tactus_options/ }
     /^\.T[PQ]$/ { is_tag = inside; next }
     is_tag { is_tag = 0; name = $2; has_name = 1; next }
     has_name { has_name = 0; print name "\t" $0 }' text/tactus_options.5 >options
-sed -n 's/^struct tactus_options //p' members | sort >option_names
+sed -n 's/^struct tactus_options //p' members | grep -vx struct_size | sort >option_names
 sed -n '/^struct tactus_options {/,/^}/p' "$header" |
     sed -n '/(create)/,/Free at every open/p' |
     sed -nE 's/^    (uint[0-9]+_t|bool|enum [a-z_]+) +([a-z0-9_]+)(\[[A-Z_]*\])?;.*/\2/p' >created

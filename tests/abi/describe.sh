@@ -89,7 +89,9 @@ declarations() {
         }
 
         function declaration(text) {
-            if (text ~ /^struct [a-z_]+$/) { # Opaque: a program has pointers to it only.
+            if (sub(/^static inline /, "", text) && sub(/ [{][^{}]*}$/, "", text)) {
+                print "    FUNCTION(\"inline " nameless(text) "\");"
+            } else if (text ~ /^struct [a-z_]+$/) { # Opaque: a program has pointers to it only.
                 return
             } else if (text ~ /^struct [a-z_0-9]+ [{]/) {
                 struct_members(text)
@@ -112,8 +114,9 @@ declarations() {
                 at += found
                 character = substr(all, at, 1)
                 depth += (character == "{") - (character == "}")
-                if (character == ";" && depth == 0) {
-                    declaration(substr(all, 2, at - 2))
+                is_body = character == "}" && all ~ /^ static inline /
+                if ((character == ";" || is_body) && depth == 0) {
+                    declaration(substr(all, 2, at - 2 + is_body))
                     all = substr(all, at + 1)
                     at = 0
                 }
