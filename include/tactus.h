@@ -215,7 +215,8 @@ TACTUS_API int tactus_options_load(struct tactus_options *options, const char *p
 
 struct tactus;
 
-/* Creates the store file, which must not exist; the store is not left open. */
+/* Creates the store file, which must not exist; the store is not left open. The file gets its name
+ * when it is whole and durable: a kill or a crash leaves either nothing at the path or a store. */
 TACTUS_API int tactus_create(const char *path, const struct tactus_options *options);
 
 /* Opens a store at its last checkpoint. options may be NULL (defaults).

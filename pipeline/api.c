@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/units.h"
@@ -74,15 +73,15 @@ int tactus_create(const char *path, const struct tactus_options *options)
         return tac_error_set(&tac_api_error, TACTUS_EOPTION,
                              "a memory store has no file to create: open it");
     }
-    if (tac_storage_create_file(path, own.backend, own.direct_io, &storage, &tac_api_error) !=
-        TACTUS_OK) {
+    if (tac_storage_create_unpublished(path, own.backend, own.direct_io, &storage,
+                                       &tac_api_error) != TACTUS_OK) {
         return tac_api_error.code;
     }
     result = tac_store_create(storage, &own, &tac_api_error);
-    storage->ops->close(storage);
-    if (result != TACTUS_OK) {
-        (void)unlink(path);
+    if (result == TACTUS_OK) {
+        result = tac_storage_publish(storage, &tac_api_error);
     }
+    storage->ops->close(storage);
     return result;
 }
 

@@ -3,7 +3,7 @@
  *
  * The happy path of an open: look at what the path names, open it, lock it, sync it, try direct
  * I/O, try io_uring. Every step that fails undoes the ones before it in reverse order; a create
- * also unlinks the file that it made. */
+ * also unlinks the file that it made. A store's file gets its name when it is whole. */
 #define _GNU_SOURCE 1
 
 #include <errno.h>
@@ -451,6 +451,7 @@ void tac_file_close(struct tac_storage *storage)
     struct tac_file_storage *file = file_of(storage);
 
     tac_storage_destroy(storage);
+    tac_file_suffixed_remove(file->path, file->suffix);
     /* Nothing to report: whatever must be durable was synced before. */
     file_unlock_and_close(file->fd);
     free(file);
@@ -472,8 +473,7 @@ static int file_type_check(const struct stat *status, const char *path, struct t
                          what);
 }
 
-/* A descriptor above the standard ones, so that no stray print ends in the store. */
-static int file_open_above_standard(const char *path, int flags)
+int tac_file_open_above_standard(const char *path, int flags)
 {
     int fd;
     int low_fd;
@@ -511,7 +511,7 @@ static int file_lock(int fd, const char *path, struct tac_error *error)
                          "%.300s is open already, in this process or in another one", path);
 }
 
-static int file_fsync(int fd)
+int tac_file_fsync(int fd)
 {
     int rv;
 
@@ -521,21 +521,25 @@ static int file_fsync(int fd)
     return rv;
 }
 
-/* Makes the file's name durable. */
-static int directory_sync(const char *path, struct tac_error *error)
+char *tac_directory_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    char       *directory =
-        slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    int fd;
-    int rv = TACTUS_OK;
+
+    return slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+int tac_directory_sync(const char *path, struct tac_error *error)
+{
+    char *directory = tac_directory_of(path);
+    int   fd;
+    int   rv = TACTUS_OK;
 
     if (directory == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "no memory to sync the directory");
     }
     fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     /* EINVAL: a file system whose directories need no sync. */
-    if (fd < 0 || (file_fsync(fd) != 0 && errno != EINVAL)) {
+    if (fd < 0 || (tac_file_fsync(fd) != 0 && errno != EINVAL)) {
         rv = tac_file_error_set(error, errno, "sync the directory", directory);
     }
     if (fd >= 0) {
@@ -645,6 +649,7 @@ static int storage_new(int fd, const char *path, bool is_new, enum tactus_backen
     tac_storage_create(&file->base, ops, alignment != 0,
                        alignment != 0 ? alignment : TAC_STORAGE_ALIGNMENT_MIN);
     file->fd = fd;
+    file->suffix[0] = 0;
     memcpy(file->path, path, path_bytes);
     *ret_storage = &file->base;
     return TACTUS_OK;
@@ -657,13 +662,13 @@ int tac_storage_create_file(const char *path, enum tactus_backend backend, bool 
     int fd;
 
     tac_assert(path != NULL && ret_storage != NULL);
-    fd = file_open_above_standard(path, O_CREAT | O_EXCL);
+    fd = tac_file_open_above_standard(path, O_CREAT | O_EXCL);
     if (fd < 0) {
         return tac_file_error_set(error, errno, "create", path);
     }
     rv = file_lock(fd, path, error);
     if (rv == TACTUS_OK) {
-        rv = directory_sync(path, error);
+        rv = tac_directory_sync(path, error);
     }
     if (rv == TACTUS_OK) {
         rv = storage_new(fd, path, true, backend, direct_io, ret_storage, error);
@@ -673,6 +678,35 @@ int tac_storage_create_file(const char *path, enum tactus_backend backend, bool 
         file_unlock_and_close(fd);
     }
     return rv;
+}
+
+int tac_storage_create_unpublished(const char *path, enum tactus_backend backend, bool direct_io,
+                                   struct tac_storage **ret_storage, struct tac_error *error)
+{
+    struct stat status;
+    char        suffix[TAC_FILE_SUFFIX_BYTES] = "";
+    bool        is_there = lstat(path, &status) == 0;
+    int         rv;
+    int         fd;
+
+    if (is_there || errno != ENOENT) {
+        return tac_file_error_set(error, is_there ? EEXIST : errno, "create", path);
+    }
+    fd = tac_file_open_unpublished(path, suffix);
+    if (fd < 0) {
+        return tac_file_error_set(error, errno, "create", path);
+    }
+    rv = file_lock(fd, path, error);
+    if (rv == TACTUS_OK) {
+        rv = storage_new(fd, path, true, backend, direct_io, ret_storage, error);
+    }
+    if (rv != TACTUS_OK) {
+        tac_file_suffixed_remove(path, suffix);
+        file_unlock_and_close(fd);
+        return rv;
+    }
+    memcpy(file_of(*ret_storage)->suffix, suffix, sizeof suffix);
+    return TACTUS_OK;
 }
 
 int tac_storage_open_file(const char *path, enum tactus_backend backend, bool direct_io,
@@ -692,7 +726,7 @@ int tac_storage_open_file(const char *path, enum tactus_backend backend, bool di
     if (rv != TACTUS_OK) {
         return rv;
     }
-    fd = file_open_above_standard(path, 0);
+    fd = tac_file_open_above_standard(path, 0);
     if (fd < 0) {
         return tac_file_error_set(error, errno, "open", path);
     }
@@ -701,7 +735,7 @@ int tac_storage_open_file(const char *path, enum tactus_backend backend, bool di
     if (rv == TACTUS_OK) {
         rv = file_lock(fd, path, error);
     }
-    if (rv == TACTUS_OK && file_fsync(fd) != 0) {
+    if (rv == TACTUS_OK && tac_file_fsync(fd) != 0) {
         rv = tac_file_error_set(error, errno, "sync", path);
     }
     if (rv == TACTUS_OK) {
@@ -718,5 +752,5 @@ int tac_storage_remove_file(const char *path, struct tac_error *error)
     if (unlink(path) != 0 && errno != ENOENT) {
         return tac_file_error_set(error, errno, "remove", path);
     }
-    return directory_sync(path, error);
+    return tac_directory_sync(path, error);
 }

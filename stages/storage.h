@@ -112,6 +112,14 @@ struct tac_io_queue {
 TAC_MUST_CHECK int tac_storage_create_file(const char *path, enum tactus_backend backend,
                                            bool direct_io, struct tac_storage **ret_storage,
                                            struct tac_error *error);
+/* The same, but the file is at its path only when it is published, and is nowhere if it is closed
+ * before that: so whatever a process is killed in, there is either no file at the path or a whole one.
+ * To publish makes file and name durable; TACTUS_EEXISTS, there too: something is at the path. Where
+ * it fails there is nothing of ours, and the storage is to be closed. */
+TAC_MUST_CHECK int tac_storage_create_unpublished(const char *path, enum tactus_backend backend,
+                                                  bool direct_io, struct tac_storage **ret_storage,
+                                                  struct tac_error *error);
+TAC_MUST_CHECK int tac_storage_publish(struct tac_storage *storage, struct tac_error *error);
 TAC_MUST_CHECK int tac_storage_open_file(const char *path, enum tactus_backend backend,
                                          bool direct_io, struct tac_storage **ret_storage,
                                          struct tac_error *error);

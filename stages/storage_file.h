@@ -7,11 +7,15 @@
 
 #include "stages/storage.h"
 
-/* Fixed at open. */
+#define TAC_FILE_SUFFIX_BYTES 24
+
+/* Fixed at open, but for the suffix. */
 struct tac_file_storage {
     struct tac_storage base; /* First: the two are cast into each other */
     int                fd;
-    char               path[]; /* For error texts */
+    char               suffix[TAC_FILE_SUFFIX_BYTES]; /* Behind path in the name that it has until
+                                                         it is published; or empty */
+    char               path[];                        /* For error texts */
 };
 
 /* Requests that wait to be handed out by reap, oldest first. */
@@ -58,6 +62,18 @@ void     tac_file_close(struct tac_storage *storage);
 int tac_file_error_set(struct tac_error *error, int os_error, const char *action, const char *path);
 /* Wakes whoever polls the eventfd; nothing for -1. */
 void tac_wake_fd_signal(int wake_fd);
+
+/* open(2), but the descriptor is above the standard ones, so that no stray print ends in the store. */
+int tac_file_open_above_standard(const char *path, int flags);
+/* fsync(2), again where it was interrupted. */
+int tac_file_fsync(int fd);
+/* Of the file's directory: its path, to be freed, or NULL; and a sync, which makes a name durable. */
+char *tac_directory_of(const char *path);
+int   tac_directory_sync(const char *path, struct tac_error *error);
+/* A file that is to be published. Returns a descriptor or, with errno, -1. */
+int tac_file_open_unpublished(const char *path, char suffix[TAC_FILE_SUFFIX_BYTES]);
+/* Unlinks the name that it has until then, if it has one. */
+void tac_file_suffixed_remove(const char *path, const char *suffix);
 
 extern const struct tac_storage_ops tac_storage_posix_ops;
 extern const struct tac_storage_ops tac_storage_uring_ops;
