@@ -578,6 +578,52 @@ TACTUS_API int tactus_metrics(struct tactus *store, const char *labels, char *bu
  * and UUID, whatever the threads. 16 bytes. */
 TACTUS_API int tactus_digest(struct tactus *store, uint8_t ret_digest[16]);
 
+/* What tactus_events_set tells of. */
+enum tactus_event_kind {
+    TACTUS_EVENT_JOB = 1,         /* A part of a flush or a compaction is done, or has failed */
+    TACTUS_EVENT_FLUSH = 2,       /* Records of a memtable are in tables of level 0 */
+    TACTUS_EVENT_COMPACTION = 4,  /* Tables were merged: at their plan's end, in which others took
+                                     their places */
+    TACTUS_EVENT_MOVE = 8,        /* Tables changed level without being written again */
+    TACTUS_EVENT_CHECKPOINT = 16, /* A checkpoint is durable */
+    TACTUS_EVENT_WAIT = 32,       /* A write has waited */
+    TACTUS_EVENT_ERROR = 64,      /* Writing has stopped, or damage was found */
+};
+
+/* An event; what does not go with its kind is 0. Later versions add members at the end. */
+struct tactus_event {
+    size_t   struct_size;           /* What the library has filled */
+    enum tactus_event_kind kind;
+    int      code;                  /* JOB, ERROR: what went wrong; else TACTUS_OK */
+    uint64_t time_ns;               /* When it was over, by CLOCK_MONOTONIC */
+    uint64_t duration_ns;           /* All but MOVE and ERROR: how long it took. FLUSH, COMPACTION:
+                                       from the begin of its first job to the end of its last one.
+                                       0: it had begun when nobody listened */
+    uint32_t tree;                  /* JOB, FLUSH, COMPACTION, MOVE */
+    uint32_t level_from, level_to;  /* The same, of tables; a flush: both 0 */
+    uint32_t jobs;                  /* FLUSH, COMPACTION */
+    uint64_t tables_in, tables_out; /* JOB, FLUSH, COMPACTION: read, written. MOVE: both those moved */
+    uint64_t bytes_in, bytes_out;   /* The same: keys and values. CHECKPOINT: written to the file */
+    uint64_t records_in, records_out; /* JOB, FLUSH, COMPACTION: tombstones and versions included */
+    uint64_t op;                    /* FLUSH: the last one whose records are in. CHECKPOINT: the last
+                                       one that is durable. WAIT: the one that waited */
+    uint64_t missed_count;          /* Events before this one that found 512 waiting to be told */
+    const char *text;               /* JOB, ERROR with a code: in words. Else NULL. Valid during the
+                                       call */
+};
+
+/* From now on event_fn is called for each event of `kinds` (bits of enum tactus_event_kind), with
+ * the context, one at a time, in order; of waits for those of at least wait_ns_min. NULL: no longer;
+ * when that returns no call is under way. A close tells what there is, and ends it too.
+ * With stage threads a thread of the store's own calls it; without, tactus_step and any other call
+ * of the application does as it returns. No lock is held: event_fn may call everything of the store
+ * but tactus_close, tactus_abandon and this (TACTUS_EINVAL). What it takes delays later events, and
+ * without stage threads that call, nothing else. It allocates memory for 512 events. No op: no byte
+ * of the file depends on it. TACTUS_EINVAL changes nothing; TACTUS_ENOMEM: nobody is told any more. */
+TACTUS_API int tactus_events_set(struct tactus *store,
+                                 void (*event_fn)(void *context, const struct tactus_event *event),
+                                 void *context, uint32_t kinds, uint64_t wait_ns_min);
+
 struct tactus_verify_report {
     uint64_t tables, blocks, records;
     uint64_t damages;               /* 0: everything reachable is sound */

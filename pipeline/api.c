@@ -291,7 +291,7 @@ int tactus_tree_create(struct tactus *store, const char *name, const struct tact
     }
     result = tree_create(store, name, &inner, &tree);
     op = store->last_op;
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
     if (result == TACTUS_OK && ret_tree != NULL) {
         *ret_tree = tree;
     }
@@ -307,7 +307,7 @@ int tactus_tree_find(struct tactus *store, const char *name, uint32_t *ret_tree)
     }
     result =
         name == NULL ? TACTUS_ENOTREE : tac_manifest_tree_find(store->manifest, name, ret_tree);
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
     if (result != TACTUS_OK) {
         return tac_error_set(&tac_api_error, TACTUS_ENOTREE, "no tree \"%s\"",
                              name == NULL ? "(null)" : name);
@@ -332,7 +332,7 @@ int tactus_tree_list(struct tactus *store, struct tactus_tree_info *trees, uint3
         trees[i].layout = (struct tactus_layout){(enum tactus_layout_kind)tree->layout.kind,
                                                  tree->layout.key_size, tree->layout.value_size};
     }
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
     *ret_count = count;
     return TACTUS_OK;
 }
@@ -373,7 +373,7 @@ static int maintenance_lock(struct tactus *store)
         return tac_api_error.code;
     }
     if (tac_writer_pause_check(store, &tac_api_error) != TACTUS_OK) {
-        pthread_mutex_unlock(&store->commit_lock);
+        tac_api_unlock(store);
         return tac_api_error.code;
     }
     return TACTUS_OK;
@@ -387,7 +387,7 @@ int tactus_drain(struct tactus *store)
         return tac_api_error.code;
     }
     result = tac_writer_drain(store, 0, &tac_api_error);
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
     return result;
 }
 
@@ -403,7 +403,7 @@ int tactus_compact(struct tactus *store, uint32_t tree)
         return tac_api_error.code;
     }
     result = tac_writer_drain(store, (uint64_t)1 << tree, &tac_api_error);
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
     return result;
 }
 
@@ -425,7 +425,7 @@ int tactus_compaction_hold(struct tactus *store, bool hold)
         store->is_held = hold;
     }
     op = store->last_op;
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
     return result == TACTUS_OK ? tac_wal_committed(&store->wal, op, &tac_api_error) : result;
 }
 
@@ -453,7 +453,7 @@ int tactus_threads_change(struct tactus *store, uint32_t threads_read, uint32_t 
         return tac_api_error.code;
     }
     options = store->options;
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
     options.threads = TACTUS_THREADS_AUTO;
     options.threads_read = threads_read;
     options.threads_merge = threads_merge;
@@ -478,7 +478,7 @@ int tactus_checkpoint(struct tactus *store)
         return tac_api_error.code;
     }
     result = tac_writer_checkpoint(store, &tac_api_error);
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
     return result;
 }
 
@@ -514,7 +514,7 @@ uint64_t tactus_replay_op(struct tactus *store)
 
     pthread_mutex_lock(&store->commit_lock);
     op = store->last_op + 1;
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
     return op;
 }
 
@@ -526,7 +526,7 @@ void tactus_replay_end(struct tactus *store)
     }
     store->resumed_op = store->crossing_op = 0;
     store->is_replaying = false;
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
 }
 
 bool tactus_step(struct tactus *store)
@@ -542,7 +542,7 @@ bool tactus_step(struct tactus *store)
                                                     : tac_worker_pool_step)(&store->workers) ||
                      (!store->scrub.has_thread && tac_scrub_step(store));
     }
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
     return progressed;
 }
 
@@ -558,7 +558,7 @@ int tactus_descriptor(struct tactus *store, int *ret_descriptor)
                  : tac_error_set(&tac_api_error, TACTUS_EOPTION,
                                  "a store with stage threads has no descriptor: nobody has to step "
                                  "it");
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
     return result;
 }
 
@@ -576,7 +576,7 @@ static int store_walk(struct tac_walk *walk)
     if (result == TACTUS_OK) {
         result = tac_walk_all(walk, &tac_api_error);
     }
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
     return result;
 }
 

@@ -22,6 +22,15 @@ TAC_MUST_CHECK static inline int tac_api_fork_check(const struct tactus *store)
 
 /* The same, then takes commit_lock. */
 TAC_MUST_CHECK int tac_api_lock(struct tactus *store);
+/* Gives it back; without threads tells events that wait. */
+static inline void tac_api_unlock(struct tactus *store)
+{
+    pthread_mutex_unlock(&store->commit_lock);
+    if (__builtin_expect(tac_atomic_load_relaxed_u32(&store->events.is_due) != 0, 0)) {
+        tac_events_tell(&store->events);
+    }
+}
+
 /* TACTUS_ENOTREE. Trees are only ever added, and their layouts never change: no lock. */
 TAC_MUST_CHECK int tac_api_tree_layout(struct tactus *store, uint32_t tree,
                                        struct tac_layout *ret_layout);

@@ -171,7 +171,7 @@ static int record_write(struct tactus *store, uint32_t tree, const void *key, si
         tac_writer_end(store);
     }
     op = store->last_op;
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
     return committed(store, op, result, is_refused);
 }
 
@@ -461,7 +461,7 @@ int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
         result = batch_write(store, batch, &is_refused);
     }
     op = store->last_op;
-    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_unlock(store);
     if (result == TACTUS_OK) {
         tactus_batch_clear(batch);
         if (ret_op != NULL) {

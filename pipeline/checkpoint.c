@@ -104,6 +104,7 @@ static void request_write(struct tactus *store, struct tac_request *request,
     request->block_kinds[0] = kind;
     request->references[0] = reference;
     request->transfer_bytes = transfer_bytes;
+    store->checkpoint.written_bytes += transfer_bytes;
     request_send(store, request);
 }
 
@@ -206,6 +207,8 @@ int tac_checkpoint_begin(struct tactus *store, struct tac_error *error)
     pthread_mutex_lock(&store->scrub.lock);
     tac_atomic_store_release_u32(&store->is_checkpointing, 1);
     pthread_mutex_unlock(&store->scrub.lock);
+    checkpoint->begin_ns = tac_events_now_ns(&store->events);
+    checkpoint->written_bytes = 0;
     superblock_fill(store, &checkpoint->next);
     if (log_seal(store, error) != TACTUS_OK ||
         free_set_freeze(store, &before, error) != TACTUS_OK) {
@@ -299,6 +302,13 @@ static void durable(struct tactus *store)
     tac_atomic_store_release_u32(&store->is_checkpointing, 0);
     pthread_mutex_unlock(&store->scrub.lock);
     tac_atomic_store_release_u64(&store->durable_op, checkpoint->durable.op_persisted);
+    tac_events_add(&store->events,
+                   &(struct tactus_event){
+                       .kind = TACTUS_EVENT_CHECKPOINT,
+                       .op = checkpoint->durable.op_persisted,
+                       .bytes_out = checkpoint->written_bytes,
+                   },
+                   checkpoint->begin_ns);
     tac_event_count_notify(store->stages.progress, 1);
 }
 

@@ -42,6 +42,8 @@ struct tac_checkpoint {
     uint32_t                  outstanding;
     uint32_t                  free_set_written;
     uint32_t                  bars_since; /* Bars ended since the last one began */
+    uint64_t                  begin_ns;   /* Of the one being written; 0: nobody listens */
+    uint64_t                  written_bytes; /* Handed to the write stage for it */
 };
 
 uint32_t tac_checkpoint_log_blocks(uint32_t block_size);

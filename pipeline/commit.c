@@ -344,6 +344,82 @@ static void move_apply(struct tactus *store, const struct tac_bar_compaction *co
     }
 }
 
+/* ---- events --------------------------------------------------------------------------------- */
+
+void tac_store_job_describe(const struct tac_job *job, struct tactus_event *event)
+{
+    struct tac_merge_account in = job->memtable_consumed;
+
+    for (uint32_t i = 0; i < job->input_count; i++) {
+        in = tac_merge_account_add(in, job->inputs[i].consumed);
+    }
+    event->bytes_in += in.bytes;
+    event->records_in += in.records;
+    event->tables_out += job->totals.tables;
+    event->bytes_out += job->totals.bytes;
+    event->records_out += job->totals.records;
+}
+
+/* From the begin of the first job to the end of the last one; 0 if one of these is not known. */
+static uint64_t jobs_duration_ns(struct tactus *store, const struct tac_bar_compaction *compaction)
+{
+    uint64_t begin_ns = UINT64_MAX, end_ns = 0;
+
+    for (uint32_t i = 0; i < compaction->job_count; i++) {
+        const struct tac_job *job = store->bar.jobs[compaction->job_first + i];
+
+        begin_ns = tac_min_u64(begin_ns, job->begin_ns);
+        end_ns = tac_max_u64(end_ns, job->end_ns);
+    }
+    return begin_ns == 0 ? 0 : tac_subtract_floor_zero(end_ns, begin_ns);
+}
+
+static void compaction_tell(struct tactus *store, const struct tac_bar_compaction *compaction)
+{
+    bool                is_flush = compaction->kind == TAC_PLAN_FLUSH;
+    bool                is_move = compaction->kind == TAC_PLAN_MOVE;
+    struct tactus_event event = {
+        .kind = is_flush  ? TACTUS_EVENT_FLUSH
+                : is_move ? TACTUS_EVENT_MOVE
+                          : TACTUS_EVENT_COMPACTION,
+        .tree = compaction->tree,
+        .level_from = compaction->level_source,
+        .level_to = compaction->level_target,
+        .jobs = compaction->job_count,
+        .tables_in = compaction->input_count,
+        .tables_out = is_move ? compaction->input_count : 0,
+        .op = is_flush ? store->immutable_last_op : 0,
+    };
+
+    if (!tac_events_want(&store->events, event.kind)) {
+        return;
+    }
+    for (uint32_t i = 0; i < compaction->job_count; i++) {
+        tac_store_job_describe(store->bar.jobs[compaction->job_first + i], &event);
+    }
+    if (compaction->job_count > 0) {
+        event.duration_ns = jobs_duration_ns(store, compaction);
+    }
+    tac_events_add(&store->events, &event, 0);
+}
+
+static void damage_tell(struct tactus *store, const struct tac_bar_compaction *compaction,
+                        const struct tac_error *error)
+{
+    tac_events_add(&store->events,
+                   &(struct tactus_event){
+                       .kind = TACTUS_EVENT_ERROR,
+                       .code = error->code,
+                       .tree = compaction->tree,
+                       .level_from = compaction->level_source,
+                       .level_to = compaction->level_target,
+                       .text = error->message,
+                   },
+                   0);
+}
+
+/* ---- a plan's end --------------------------------------------------------------------------- */
+
 static void compaction_apply(struct tactus *store, const struct tac_bar_compaction *compaction)
 {
     for (uint32_t i = 0; i < compaction->job_count; i++) {
@@ -359,6 +435,7 @@ static void compaction_apply(struct tactus *store, const struct tac_bar_compacti
         store->totals.compactions++;
         store->totals.jobs += compaction->job_count;
     }
+    compaction_tell(store, compaction);
 }
 
 /* The compaction changed nothing; a damaged table is marked, so that plans leave it alone. */
@@ -441,6 +518,7 @@ int tac_store_commit_plan(struct tactus *store, struct tac_error *error)
             return error->code; /* The memtable's records are wrong, or the device fails. */
         }
         compaction_drop(store, compaction, damaged);
+        damage_tell(store, compaction, error);
         store->is_flush_due |= is_flush;
     }
     tac_error_clear(error);

@@ -27,6 +27,9 @@ void tac_store_poison(struct tactus *store, int code, const char *message)
         tac_atomic_exchange_u32(&store->is_poisoned, 1);
         tac_stages_stop(&store->stages);
         tac_event_count_notify_all(store->stages.progress);
+        tac_events_add(
+            &store->events,
+            &(struct tactus_event){.kind = TACTUS_EVENT_ERROR, .code = code, .text = message}, 0);
     }
 }
 
@@ -74,6 +77,24 @@ void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order)
 
 /* ---- seats ---------------------------------------------------------------------------------- */
 
+static void job_tell(struct tactus *store, struct tac_job *job)
+{
+    const struct tac_bar_compaction *compaction = &store->bar.compactions[job->compaction];
+    struct tactus_event              event = {
+                     .kind = TACTUS_EVENT_JOB,
+                     .code = job->result,
+                     .tree = job->tree,
+                     .level_from = compaction->level_source,
+                     .level_to = compaction->level_target,
+                     .tables_in = job->input_count,
+                     .text = job->result != TACTUS_OK ? job->message : NULL,
+    };
+
+    job->end_ns = tac_events_now_ns(&store->events);
+    tac_store_job_describe(job, &event);
+    tac_events_add(&store->events, &event, job->begin_ns);
+}
+
 static bool seats_take_back(struct tactus *store)
 {
     struct tac_link *link = tac_stack_take_all(&store->stages.done);
@@ -91,6 +112,7 @@ static bool seats_take_back(struct tactus *store)
             job->result != TACTUS_EPOISONED) {
             tac_store_poison(store, job->result, job->message);
         }
+        job_tell(store, job);
         blocks = tac_seat_finish(seat, &count);
         tac_block_pool_give_back(&store->pool, blocks);
         store->seats_busy--;
@@ -134,6 +156,7 @@ static bool job_seat(struct tactus *store)
     if (read_ahead > 0 && tac_block_pool_try_take(&store->pool, allotment, &blocks)) {
         store->bar.jobs_seated++;
         store->seats_busy++;
+        job->begin_ns = tac_events_now_ns(&store->events);
         tac_seat_start(seat, job, read_ahead, blocks, allotment, store->shape.filter_bits_per_key);
         return true;
     }

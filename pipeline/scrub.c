@@ -489,6 +489,15 @@ static void block_scrub(struct tactus *store, const struct target *target)
         tac_error_clear(&error); /* Of a first attempt */
     }
     block_count(scrub, &error);
+    if (error.code != TACTUS_OK) {
+        tac_events_add(&store->events,
+                       &(struct tactus_event){
+                           .kind = TACTUS_EVENT_ERROR,
+                           .code = error.code,
+                           .text = error.message,
+                       },
+                       0);
+    }
     scrub->busy_turns = 0;
     position_advance(scrub);
 }

@@ -607,6 +607,7 @@ static void parts_destroy(struct tactus *store)
     }
     tac_wal_destroy(&store->wal);
     tac_scrub_destroy(&store->scrub);
+    tac_events_destroy(&store->events);
     pthread_mutex_destroy(&store->commit_lock);
     pthread_mutex_destroy(&store->stats_lock);
     pthread_mutex_destroy(&store->workers_lock);
@@ -681,6 +682,7 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
     pthread_mutex_init(&store->stats_lock, NULL);
     pthread_mutex_init(&store->workers_lock, NULL);
     tac_scrub_init(&store->scrub);
+    tac_events_init(&store->events);
     store->storage = storage;
     store->options = *options;
     store->tight_plan_every = stepping != NULL ? stepping->tight_plan_every : 0;
@@ -755,6 +757,7 @@ void tac_store_abandon(struct tactus *store)
 {
     struct tac_storage *storage = store->storage;
 
+    tac_events_end(&store->events);
     workers_stop(store);
     parts_destroy(store);
     storage->ops->close(storage);

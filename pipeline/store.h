@@ -22,6 +22,7 @@
 #include "pipeline/bar.h"
 #include "pipeline/checkpoint.h"
 #include "pipeline/damage.h"
+#include "pipeline/events.h"
 #include "pipeline/scrub.h"
 #include "pipeline/wal.h"
 #include "queues/event_count.h"
@@ -151,6 +152,7 @@ struct tactus {
     struct tac_worker_pool workers;      /* Changed with commit_lock and workers_lock */
     pthread_mutex_t        workers_lock; /* For who wakes a worker without commit_lock; innermost */
     struct tac_scrub       scrub;
+    struct tac_events      events;
     uint64_t               durable_op; /* Atomic; coordinator writes */
 };
 
@@ -215,6 +217,8 @@ void tac_store_report(struct tactus *store);
 /* ---- commit.c ---- */
 /* Checks the plan's conservation sums and brings its results into the manifest. Coordinator. */
 TAC_MUST_CHECK int tac_store_commit_plan(struct tactus *store, struct tac_error *error);
+/* Adds what a job did to what an event tells. */
+void tac_store_job_describe(const struct tac_job *job, struct tactus_event *event);
 
 /* ---- writer.c; all with commit_lock held ---- */
 typedef bool tac_store_condition_fn(struct tactus *store, uint64_t argument);

@@ -327,6 +327,15 @@ static void wait_count(struct tactus *store, uint64_t waited_ns)
     store->wait_ns_total += waited_ns;
     store->wait_ns_max = tac_max_u64(store->wait_ns_max, waited_ns);
     store->wait_buckets[tac_min_u64(bucket, TACTUS_WAIT_BUCKETS - 1)]++;
+    if (waited_ns >= tac_atomic_load_relaxed_u64(&store->events.wait_ns_min)) {
+        tac_events_add(&store->events,
+                       &(struct tactus_event){
+                           .kind = TACTUS_EVENT_WAIT,
+                           .duration_ns = waited_ns,
+                           .op = store->last_op + 1,
+                       },
+                       0);
+    }
 }
 
 int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_puts,

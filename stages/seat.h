@@ -65,6 +65,7 @@ struct tac_job {
     struct tac_table     *spare_tables;  /* Descriptors for outputs */
     uint32_t              spare_count;   /* As planned */
     uint64_t              sequence;      /* For block headers */
+    uint64_t              begin_ns, end_ns; /* Coordinator: seated, taken back; 0: nobody listens */
     /* Result */
     int                      result;     /* First error; 0 */
     char                     message[320];

@@ -30,6 +30,7 @@
     X(PAUSED_LONG, "a call that a pause refused, done again after it")                             \
     X(WORKERS_CHANGED, "other workers in place of those that had jobs")                            \
     X(LEFT_IO, "a step that left the device to its work")                                          \
+    X(EVENT_TOLD, "events that agree with the statistics, of each kind but errors")                \
     X(CREDIT_STALL, "a merge that waited for credit")                                              \
     X(OVERFLOW, "a stage's ring that was full")                                                    \
     X(BACKGROUND_CHECKPOINT, "a checkpoint that became durable beside writes")                     \

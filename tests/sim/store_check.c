@@ -261,6 +261,7 @@ void sim_check_op(struct sim *sim)
         sim->bar_checked = store->bar_count;
         bar_check(sim);
     }
+    sim_events_check(sim);
 }
 
 static void damage_report(void *context, const char *text)

@@ -101,6 +101,7 @@ static void store_open(struct sim *sim)
             sim_superblock_check(sim);
             sim->bar_checked = sim->store->bar_count;
             sim->is_paused = false;
+            sim_events_begin(sim);
             return;
         }
     }

@@ -13,6 +13,7 @@
  *   store_check.c what must hold after an op, a bar, a reopen, a crash
  *   sim_faults.c  what the disk does wrong
  *   store_faults.c  what must hold then
+ *   store_events.c  what the store tells of as it happens
  *   sim_shrink.c  runs lists in child processes and makes failing ones short */
 #ifndef TACTUS_TESTS_SIM_STORE_SIM_H
 #define TACTUS_TESTS_SIM_STORE_SIM_H
@@ -123,6 +124,15 @@ struct sim_iterator {
     uint32_t                begin, end; /* The keys between its bounds: before `end` */
 };
 
+/* Sums of what a store has told of since its open. */
+struct sim_events {
+    bool     is_set;
+    uint64_t jobs, compactions, compaction_jobs, tables_moved, tables_written, records_merged;
+    uint64_t checkpoints, waits, wait_ns, missed;
+    uint64_t checkpoint_before; /* At the open */
+    uint64_t last_ns;
+};
+
 struct sim {
     const struct sim_world *world;
     struct sim_report      *report;
@@ -133,6 +143,7 @@ struct sim {
     struct store_model     *model;
     struct sim_log          log_ops;
     struct sim_iterator     iterators[SIM_ITERATORS];
+    struct sim_events       events;
     struct tac_prng         prng; /* For what is free at each open */
     uint32_t                op_index;
     uint64_t                durable_op;   /* Acknowledged */
@@ -226,6 +237,13 @@ void sim_superblock_spoil(struct sim *sim);
 void sim_superblock_check(struct sim *sim);
 /* The end of a run with damage. */
 void sim_check_damaged(struct sim *sim);
+
+/* ---- store_events.c ---- */
+
+/* After an open: in half of the worlds the store is to tell. */
+void sim_events_begin(struct sim *sim);
+/* What it has told agrees with what it has counted. */
+void sim_events_check(struct sim *sim);
 
 /* ---- sim_shrink.c ---- */
 
