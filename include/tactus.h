@@ -188,6 +188,9 @@ struct tactus_options {
                                         the background once in so many days, evenly; 0 (never) to
                                         3650; 0. Without threads tactus_step does it. What is found
                                         is told by tactus_stat. */
+    uint64_t io_rate_max_bytes;      /* What flushes, compactions and checkpoints may read and write
+                                        in a second, together; see tactus_io_rate_change. 0: no
+                                        limit; 0. */
 };
 
 /* Fills in every default. struct_size: of the struct that the program was compiled with; for calls
@@ -423,6 +426,14 @@ TACTUS_API int tactus_resume(struct tactus *store);
 TACTUS_API int tactus_threads_change(struct tactus *store, uint32_t threads_read,
                                      uint32_t threads_merge, uint32_t threads_write);
 
+/* Another io_rate_max_bytes from now on; 0: no limit. Where compaction is held up by it writes wait,
+ * evenly, as they do for a slow device; drains and closes keep to it, too: take the limit away before
+ * a close that is to be quick. For 20 ms what was not used is kept. Reads of the application, the
+ * scrub, the write-ahead log and what an open loads are not limited. No op: no byte of the file
+ * depends on it. Waits for nothing. TACTUS_EOPTION. TACTUS_ENOMEM: there is no thread for it; the
+ * limit stays as it was. */
+TACTUS_API int tactus_io_rate_change(struct tactus *store, uint64_t io_rate_max_bytes);
+
 /* Ends the bar early until all ops before the call are in a durable checkpoint. An op. */
 TACTUS_API int tactus_checkpoint(struct tactus *store);
 
@@ -450,7 +461,7 @@ TACTUS_API void tactus_replay_end(struct tactus *store);
  * more that could be done now. When only the device has something to do it waits for that. */
 TACTUS_API bool tactus_step(struct tactus *store);
 /* For a loop that sleeps in poll or epoll: a descriptor that can be read when the device has done
- * something. From this call on tactus_step does not wait for the device: it returns false, and there
+ * something, or when a limit of I/O lets something go on. From this call on tactus_step does not wait for the device: it returns false, and there
  * may be more to do when the descriptor can be read, or after a write. It is not to be read from or
  * closed, and goes with the store. TACTUS_EOPTION: the store has stage threads. TACTUS_EIO, ENOMEM. */
 TACTUS_API int tactus_descriptor(struct tactus *store, int *ret_descriptor);

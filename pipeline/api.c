@@ -470,6 +470,21 @@ int tactus_threads_change(struct tactus *store, uint32_t threads_read, uint32_t 
     return tac_store_workers_change(store, &options, NULL, &tac_api_error);
 }
 
+int tactus_io_rate_change(struct tactus *store, uint64_t io_rate_max_bytes)
+{
+    struct tactus_options options;
+
+    if (tac_api_fork_check(store) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    tactus_options_init(&options);
+    options.io_rate_max_bytes = io_rate_max_bytes;
+    if (tac_options_resolve(&options, &tac_api_error) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    return tac_store_io_rate_change(store, io_rate_max_bytes, &tac_api_error);
+}
+
 int tactus_checkpoint(struct tactus *store)
 {
     int result;

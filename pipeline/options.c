@@ -56,6 +56,7 @@ static void defaults_set(struct tactus_options *options)
     options->log = TACTUS_LOG_NONE;
     options->log_interval_ms = 100;
     options->scrub_days = 0;
+    options->io_rate_max_bytes = 0;
 }
 
 void tactus_options_init_sized(struct tactus_options *options, size_t struct_size)
@@ -158,6 +159,7 @@ static const struct option_entry entries[] = {
     OPTION(log_interval_ms, OPTION_U32, 1, 60000),
     OPTION(log_loss_accepted, OPTION_BOOL, 0, 1),
     OPTION(scrub_days, OPTION_U32, 0, 3650),
+    OPTION(io_rate_max_bytes, OPTION_U64, 0, TAC_TIB),
 };
 
 static int bad_value(const struct option_entry *entry, const char *value, const char *expected,
@@ -559,7 +561,8 @@ int tac_options_resolve(struct tactus_options *options, struct tac_error *error)
         free_option_check("backend", (uint64_t)options->backend, error) != TACTUS_OK ||
         free_option_check("log", (uint64_t)options->log, error) != TACTUS_OK ||
         free_option_check("log_interval_ms", options->log_interval_ms, error) != TACTUS_OK ||
-        free_option_check("scrub_days", options->scrub_days, error) != TACTUS_OK) {
+        free_option_check("scrub_days", options->scrub_days, error) != TACTUS_OK ||
+        free_option_check("io_rate_max_bytes", options->io_rate_max_bytes, error) != TACTUS_OK) {
         return error->code;
     }
     return TACTUS_OK;

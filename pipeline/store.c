@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mutant.h"
+#include "base/thread.h"
 #include "base/units.h"
 #include "pipeline/admission.h"
 #include "pipeline/options.h"
@@ -647,9 +648,44 @@ static void seats_abandon(struct tactus *store)
     }
 }
 
+/* Wakes who may go on when the bucket has opened: stages/rate.h. */
+static void *rate_main(void *argument)
+{
+    struct tactus *store = argument;
+
+    while (tac_rate_wait(&store->stages.rate)) {
+        pthread_mutex_lock(&store->workers_lock);
+        tac_event_count_notify_all(store->stages.events[TAC_STAGE_READ]);
+        tac_event_count_notify_all(store->stages.events[TAC_STAGE_WRITE]);
+        pthread_mutex_unlock(&store->workers_lock);
+    }
+    return NULL;
+}
+
+int tac_store_io_rate_change(struct tactus *store, uint64_t bytes_per_s, struct tac_error *error)
+{
+    int result = TACTUS_OK;
+
+    pthread_mutex_lock(&store->workers_lock);
+    if (bytes_per_s > 0 && !store->is_stepped && !store->has_rate_thread) {
+        result = tac_thread_start(&store->rate_thread, "tac-rate", rate_main, store, error);
+        store->has_rate_thread = result == TACTUS_OK;
+    }
+    pthread_mutex_unlock(&store->workers_lock);
+    if (result == TACTUS_OK) {
+        tac_rate_change(&store->stages.rate, bytes_per_s);
+    }
+    return result;
+}
+
 static void workers_stop(struct tactus *store)
 {
     tac_scrub_stop(store);
+    if (store->has_rate_thread) {
+        tac_rate_stop(&store->stages.rate);
+        pthread_join(store->rate_thread, NULL);
+        store->has_rate_thread = false;
+    }
     tac_wal_thread_stop(&store->wal);
     tac_worker_pool_stop(&store->workers);
     seats_abandon(store);
@@ -717,7 +753,8 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
         return error->code;
     }
     tac_recovery_start(store);
-    if (tac_wal_replay(store, place, error) != TACTUS_OK ||
+    if (tac_store_io_rate_change(store, store->options.io_rate_max_bytes, error) != TACTUS_OK ||
+        tac_wal_replay(store, place, error) != TACTUS_OK ||
         tac_scrub_start(store, error) != TACTUS_OK) {
         workers_stop(store);
         parts_destroy(store);

@@ -153,6 +153,8 @@ struct tactus {
     pthread_mutex_t        workers_lock; /* For who wakes a worker without commit_lock; innermost */
     struct tac_scrub       scrub;
     struct tac_events      events;
+    bool                   has_rate_thread; /* workers_lock */
+    pthread_t              rate_thread;
     uint64_t               durable_op; /* Atomic; coordinator writes */
 };
 
@@ -182,6 +184,9 @@ TAC_MUST_CHECK int tac_store_workers_change(struct tactus               *store,
                                             const struct tac_stepping   *stepping,
                                             struct tac_error            *error);
 
+/* Limits what the stages read and write in a second; 0: not. Any thread. */
+TAC_MUST_CHECK int tac_store_io_rate_change(struct tactus *store, uint64_t bytes_per_s,
+                                            struct tac_error *error);
 /* Drains, then frees everything, whatever the result. */
 TAC_MUST_CHECK int tac_store_close(struct tactus *store, struct tac_error *error);
 /* Frees everything as it is: the file stays at its last durable checkpoint. */

@@ -48,6 +48,7 @@ int tac_stages_create(struct tac_stages *stages, uint32_t ring_size, struct tac_
         }
         stages->queues[i].overflow.top = NULL;
     }
+    tac_rate_create(&stages->rate, 0);
     return TACTUS_OK;
 }
 
@@ -58,6 +59,7 @@ void tac_stages_destroy(struct tac_stages *stages)
         tac_assert(tac_ring_count(&stages->queues[i].ring) == 0);
         tac_ring_destroy(&stages->queues[i].ring);
     }
+    tac_rate_destroy(&stages->rate);
 }
 
 /* One sleeper at home in the stage; else, with assist, one of another stage's. */
@@ -283,6 +285,7 @@ static void request_submit(struct tac_worker *worker, struct tac_request *reques
     }
     if (stages->storage->ops->submit(worker->io, io)) {
         worker->unsent = stage;
+        tac_rate_take(&stages->rate, io->size_bytes);
     } else { /* Refused: back to the queue; nothing relies on the order of requests. */
         tac_stage_push(stages, stage, &request->link);
     }
@@ -316,7 +319,7 @@ bool tac_read_step(struct tac_worker *worker)
 {
     struct tac_request *request;
 
-    if (!queue_has_room(worker)) {
+    if (!queue_has_room(worker) || !tac_rate_is_open(&worker->stages->rate)) {
         return false;
     }
     request = (struct tac_request *)tac_stage_pop(worker->stages, TAC_STAGE_READ);
@@ -345,7 +348,8 @@ bool tac_write_step(struct tac_worker *worker)
     struct tac_stages  *stages = worker->stages;
     struct tac_request *request;
 
-    if (!queue_has_room(worker)) {
+    if (!queue_has_room(worker) ||
+        (!tac_stages_are_stopped(stages) && !tac_rate_is_open(&stages->rate))) {
         return false;
     }
     request = (struct tac_request *)tac_stage_pop(stages, TAC_STAGE_WRITE);

@@ -22,6 +22,7 @@
 #include "queues/ring.h"
 #include "stages/level0_cache.h"
 #include "stages/profile.h"
+#include "stages/rate.h"
 #include "stages/storage.h"
 
 enum tac_stage_id {
@@ -122,6 +123,7 @@ struct tac_stages {
     const struct tac_seat *seats; /* Only to tell what they wait for */
     uint32_t               seat_count;
     struct tac_level0_cache level0_cache; /* Any thread */
+    struct tac_rate         rate;         /* Of reads and writes; any thread */
     /* Coordinator, while no job runs. */
     bool memtable_is_read; /* By readers, so that what is flushed of it counts as kept */
     /* Shared. */

@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/thread.h"
 #include "base/units.h"
 #include "queues/atomics.h"
+
+#define TIMER_NS_MAX (100 * 1000 * 1000)
 
 /* False: the thread may not park yet. */
 static bool worker_flush(struct tac_worker *worker)
@@ -244,14 +247,19 @@ static void workers_place(struct tac_worker_pool *pool, struct tac_stages *stage
     stepping_begin(pool, stepping);
 }
 
+static int descriptor_refused(struct tac_error *error)
+{
+    return tac_error_set(error, TACTUS_ENOMEM, "the system refuses a descriptor to poll: errno %d",
+                         errno);
+}
+
 static int descriptor_add(struct tac_worker_pool *pool, struct tac_error *error)
 {
     for (uint32_t i = 0; i < pool->count; i++) {
         struct epoll_event event = {.events = EPOLLIN};
 
         if (epoll_ctl(pool->descriptor, EPOLL_CTL_ADD, pool->slots[i].parker.fd, &event) != 0) {
-            return tac_error_set(error, TACTUS_ENOMEM,
-                                 "the system refuses a descriptor to poll: errno %d", errno);
+            return descriptor_refused(error);
         }
     }
     return TACTUS_OK;
@@ -297,6 +305,7 @@ void tac_worker_pool_stop(struct tac_worker_pool *pool)
     }
     if (pool->has_descriptor) {
         (void)close(pool->descriptor);
+        (void)close(pool->timer);
     }
     memset(pool, 0, sizeof *pool);
 }
@@ -405,15 +414,50 @@ static bool any_step(struct tac_worker_pool *pool)
     return false;
 }
 
+static struct tac_rate *rate_of(struct tac_worker_pool *pool)
+{
+    return &pool->slots[0].worker.stages->rate;
+}
+
+/* Nothing else is to be done, and no I/O under way, but steps have met the bucket closed. */
+static bool wait_for_rate(struct tac_worker_pool *pool, uint64_t closed_before)
+{
+    bool has_waited = tac_rate_sleep(rate_of(pool), closed_before);
+
+    if (has_waited) {
+        pool->lap_ns = tac_clock_now_ns();
+    }
+    return has_waited;
+}
+
 bool tac_worker_pool_step(struct tac_worker_pool *pool)
 {
-    return any_step(pool) || wait_for_io(pool);
+    uint64_t open_ns, closed = tac_rate_closed_count(rate_of(pool), &open_ns);
+
+    return any_step(pool) || wait_for_io(pool) || wait_for_rate(pool, closed);
+}
+
+/* The descriptor can be read when the bucket opens that a step has met closed, or a little before:
+ * nobody tells the timer of a change of the rate. 0: the timer is off. */
+static void timer_set(struct tac_worker_pool *pool, uint64_t open_ns)
+{
+    uint64_t at_ns = open_ns == 0 ? 0 : tac_min_u64(open_ns, tac_clock_now_ns() + TIMER_NS_MAX);
+    struct itimerspec at = {.it_value = {.tv_sec = (time_t)(at_ns / TAC_SECOND_NS),
+                                         .tv_nsec = (long)(at_ns % TAC_SECOND_NS)}};
+    int               rv = 0;
+
+    if (pool->has_descriptor && !tac_rate_clock_is_replaced()) {
+        rv = timerfd_settime(pool->timer, TFD_TIMER_ABSTIME, &at, NULL);
+    }
+    tac_assert(rv == 0);
 }
 
 bool tac_worker_pool_try_step(struct tac_worker_pool *pool)
 {
-    bool is_handed_over = true;
+    uint64_t open_ns, closed = tac_rate_closed_count(rate_of(pool), &open_ns);
+    bool     is_handed_over = true;
 
+    timer_set(pool, 0);
     /* What is signalled from here on no step has seen yet. */
     for (uint32_t i = 0; i < pool->count; i++) {
         tac_parker_clear(&pool->slots[i].parker);
@@ -424,7 +468,28 @@ bool tac_worker_pool_try_step(struct tac_worker_pool *pool)
     for (uint32_t i = 0; i < pool->count; i++) {
         is_handed_over &= worker_flush(&pool->slots[i].worker);
     }
+    if (tac_rate_closed_count(rate_of(pool), &open_ns) != closed) {
+        timer_set(pool, open_ns);
+    }
     return !is_handed_over;
+}
+
+static int descriptor_new(struct tac_worker_pool *pool, struct tac_error *error)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+
+    pool->descriptor = epoll_create1(EPOLL_CLOEXEC);
+    pool->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (pool->descriptor < 0 || pool->timer < 0) {
+        return tac_error_set(error, TACTUS_EIO,
+                             "cannot make a descriptor to poll: errno %d; are there too many "
+                             "open files (ulimit -n)?",
+                             errno);
+    }
+    if (epoll_ctl(pool->descriptor, EPOLL_CTL_ADD, pool->timer, &event) != 0) {
+        return descriptor_refused(error);
+    }
+    return descriptor_add(pool, error);
 }
 
 int tac_worker_pool_descriptor(struct tac_worker_pool *pool, int *ret_descriptor,
@@ -432,15 +497,9 @@ int tac_worker_pool_descriptor(struct tac_worker_pool *pool, int *ret_descriptor
 {
     tac_assert(!pool->has_threads);
     if (!pool->has_descriptor) {
-        pool->descriptor = epoll_create1(EPOLL_CLOEXEC);
-        if (pool->descriptor < 0) {
-            return tac_error_set(error, TACTUS_EIO,
-                                 "cannot make a descriptor to poll: errno %d; are there too many "
-                                 "open files (ulimit -n)?",
-                                 errno);
-        }
-        if (descriptor_add(pool, error) != TACTUS_OK) {
+        if (descriptor_new(pool, error) != TACTUS_OK) {
             (void)close(pool->descriptor);
+            (void)close(pool->timer);
             return error->code;
         }
         pool->has_descriptor = true;

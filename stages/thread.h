@@ -44,7 +44,8 @@ struct tac_worker_pool {
     uint32_t        weight_total;
     uint64_t        lap_ns; /* Of whichever worker is stepped next (stages/profile.h) */
     bool            has_descriptor;
-    int             descriptor; /* An epoll of the workers' parkers, if there is one */
+    int             descriptor; /* An epoll of the workers' parkers, if there is one … */
+    int                     timer;      /* … and of a timerfd, for when the rate lets I/O go on */
     /* What workers did that a change has ended. */
     struct tactus_stage_stats ended[TACTUS_STAGES];
 };

@@ -405,6 +405,32 @@ static PyObject *store_threads_change(PyObject *object, PyObject *arguments)
     return tac_py_none(object, code);
 }
 
+PyDoc_STRVAR(io_rate_change_doc,
+             "io_rate_change($self, max_bytes, /)\n--\n\n"
+             "Limit what compaction reads and writes in a second; 0: no limit. No op.\n"
+             "\n"
+             "Writes, drains and close wait where it holds compaction up.");
+
+static PyObject *store_io_rate_change(PyObject *object, PyObject *arguments)
+{
+    struct tac_py_store *self = store_of(object);
+    PyThreadState       *thread;
+    unsigned long long   max_bytes;
+    PyObject            *number;
+    int                  code;
+
+    if (!PyArg_ParseTuple(arguments, "O!:io_rate_change", &PyLong_Type, &number)) {
+        return NULL;
+    }
+    max_bytes = PyLong_AsUnsignedLongLong(number);
+    if (PyErr_Occurred() != NULL || (thread = tac_py_begin(self)) == NULL) {
+        return NULL;
+    }
+    code = tactus_io_rate_change(self->handle, max_bytes);
+    tac_py_end(self, thread);
+    return tac_py_none(object, code);
+}
+
 PyDoc_STRVAR(
     descriptor_doc,
     "descriptor($self, /)\n--\n\n"
@@ -605,6 +631,7 @@ static PyMethodDef store_methods[] = {
     {"batch", store_batch, METH_NOARGS, batch_doc},
     {"drain", store_drain, METH_NOARGS, drain_doc},
     {"compaction_hold", store_compaction_hold, METH_VARARGS, compaction_hold_doc},
+    {"io_rate_change", store_io_rate_change, METH_VARARGS, io_rate_change_doc},
     {"threads_change", store_threads_change, METH_VARARGS, threads_change_doc},
     {"descriptor", store_descriptor, METH_NOARGS, descriptor_doc},
     {"pause", store_pause, METH_NOARGS, pause_doc},

@@ -245,6 +245,7 @@ class ClosingTest(InFolder):
             lambda: store.create_tree("other"),
             lambda: store.tree("tree"),
             lambda: store.threads_change(1, 1, 1),
+            lambda: store.io_rate_change(0),
             lambda: tree.get_many([b"a"]),
             lambda: store.durable_op,
             lambda: store.last_op,
@@ -859,6 +860,18 @@ class MaintenanceTest(InMemory):
             with self.assertRaises(tactus.Option):
                 store.descriptor()
 
+    def test_a_limit_of_io(self):
+        with memory_store(threads=3, io_rate_max_bytes="1GiB") as store:
+            fill(store.create_tree("tree"), 500)
+            store.io_rate_change(1 << 30)
+            with self.assertRaises(tactus.Option):
+                store.io_rate_change(1 << 41)
+            with self.assertRaises(OverflowError):
+                store.io_rate_change(-1)
+            with self.assertRaises(TypeError):
+                store.io_rate_change("1MiB")
+            store.io_rate_change(0)
+
     def test_a_descriptor(self):
         with memory_store(threads=0) as store:
             descriptor = store.descriptor()
@@ -1193,6 +1206,7 @@ class ForkTest(InFolder):
                     lambda: store.create_tree("other"),
                     lambda: store.tree("tree"),
                     lambda: store.threads_change(1, 1, 1),
+                    lambda: store.io_rate_change(0),
                     lambda: tree.get_many([b"a"]),
                     lambda: store.durable_op,
                     lambda: store.last_op,

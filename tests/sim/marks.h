@@ -31,6 +31,7 @@
     X(WORKERS_CHANGED, "other workers in place of those that had jobs")                            \
     X(LEFT_IO, "a step that left the device to its work")                                          \
     X(EVENT_TOLD, "events that agree with the statistics, of each kind but errors")                \
+    X(RATE_WAIT, "a wait for the rate of I/O")                                                     \
     X(CREDIT_STALL, "a merge that waited for credit")                                              \
     X(OVERFLOW, "a stage's ring that was full")                                                    \
     X(BACKGROUND_CHECKPOINT, "a checkpoint that became durable beside writes")                     \

@@ -262,6 +262,7 @@ void sim_check_op(struct sim *sim)
         bar_check(sim);
     }
     sim_events_check(sim);
+    sim_rate_check(sim);
 }
 
 static void damage_report(void *context, const char *text)

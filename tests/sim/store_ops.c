@@ -127,6 +127,9 @@ static uint32_t growth_plan(struct tactus_options *options, struct store_model_s
     return (uint32_t)tac_div_ceil(puts, GROW_KEYS) * 5 / 4;
 }
 
+/* KiB a second, by the simulator's clock; 0: no limit. */
+static uint32_t rate_draw(struct tac_prng *prng) { return DRAW_OF(prng, 0, 0, 100, 1000, 20000); }
+
 void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max)
 {
     struct tac_prng prng = {tac_mix_u64(seed)};
@@ -163,6 +166,8 @@ void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max)
         world->op_count += world->grow_count;
     }
     world->options.scrub_days = DRAW_OF(&prng, 0, 0, 1, 30);
+    world->options.io_rate_max_bytes =
+        rate_draw(&(struct tac_prng){tac_mix_u64(seed ^ 0x72617465)}) * (uint64_t)TAC_KIB;
     sim_fault_plan_draw(&world->faults, seed, world->is_twin, world->op_count);
 }
 
@@ -175,6 +180,7 @@ void sim_world_twist(struct sim_world *world, uint64_t seed)
     world->disk_seed = tac_prng_next(&prng) | 1;
     world->is_undisturbed = sim_world_loses_nothing(world);
     world->options.scrub_days = world->options.scrub_days == 0; /* On in one of the two runs */
+    world->options.io_rate_max_bytes = world->options.io_rate_max_bytes == 0 ? TAC_MIB : 0;
 }
 
 /* ---- lists ---------------------------------------------------------------------------------- */
@@ -366,6 +372,19 @@ static void threads_draw(const struct sim_world *world, struct sim_op *ops)
     }
 }
 
+/* In half of the lists others become changes of the limit of I/O. */
+static void rates_draw(const struct sim_world *world, struct sim_op *ops)
+{
+    struct tac_prng prng = {tac_mix_u64(world->seed ^ 0x7261746573)};
+    uint32_t        every = draw(&prng, 0, 1) * draw(&prng, 10, 200);
+
+    for (uint32_t i = 0; i < world->op_count && every > 0; i++) {
+        if (ops[i].kind == SIM_GET && draw(&prng, 1, every) == 1) {
+            ops[i] = (struct sim_op){.kind = SIM_RATE, .count = rate_draw(&prng)};
+        }
+    }
+}
+
 struct sim_op *sim_ops_draw(const struct sim_world *world)
 {
     struct draft   draft = {.prng = {tac_mix_u64(world->seed ^ 0x6f7073)}, .world = world};
@@ -392,6 +411,7 @@ struct sim_op *sim_ops_draw(const struct sim_world *world)
     holds_end(ops, world->op_count);
     pauses_draw(world, ops);
     threads_draw(world, ops);
+    rates_draw(world, ops);
     /* All trees but perhaps the last exist from the beginning. */
     for (uint32_t tree = 0; tree < world->tree_count; tree++) {
         uint32_t at = tree > 0 && tree + 1 == world->tree_count ? tree + tree_late : tree;
@@ -426,16 +446,17 @@ void sim_world_print(const struct sim_world *world, FILE *file)
     const struct tac_stepping   *s = &world->stepping;
     static const char *const     logs[] = {"", " log host", " log interval", " log sync"};
 
-    fprintf(
-        file,
-        "# block %u memtable %llu table %llu slice %llu runs %u ratio %u beats %u lag %u "
-        "checkpoint %u filter %u file %llu ring %u workers %u/%u/%u assist %d scrub %u%s%s%s%s\n",
-        o->block_size, (unsigned long long)o->memtable_size, (unsigned long long)o->table_size,
-        (unsigned long long)o->slice_size, o->runs_per_level, o->last_ratio, o->beats_per_bar,
-        o->lag_beats, o->checkpoint_interval_bars, o->filter_bits_per_key,
-        (unsigned long long)o->file_size_max, o->ring_size, s->workers_read, s->workers_merge,
-        s->workers_write, s->assist, o->scrub_days, world->is_twin ? " twin" : "",
-        world->is_small ? " small" : "", logs[o->log], sim_fault_class_text(world->faults.class));
+    fprintf(file,
+            "# block %u memtable %llu table %llu slice %llu runs %u ratio %u beats %u lag %u "
+            "checkpoint %u filter %u file %llu ring %u workers %u/%u/%u assist %d scrub %u rate "
+            "%llu%s%s%s%s\n",
+            o->block_size, (unsigned long long)o->memtable_size, (unsigned long long)o->table_size,
+            (unsigned long long)o->slice_size, o->runs_per_level, o->last_ratio, o->beats_per_bar,
+            o->lag_beats, o->checkpoint_interval_bars, o->filter_bits_per_key,
+            (unsigned long long)o->file_size_max, o->ring_size, s->workers_read, s->workers_merge,
+            s->workers_write, s->assist, o->scrub_days, (unsigned long long)o->io_rate_max_bytes,
+            world->is_twin ? " twin" : "", world->is_small ? " small" : "", logs[o->log],
+            sim_fault_class_text(world->faults.class));
     for (uint32_t i = 0; i < world->tree_count; i++) {
         const struct store_model_spec *spec = &world->specs[i];
 

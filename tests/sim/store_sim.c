@@ -85,6 +85,7 @@ static void store_open(struct sim *sim)
     stepping.tight_plan_every = sim->world->tight_plan_every;
     sim_superblock_spoil(sim);
     for (uint32_t i = 0; i < OPEN_TRIES_MAX; i++) {
+        sim_rate_open(sim);
         if (sim_disk_open(&sim->disk, &storage, &error) != TACTUS_OK) {
             sim_fail(sim, "open of the disk: %d %s", error.code, error.message);
         }
@@ -581,6 +582,9 @@ static void run_op(struct sim *sim, const struct sim_op *op)
         return;
     case SIM_THREADS:
         run_threads(sim, op->seed);
+        return;
+    case SIM_RATE:
+        sim_rate_change(sim, op->count * (uint64_t)TAC_KIB);
         return;
     case SIM_CHECKPOINT:
         run_checkpoint(sim);

@@ -14,6 +14,7 @@
  *   sim_faults.c  what the disk does wrong
  *   store_faults.c  what must hold then
  *   store_events.c  what the store tells of as it happens
+ *   store_rate.c  a limit of I/O, and a clock for it
  *   sim_shrink.c  runs lists in child processes and makes failing ones short */
 #ifndef TACTUS_TESTS_SIM_STORE_SIM_H
 #define TACTUS_TESTS_SIM_STORE_SIM_H
@@ -53,7 +54,8 @@
     X(CRASH, "crash")                   /* power cut, then reopen */                               \
     X(CRASH_LATER, "crash-later")       /* power cut after `count` more requests */                \
     X(PAUSE, "pause")                   /* count 0: resume. Not drawn like those above */          \
-    X(THREADS, "threads")               /* other virtual workers; neither is this */
+    X(THREADS, "threads")               /* other virtual workers; neither is this, … */            \
+    X(RATE, "rate")                     /* … nor this: `count` KiB of I/O a second; 0: no limit */
 
 enum sim_op_kind {
 #define SIM_OP_NAME(name, text) SIM_##name,
@@ -133,6 +135,11 @@ struct sim_events {
     uint64_t last_ns;
 };
 
+/* The limit of I/O, and since when. */
+struct sim_rate {
+    uint64_t bytes_per_s, begin_ns, begin_bytes;
+};
+
 struct sim {
     const struct sim_world *world;
     struct sim_report      *report;
@@ -144,6 +151,7 @@ struct sim {
     struct sim_log          log_ops;
     struct sim_iterator     iterators[SIM_ITERATORS];
     struct sim_events       events;
+    struct sim_rate         rate;
     struct tac_prng         prng; /* For what is free at each open */
     uint32_t                op_index;
     uint64_t                durable_op;   /* Acknowledged */
@@ -244,6 +252,13 @@ void sim_check_damaged(struct sim *sim);
 void sim_events_begin(struct sim *sim);
 /* What it has told agrees with what it has counted. */
 void sim_events_check(struct sim *sim);
+
+/* ---- store_rate.c ---- */
+
+/* Before an open; another limit; and that it has been kept to. */
+void sim_rate_open(struct sim *sim);
+void sim_rate_change(struct sim *sim, uint64_t bytes_per_s);
+void sim_rate_check(struct sim *sim);
 
 /* ---- sim_shrink.c ---- */
 

@@ -76,6 +76,7 @@ static int child_reads(const void *context)
     CHECK(tactus_tree_list(open->store, NULL, 0, &number) == TACTUS_EFORKED);
     CHECK(tactus_verify(open->store, NULL, NULL, NULL) == TACTUS_EFORKED);
     CHECK(tactus_digest(open->store, digest) == TACTUS_EFORKED);
+    CHECK(tactus_io_rate_change(open->store, 0) == TACTUS_EFORKED);
     CHECK(tactus_events_set(open->store, NULL, NULL, 0, 0) == TACTUS_EFORKED);
     tactus_stat(open->store, &stats);
     CHECK(stats.last_op == 0 && stats.backend != NULL);
