@@ -549,6 +549,12 @@ struct tactus_stats {
     uint64_t live_bytes;            /* Keys and values in tables, tombstones included */
     uint64_t tables_damaged;        /* Found so by a compaction: left where they are, with what
                                        lies over them */
+    uint64_t tables_discarded;      /* That no level has any more, while their blocks are still to be
+                                       given back: a few with each bar */
+    uint64_t discarded_bytes;       /* What these take in the file */
+    uint64_t discards_done;         /* Tables whose blocks were given back so since open */
+    uint64_t discards_damaged;      /* Of tables_discarded: their index block is damaged, and what
+                                       they take in the file is lost */
     uint64_t scrub_blocks;          /* Read and checked by the scrub since open */
     uint64_t scrub_rounds;          /* Rounds in which it has read all there is */
     uint64_t scrub_round_blocks;    /* Of scrub_blocks, those of the round under way */

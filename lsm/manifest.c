@@ -34,6 +34,7 @@ struct tac_manifest {
 /* Readers of the state of two bars ago may still be under way when a third one ends. */
 #define LIMBO_BARS 2
 #define LEVEL_ARRAYS 2
+#define TREE_ARRAYS (TACTUS_LEVELS_MAX * LEVEL_ARRAYS + 1) /* And that of the discarded tables */
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
@@ -75,7 +76,7 @@ static size_t descriptor_bytes(uint32_t key_size)
 uint64_t tac_manifest_memory_bytes(uint32_t tables_max)
 {
     uint64_t per_table =
-        descriptor_bytes(TACTUS_KEY_SIZE_MAX) + (LEVEL_ARRAYS + 1) * sizeof(struct tac_table *);
+        descriptor_bytes(TACTUS_KEY_SIZE_MAX) + (LEVEL_ARRAYS + 2) * sizeof(struct tac_table *);
 
     return sizeof(struct tac_manifest) + tables_max * per_table;
 }
@@ -84,8 +85,7 @@ static int tree_memory_map(struct tac_manifest *manifest, uint32_t tree, uint32_
 {
     struct tree_memory *memory = &manifest->memory[tree];
     size_t              array_bytes = manifest->tables_max * sizeof(struct tac_table *);
-    size_t              arrays_bytes =
-        (size_t)tac_round_up(TACTUS_LEVELS_MAX * LEVEL_ARRAYS * array_bytes, TAC_CACHE_LINE_BYTES);
+    size_t   arrays_bytes = (size_t)tac_round_up(TREE_ARRAYS * array_bytes, TAC_CACHE_LINE_BYTES);
     uint8_t *mapping;
 
     *memory = (struct tree_memory){.descriptor_bytes = descriptor_bytes(key_size)};
@@ -104,6 +104,8 @@ static int tree_memory_map(struct tac_manifest *manifest, uint32_t tree, uint32_
         level->tables = (struct tac_table **)(void *)(mapping + LEVEL_ARRAYS * i * array_bytes);
         level->tables_by_max = level->tables + manifest->tables_max;
     }
+    manifest->trees[tree].discards.tables =
+        (struct tac_table **)(void *)(mapping + (TREE_ARRAYS - 1) * array_bytes);
     memory->slab = mapping + arrays_bytes;
     return TACTUS_OK;
 }
@@ -247,6 +249,7 @@ void tac_table_copy(struct tac_table *copy, const struct tac_table *table)
         .sum = table->sum,
         .is_damaged = table->is_damaged,
         .is_trimmed = table->is_trimmed,
+        .is_discarded = table->is_discarded,
         .log_sequence = table->log_sequence,
         .key_capacity = copy->key_capacity,
     };
@@ -329,6 +332,11 @@ static int compare_by_max(const struct tac_table *a, const struct tac_table *b)
     return order != 0 ? order : compare_age(a, b);
 }
 
+static int compare_by_id(const struct tac_table *a, const struct tac_table *b)
+{
+    return (a->id > b->id) - (a->id < b->id);
+}
+
 /* Where the table is, or belongs. */
 static uint32_t position_find(struct tac_table *const *tables, uint32_t count,
                               const struct tac_table *table, table_compare_fn *compare)
@@ -374,12 +382,49 @@ static struct tac_manifest_level *level_of(struct tac_manifest    *manifest,
     return &manifest->trees[table->tree].levels[table->level];
 }
 
+static struct tac_manifest_discards *discards_of(struct tac_manifest    *manifest,
+                                                 const struct tac_table *table)
+{
+    tac_assert(table->tree < manifest->tree_count);
+    tac_assert(table->is_discarded && table->level == 0);
+    return &manifest->trees[table->tree].discards;
+}
+
+static uint64_t table_blocks(const struct tac_table *table)
+{
+    return (uint64_t)table->value_block_count + table->filter_block_count + 1;
+}
+
+static void discards_insert(struct tac_manifest_discards *discards, struct tac_table *table)
+{
+    array_insert(discards->tables, discards->table_count, table, compare_by_id);
+    discards->table_count++;
+    discards->damaged_count += table->is_damaged;
+    discards->blocks += table_blocks(table);
+    discards->log_bytes += tac_manifest_event_table_bytes(table);
+}
+
+static void discards_remove(struct tac_manifest_discards *discards, struct tac_table *table)
+{
+    tac_assert(discards->table_count > 0);
+    array_remove(discards->tables, discards->table_count, table, compare_by_id);
+    discards->table_count--;
+    discards->damaged_count -= table->is_damaged;
+    discards->blocks -= table_blocks(table);
+    discards->log_bytes -= tac_manifest_event_table_bytes(table);
+}
+
 void tac_manifest_insert(struct tac_manifest *manifest, struct tac_table *table)
 {
-    struct tac_manifest_level *level = level_of(manifest, table);
+    struct tac_manifest_level *level;
 
     tac_assert(table->id > 0 && table->key_capacity > 0);
     tac_assert(tac_bytes_compare(table->key_min, table->key_max) <= 0);
+    if (table->is_discarded) {
+        discards_insert(discards_of(manifest, table), table);
+        return;
+    }
+    level = level_of(manifest, table);
     tac_assert(level->table_count < manifest->tables_max);
     array_insert(level->tables, level->table_count, table, compare_by_min);
     array_insert(level->tables_by_max, level->table_count, table, compare_by_max);
@@ -392,8 +437,13 @@ void tac_manifest_insert(struct tac_manifest *manifest, struct tac_table *table)
 
 void tac_manifest_remove(struct tac_manifest *manifest, struct tac_table *table)
 {
-    struct tac_manifest_level *level = level_of(manifest, table);
+    struct tac_manifest_level *level;
 
+    if (table->is_discarded) {
+        discards_remove(discards_of(manifest, table), table);
+        return;
+    }
+    level = level_of(manifest, table);
     tac_assert(level->table_count > 0);
     array_remove(level->tables, level->table_count, table, compare_by_min);
     array_remove(level->tables_by_max, level->table_count, table, compare_by_max);
@@ -402,6 +452,28 @@ void tac_manifest_remove(struct tac_manifest *manifest, struct tac_table *table)
     level->records -= table->records;
     level->tombstones -= table->tombstones;
     level->log_bytes -= tac_manifest_event_table_bytes(table);
+}
+
+void tac_manifest_discard(struct tac_manifest *manifest, struct tac_table *table)
+{
+    tac_assert(!table->is_discarded);
+    tac_manifest_remove(manifest, table);
+    __atomic_store_n(&table->level, 0, __ATOMIC_RELAXED);
+    table->is_discarded = true;
+    table->is_damaged = false;
+    tac_manifest_insert(manifest, table);
+}
+
+uint64_t tac_manifest_discards_left(const struct tac_manifest *manifest)
+{
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i < manifest->tree_count; i++) {
+        const struct tac_manifest_discards *discards = &manifest->trees[i].discards;
+
+        count += discards->table_count - discards->damaged_count;
+    }
+    return count;
 }
 
 void tac_manifest_level_renumber(struct tac_manifest *manifest, uint32_t tree, uint32_t from,
@@ -444,6 +516,7 @@ uint64_t tac_manifest_table_count(const struct tac_manifest *manifest)
         for (uint32_t j = 0; j < TACTUS_LEVELS_MAX; j++) {
             count += manifest->trees[i].levels[j].table_count;
         }
+        count += manifest->trees[i].discards.table_count;
     }
     return count;
 }
@@ -465,6 +538,11 @@ struct tac_u128 tac_manifest_checksum(const struct tac_manifest *manifest)
                     &state, event,
                     tac_manifest_event_encode_table(event, tree->levels[j].tables[k], false));
             }
+        }
+        for (uint32_t j = 0; j < tree->discards.table_count; j++) {
+            XXH3_128bits_update(
+                &state, event,
+                tac_manifest_event_encode_table(event, tree->discards.tables[j], false));
         }
     }
     hash = XXH3_128bits_digest(&state);
@@ -531,6 +609,9 @@ static int level_check(const struct tac_manifest *manifest, const struct tac_man
         struct tac_table *table = level->tables[i];
         const char       *fault = table_check(tree, number, table);
 
+        if (fault == NULL && table->is_discarded) {
+            fault = "it is discarded, but in a level";
+        }
         if (fault == NULL && number > tree->planner.last_level) {
             fault = "it is below the last level";
         }
@@ -562,6 +643,37 @@ static int level_check(const struct tac_manifest *manifest, const struct tac_man
     return TACTUS_OK;
 }
 
+static int discards_check(const struct tac_manifest_tree *tree, struct tac_error *error)
+{
+    const struct tac_manifest_discards *discards = &tree->discards;
+    struct tac_manifest_discards        total = {0};
+
+    for (uint32_t i = 0; i < discards->table_count; i++) {
+        const struct tac_table *table = discards->tables[i];
+        const char             *fault = table_check(tree, 0, table);
+
+        if (fault == NULL && !table->is_discarded) {
+            fault = "it is among the discarded ones, but is none";
+        }
+        if (fault == NULL && i > 0 && compare_by_id(discards->tables[i - 1], table) >= 0) {
+            fault = "it is out of order among the discarded ones";
+        }
+        if (fault != NULL) {
+            return table_fault(error, tree, table, fault);
+        }
+        total.damaged_count += table->is_damaged;
+        total.blocks += table_blocks(table);
+        total.log_bytes += tac_manifest_event_table_bytes(table);
+    }
+    if (total.damaged_count != discards->damaged_count || total.blocks != discards->blocks ||
+        total.log_bytes != discards->log_bytes) {
+        return tac_error_set(
+            error, TACTUS_ECORRUPT,
+            "manifest: tree \"%s\": totals of the discarded tables are not their sums", tree->name);
+    }
+    return TACTUS_OK;
+}
+
 int tac_manifest_check(const struct tac_manifest *manifest, struct tac_error *error)
 {
     uint64_t table_count = tac_manifest_table_count(manifest);
@@ -575,6 +687,9 @@ int tac_manifest_check(const struct tac_manifest *manifest, struct tac_error *er
         tac_assert(tree->planner.last_level < TACTUS_LEVELS_MAX);
         for (uint32_t j = 0; j < TACTUS_LEVELS_MAX && rv == TACTUS_OK; j++) {
             rv = level_check(manifest, tree, j, error);
+        }
+        if (rv == TACTUS_OK) {
+            rv = discards_check(tree, error);
         }
     }
     return rv;

@@ -18,6 +18,17 @@ struct tac_manifest_level {
     uint64_t           log_bytes; /* What the tables' newest events take in the manifest log */
 };
 
+/* Tables that are in no level any more, while their blocks are still acquired: where these are only
+ * a table's index block says, so a plan reads that and then gives them all back (pipeline/bar.h).
+ * Readers of new versions do not see them. One whose index block is damaged stays. */
+struct tac_manifest_discards {
+    struct tac_table **tables; /* In order of id */
+    uint32_t           table_count;
+    uint32_t           damaged_count; /* Of these */
+    uint64_t           blocks;        /* That they take in the file */
+    uint64_t           log_bytes;     /* As of a level */
+};
+
 struct tac_manifest_tree {
     char                      name[TACTUS_TREE_NAME_MAX + 1];
     uint32_t                  id; /* Index in the manifest's trees; never used again */
@@ -25,6 +36,7 @@ struct tac_manifest_tree {
     struct tac_planner_state  planner;
     uint64_t                  log_sequence; /* Manifest-log block of the newest tree event */
     struct tac_manifest_level levels[TACTUS_LEVELS_MAX];
+    struct tac_manifest_discards discards;
 };
 
 struct tac_manifest;
@@ -56,9 +68,16 @@ void     tac_table_set_keys(struct tac_table *table, struct tac_bytes key_min,
 /* Makes a blank descriptor of the same tree one of the same table. */
 void tac_table_copy(struct tac_table *copy, const struct tac_table *table);
 
-/* Puts a descriptor into its tree and level; takes it out (it is then the caller's). O(tables). */
+/* Puts a descriptor into its tree and level, or among the discarded tables if it is one; takes it out
+ * (it is then the caller's). O(tables). */
 void tac_manifest_insert(struct tac_manifest *manifest, struct tac_table *table);
 void tac_manifest_remove(struct tac_manifest *manifest, struct tac_table *table);
+/* A table of a level is discarded; the caller tells the log. It has level 0 then, and is not damaged:
+ * what was found may have been a value block, which nobody reads any more. The descriptor stays the
+ * same one: readers of older versions have it until two bars after it was removed. */
+void tac_manifest_discard(struct tac_manifest *manifest, struct tac_table *table);
+/* Discarded tables of all trees whose blocks can still be given back. */
+uint64_t tac_manifest_discards_left(const struct tac_manifest *manifest);
 /* All tables of a level get another, empty one. Readers know levels by their versions; a
  * table's own number they only tell in messages. */
 void tac_manifest_level_renumber(struct tac_manifest *manifest, uint32_t tree, uint32_t from,
@@ -68,6 +87,7 @@ void tac_manifest_level_renumber(struct tac_manifest *manifest, uint32_t tree, u
 void tac_manifest_limbo_add(struct tac_manifest *manifest, struct tac_table *table, uint64_t bar);
 void tac_manifest_limbo_sweep(struct tac_manifest *manifest, uint64_t bar_now);
 
+/* Discarded ones included. */
 uint64_t tac_manifest_table_count(const struct tac_manifest *manifest);
 /* Checksum over all trees and tables in a fixed order: what replay must rebuild. */
 struct tac_u128 tac_manifest_checksum(const struct tac_manifest *manifest);

@@ -45,6 +45,8 @@ enum {
 
 #define FLAG_DAMAGED 1u
 #define FLAG_TRIMMED 2u
+#define FLAG_DISCARDED 4u
+#define FLAGS_KNOWN 7u
 
 tac_static_assert(TREE_OFFSET_NAME + TACTUS_TREE_NAME_MAX + 1 == TAC_MANIFEST_EVENT_TREE_BYTES,
                   "a tree event ends with its name");
@@ -91,8 +93,9 @@ uint32_t tac_manifest_event_encode_table(uint8_t *event, const struct tac_table 
                                          bool is_last)
 {
     uint32_t size_bytes = tac_manifest_event_table_bytes(table);
-    uint32_t flags =
-        (table->is_damaged ? FLAG_DAMAGED : 0) | (table->is_trimmed ? FLAG_TRIMMED : 0);
+    uint32_t flags = (table->is_damaged ? FLAG_DAMAGED : 0) |
+                     (table->is_trimmed ? FLAG_TRIMMED : 0) |
+                     (table->is_discarded ? FLAG_DISCARDED : 0);
 
     tac_assert(table->key_min.size > 0 && table->key_min.size <= TACTUS_KEY_SIZE_MAX);
     tac_assert(table->key_max.size > 0 && table->key_max.size <= TACTUS_KEY_SIZE_MAX);
@@ -232,6 +235,7 @@ static void table_load(const uint8_t *event, uint32_t flags, struct tac_table *t
         .sum.high = tac_load_u64(event + TABLE_OFFSET_SUM + 8),
         .is_damaged = (flags & FLAG_DAMAGED) != 0,
         .is_trimmed = (flags & FLAG_TRIMMED) != 0,
+        .is_discarded = (flags & FLAG_DISCARDED) != 0,
         .key_min = {event + TABLE_OFFSET_KEYS, key_min_size},
         .key_max = {event + TABLE_OFFSET_KEYS + key_min_size, key_max_size},
     };
@@ -260,7 +264,7 @@ static int table_decode(const uint8_t *event, struct tac_manifest_event *decoded
     if (table->id == 0 ||
         (table->level >= TACTUS_LEVELS_MAX && table->level != TAC_MANIFEST_LEVEL_LAST) ||
         table->tombstones > table->records || table->snapshot_min > table->snapshot_max ||
-        (flags & ~(FLAG_DAMAGED | FLAG_TRIMMED)) != 0) {
+        (flags & ~FLAGS_KNOWN) != 0 || (table->is_discarded && table->level != 0)) {
         return tac_error_set(
             error, TACTUS_ECORRUPT,
             "table %llu is impossible: level %u, %llu records, %llu tombstones, "

@@ -194,12 +194,25 @@ static uint64_t live_bytes(struct tac_manifest *manifest, uint32_t *ret_key_size
         for (uint32_t j = 0; j < TACTUS_LEVELS_MAX; j++) {
             bytes += tree->levels[j].log_bytes;
         }
+        bytes += tree->discards.log_bytes;
         if (tree->layout.key_size > key_size_max) {
             key_size_max = tree->layout.key_size;
         }
     }
     *ret_key_size_max = key_size_max;
     return bytes;
+}
+
+static void tables_carry(struct tac_manifest_log *log, const struct tac_manifest_tree *tree,
+                         struct tac_table *const *tables, uint32_t table_count,
+                         uint64_t sequence_end)
+{
+    for (uint32_t i = 0; i < table_count; i++) {
+        tac_assert(tables[i]->log_sequence >= log->sequence_oldest);
+        if (tables[i]->log_sequence < sequence_end) {
+            tac_manifest_log_insert(log, tree, tables[i]);
+        }
+    }
 }
 
 /* Appends again what is live in blocks below sequence_end. */
@@ -214,15 +227,10 @@ static void events_carry(struct tac_manifest_log *log, struct tac_manifest *mani
             tac_manifest_log_tree(log, tree);
         }
         for (uint32_t j = 0; j < TACTUS_LEVELS_MAX; j++) {
-            for (uint32_t k = 0; k < tree->levels[j].table_count; k++) {
-                struct tac_table *table = tree->levels[j].tables[k];
-
-                tac_assert(table->log_sequence >= log->sequence_oldest);
-                if (table->log_sequence < sequence_end) {
-                    tac_manifest_log_insert(log, tree, table);
-                }
-            }
+            tables_carry(log, tree, tree->levels[j].tables, tree->levels[j].table_count,
+                         sequence_end);
         }
+        tables_carry(log, tree, tree->discards.tables, tree->discards.table_count, sequence_end);
     }
 }
 

@@ -369,13 +369,14 @@ static int tables_read(struct replay *replay)
 
 /* Of the tables that there still are: those that have gone may have lain where the file has since
  * become free. */
-static int blocks_check(struct replay *replay, const struct tac_manifest_level *level)
+static int blocks_check(struct replay *replay, struct tac_table *const *tables,
+                        uint32_t table_count)
 {
     uint64_t blocks_max = replay->superblock->blocks_in_file;
     uint64_t block_size = replay->log->geometry->block_size;
 
-    for (uint32_t i = 0; i < level->table_count; i++) {
-        const struct tac_table *table = level->tables[i];
+    for (uint32_t i = 0; i < table_count; i++) {
+        const struct tac_table *table = tables[i];
 
         if (!reference_is_possible(replay, table->index.address) || table->value_block_count == 0 ||
             table->value_block_count > blocks_max || table->filter_block_count > blocks_max) {
@@ -406,7 +407,10 @@ static int result_check(struct replay *replay)
         const struct tac_manifest_tree *tree = tac_manifest_tree(replay->manifest, i);
 
         for (uint32_t level = 0; level < TACTUS_LEVELS_MAX && rv == TACTUS_OK; level++) {
-            rv = blocks_check(replay, &tree->levels[level]);
+            rv = blocks_check(replay, tree->levels[level].tables, tree->levels[level].table_count);
+        }
+        if (rv == TACTUS_OK) {
+            rv = blocks_check(replay, tree->discards.tables, tree->discards.table_count);
         }
     }
     if (rv != TACTUS_OK) {
@@ -524,6 +528,10 @@ static int tables_reach(struct reached *reached, const struct tac_manifest_tree 
             rv = block_reach(reached, tree->levels[i].tables[j]->index.address,
                              "the tables' index blocks");
         }
+    }
+    for (uint32_t i = 0; i < tree->discards.table_count && rv == TACTUS_OK; i++) {
+        rv = block_reach(reached, tree->discards.tables[i]->index.address,
+                         "the discarded tables' index blocks");
     }
     return rv;
 }

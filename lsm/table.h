@@ -4,8 +4,9 @@
  *
  * A descriptor never changes once readers can see it: a slice makes a new descriptor of the same
  * table. But when the last level sinks its tables' level gets another number (atomic, relaxed);
- * readers only tell it in messages. And index_hint is the readers' to write. Descriptors have room
- * for the two keys of their tree's layout right behind them. */
+ * readers only tell it in messages; is_discarded and is_damaged change as they are, since no reader
+ * looks at them. And index_hint is the readers' to write. Descriptors have room for the two keys of
+ * their tree's layout right behind them. */
 #ifndef TACTUS_LSM_TABLE_H
 #define TACTUS_LSM_TABLE_H
 
@@ -37,8 +38,10 @@ struct tac_table {
     uint64_t        records;    /* Tombstones included */
     uint64_t        tombstones;
     struct tac_u128 sum;        /* Of the record hashes */
-    bool            is_damaged; /* A block was found damaged; plans skip it */
+    bool            is_damaged; /* A block was found damaged (discarded: the index block); plans
+                                   skip it */
     bool            is_trimmed; /* key_min is an edge, not a key; blocks below it may be unused */
+    bool            is_discarded; /* In no level; its blocks are still to be given back */
     struct tac_bytes key_min;   /* No record that counts is below */
     struct tac_bytes key_max;   /* The last record's key */
 

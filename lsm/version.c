@@ -168,7 +168,6 @@ void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest
             level_fill(object, &copy->levels[j], &tree->levels[j]);
         }
     }
-    tac_assert(object->tables_used == tac_manifest_table_count(manifest));
 }
 
 /* The last table that begins at or below the key, as far as prefixes tell: with equal ones it is the

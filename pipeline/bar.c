@@ -254,7 +254,8 @@ void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order)
 
     tac_assert(bar->jobs_done == bar->job_count);
     bar->arena.used = 0;
-    bar->compaction_count = bar->job_count = bar->jobs_seated = bar->jobs_done = 0;
+    bar->compaction_count = bar->discard_count = 0;
+    bar->job_count = bar->jobs_seated = bar->jobs_done = 0;
     bar->bytes = 0;
     bar->blocks_reserved = bar->tables_replaced = bar->log_events = 0;
     bar->reserve_cursor = 0;
@@ -266,6 +267,7 @@ void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order)
     bar->order = tac_bar_allocate(bar, TAC_BAR_JOBS_MAX, sizeof *bar->order);
     tac_assert(bar->compactions != NULL && bar->jobs != NULL);
     tac_assert(bar->job_bytes != NULL && bar->order != NULL);
+    tac_bar_take_discards(bar, order);
     for (uint32_t tree = 0; tree < tree_count; tree++) {
         struct tac_plan_input  input;
         const struct tac_plan *plan;

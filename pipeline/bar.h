@@ -17,6 +17,10 @@
  * carried. */
 #define TAC_BAR_LOG_CARRY_BLOCKS 2
 
+/* Discarded tables that a plan takes: at most; and, if there are as many, always (bar_discards.c). */
+#define TAC_BAR_DISCARDS_MAX 1024
+#define TAC_BAR_DISCARDS_LEAST 4
+
 struct tac_bar_input {
     struct tac_table *table;
     uint32_t         *addresses; /* Of its value and filter blocks, noted by a job */
@@ -67,6 +71,7 @@ struct tac_bar {
     /* Per plan */
     struct tac_bar_compaction *compactions;
     uint32_t                   compaction_count;
+    uint32_t                   discard_count; /* Of these, the first ones: TAC_PLAN_DISCARD */
     struct tac_job           **jobs; /* In plan order */
     uint64_t                  *job_bytes; /* By job, as planned */
     uint32_t                  *order; /* In which they are seated: indexes of jobs */
@@ -97,6 +102,7 @@ struct tac_bar_order {
     uint64_t log_blocks_max;                       /* Of the manifest log, for events of the plan */
     uint32_t key_size_max;                         /* Of all trees */
     uint64_t manual_trees;                         /* Bit per tree that is to be compacted whole */
+    uint64_t discards_max;                         /* Discarded tables, as far as there is room */
 };
 
 TAC_MUST_CHECK int tac_bar_create(struct tac_bar *bar, const struct tac_geometry *geometry,
@@ -106,6 +112,11 @@ void               tac_bar_destroy(struct tac_bar *bar);
 uint64_t           tac_bar_memory_bytes(const struct tac_planner_options *planner_options);
 
 void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order);
+/* Old blocks of the manifest log that are carried at the end of the plan as it is now. */
+static inline uint32_t tac_bar_log_carry(const struct tac_bar *bar)
+{
+    return TAC_BAR_LOG_CARRY_BLOCKS * (bar->compaction_count - bar->discard_count + 1);
+}
 /* Takes back all that a plan has reserved; nothing of it may have begun. */
 void tac_bar_undo(struct tac_bar *bar, const struct tac_bar_order *order);
 /* True when nothing of this tree is over its size or depth (or, in a manual compaction, above the

@@ -9,6 +9,10 @@
 #define TAC_BAR_JOBS_MAX 16384
 
 void *tac_bar_allocate(struct tac_bar *bar, uint64_t count, uint64_t size);
+/* Names the table and makes room for the addresses of its blocks. False: the arena is full. */
+bool tac_bar_input_make(struct tac_bar *bar, struct tac_bar_input *input, struct tac_table *table);
+/* Before any tree's plan is taken. */
+void tac_bar_take_discards(struct tac_bar *bar, const struct tac_bar_order *order);
 /* Turns a tree's plan into compactions and jobs of the bar. */
 void tac_bar_take_plan(struct tac_bar *bar, const struct tac_bar_order *order, uint32_t tree,
                        const struct tac_plan_input *input, const struct tac_plan *plan);

@@ -285,8 +285,16 @@ void tac_bar_undo(struct tac_bar *bar, const struct tac_bar_order *order)
     for (uint32_t i = bar->compaction_count; i > 0; i--) {
         compaction_undo(&context, &bar->compactions[i - 1]);
     }
-    bar->compaction_count = 0;
+    bar->compaction_count = bar->discard_count = 0;
     tac_assert(bar->job_count == 0);
+}
+
+bool tac_bar_input_make(struct tac_bar *bar, struct tac_bar_input *input, struct tac_table *table)
+{
+    input->table = table;
+    input->address_count = table->value_block_count + table->filter_block_count;
+    input->addresses = tac_bar_allocate(bar, input->address_count, sizeof *input->addresses);
+    return input->addresses != NULL;
 }
 
 static bool compaction_inputs(struct bar_context *context, struct tac_bar_compaction *compaction,
@@ -300,12 +308,9 @@ static bool compaction_inputs(struct bar_context *context, struct tac_bar_compac
     }
     compaction->input_count = planned->input_count;
     for (uint32_t i = 0; i < planned->input_count; i++) {
-        struct tac_bar_input *input = &compaction->inputs[i];
+        struct tac_table *table = bar->tables[context->plan->inputs[planned->input_first + i]];
 
-        input->table = bar->tables[context->plan->inputs[planned->input_first + i]];
-        input->address_count = input->table->value_block_count + input->table->filter_block_count;
-        input->addresses = tac_bar_allocate(bar, input->address_count, sizeof *input->addresses);
-        if (input->addresses == NULL) {
+        if (!tac_bar_input_make(bar, &compaction->inputs[i], table)) {
             return false;
         }
     }
@@ -351,8 +356,7 @@ static bool compaction_leaves_room(const struct bar_context        *context,
     }
     return log_blocks <= order->log_blocks_max &&
            tac_free_set_free_count(order->free_set) >=
-               blocks + log_blocks +
-                   TAC_BAR_LOG_CARRY_BLOCKS * ((uint64_t)bar->compaction_count + 1) &&
+               blocks + log_blocks + tac_bar_log_carry(bar) &&
            tac_manifest_tables_free(order->manifest) >=
                tables + bar->tables_replaced + compaction_replaces(compaction);
 }

@@ -7,7 +7,8 @@
  *
  * Order for each compaction: (1) sums; (2) addresses used become acquired, the others free again;
  * (3) inputs leave the manifest or lose their low end, their blocks are released; (4) outputs enter
- * with new ids and stamps; each change goes to the manifest log with it. */
+ * with new ids and stamps; each change goes to the manifest log with it. Of a discarded table nothing
+ * was consumed and nothing enters; it leaves, with its blocks, or is marked and stays for good. */
 #include <stdio.h>
 #include <string.h>
 
@@ -175,6 +176,10 @@ static int compaction_check(struct tactus *store, const struct tac_bar_compactio
     }
     if (compaction->kind == TAC_PLAN_MOVE) {
         return TACTUS_OK;
+    }
+    if (compaction->kind == TAC_PLAN_DISCARD) {
+        *ret_damaged = compaction->inputs[0].table;
+        return input_blocks_check(store, &compaction->inputs[0], error);
     }
     if (!jobs_are_conserved(store, compaction, &memtable)) {
         return tac_error_set(error, TACTUS_ECORRUPT,
@@ -427,6 +432,9 @@ static void compaction_apply(struct tactus *store, const struct tac_bar_compacti
     }
     if (compaction->kind == TAC_PLAN_MOVE) {
         move_apply(store, compaction);
+    } else if (compaction->kind == TAC_PLAN_DISCARD) {
+        input_remove(store, &compaction->inputs[0]);
+        store->totals.discards_done++;
     } else {
         for (uint32_t i = 0; i < compaction->input_count; i++) {
             input_apply(store, compaction, &compaction->inputs[i]);
@@ -438,6 +446,16 @@ static void compaction_apply(struct tactus *store, const struct tac_bar_compacti
     compaction_tell(store, compaction);
 }
 
+/* No reader sees the mark of a discarded table: its descriptor stays the same one. */
+static struct tac_table *descriptor_to_mark(struct tactus *store, struct tac_table *table)
+{
+    if (table->is_discarded) {
+        tac_manifest_remove(store->manifest, table);
+        return table;
+    }
+    return descriptor_replace(store, table);
+}
+
 /* The compaction changed nothing; a damaged table is marked, so that plans leave it alone. */
 static void compaction_drop(struct tactus *store, const struct tac_bar_compaction *compaction,
                             struct tac_table *damaged)
@@ -446,7 +464,7 @@ static void compaction_drop(struct tactus *store, const struct tac_bar_compactio
         job_settle_reservation(store, store->bar.jobs[compaction->job_first + i], false);
     }
     if (damaged != NULL && !damaged->is_damaged) {
-        struct tac_table *marked = descriptor_replace(store, damaged);
+        struct tac_table *marked = descriptor_to_mark(store, damaged);
 
         marked->is_damaged = true;
         tac_manifest_insert(store->manifest, marked);
@@ -523,7 +541,6 @@ int tac_store_commit_plan(struct tactus *store, struct tac_error *error)
     }
     tac_error_clear(error);
     last_levels_sink(store);
-    tac_manifest_log_compact(store->manifest_log, store->manifest,
-                             TAC_BAR_LOG_CARRY_BLOCKS * (bar->compaction_count + 1));
+    tac_manifest_log_compact(store->manifest_log, store->manifest, tac_bar_log_carry(bar));
     return TACTUS_OK;
 }

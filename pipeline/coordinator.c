@@ -51,6 +51,16 @@ void tac_store_planner_options(const struct tactus *store, struct tac_planner_op
     };
 }
 
+/* Index blocks that a plan reads for discarded tables: an eighth of a memtable, so that a plan's work
+ * grows by little; all of one where there is nothing else to wait for, or room is short. */
+static uint64_t discards_share(const struct tactus *store, uint32_t fullness)
+{
+    uint64_t blocks = store->shape.memtable_size / store->shape.block_size;
+    bool     is_urgent = store->is_draining || fullness != TAC_NOT_FULL;
+
+    return is_urgent ? blocks : tac_max_u64(blocks / 8, TAC_BAR_DISCARDS_LEAST);
+}
+
 void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order)
 {
     bool     has_flush = store->half + 1 == store->plans_per_bar;
@@ -73,6 +83,7 @@ void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order)
         order->is_tight = true;
     }
     tac_space_order(store, order);
+    order->discards_max = discards_share(store, fullness);
 }
 
 /* ---- seats ---------------------------------------------------------------------------------- */
@@ -334,7 +345,8 @@ void tac_store_memtables_swap(struct tactus *store)
 static void settled_update(struct tactus *store)
 {
     struct tac_bar_order order;
-    bool is_settled = tac_memtable_accounted(store->memtables[store->memtable_mutable]) == 0;
+    bool is_settled = tac_memtable_accounted(store->memtables[store->memtable_mutable]) == 0 &&
+                      tac_manifest_discards_left(store->manifest) == 0;
 
     tac_store_bar_order(store, &order);
     order.immutable_table = NULL;

@@ -73,6 +73,7 @@ enum tac_plan_kind {
     TAC_PLAN_MERGE,    /* Tables of level A, with B's overlapping ones if B is last or R is 1 */
     TAC_PLAN_IN_PLACE, /* Tables of A into A */
     TAC_PLAN_MOVE,     /* One table changes level in the manifest only */
+    TAC_PLAN_DISCARD,  /* Not the planner's: a discarded table's blocks are given back (bar.h) */
 };
 
 /* Where an output table ends. The records of a job up to `edge` (exclusive; TAC_EDGE_NONE: to the

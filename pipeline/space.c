@@ -100,12 +100,15 @@ static uint32_t key_size_max(const struct tactus *store)
     return key_size;
 }
 
-/* Two checkpoints: the log's blocks that wait, and what a tight flush adds for each. */
+/* Two checkpoints: the log's blocks that wait, and what a tight flush adds for each, and what plans
+ * always take of the discarded tables. */
 static uint64_t checkpoints_need(struct tactus *store, struct need fill)
 {
     uint64_t trees = tac_manifest_tree_count(store->manifest);
     /* With runs of 1 a flush also removes tables. */
-    uint64_t events = flushes_need(store, fill, 1).tables * 2 + trees;
+    uint64_t events = flushes_need(store, fill, 1).tables * 2 + trees +
+                      tac_min_u64(tac_manifest_discards_left(store->manifest),
+                                  TAC_BAR_DISCARDS_LEAST * (uint64_t)store->plans_per_bar);
     uint64_t log = tac_manifest_log_blocks_for(&store->geometry, events, key_size_max(store)) +
                    TAC_BAR_LOG_CARRY_BLOCKS * (trees + 1);
     uint64_t free_set = tac_free_set_encoded_blocks(store->free_set, &store->geometry, 0) + 1;

@@ -14,6 +14,7 @@ static void levels_report(struct tactus *store, struct tactus_stats *report)
     report->trees = tac_manifest_tree_count(store->manifest);
     report->levels = 0;
     report->live_bytes = 0;
+    report->tables_discarded = report->discards_damaged = report->discarded_bytes = 0;
     for (uint32_t i = 0; i < report->trees; i++) {
         struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
 
@@ -30,6 +31,9 @@ static void levels_report(struct tactus *store, struct tactus_stats *report)
             to->depth = (uint32_t)tac_max_u64(to->depth, tac_manifest_level_depth(from));
             report->live_bytes += from->bytes;
         }
+        report->tables_discarded += tree->discards.table_count;
+        report->discards_damaged += tree->discards.damaged_count;
+        report->discarded_bytes += tree->discards.blocks * store->shape.block_size;
     }
 }
 

@@ -271,6 +271,38 @@ static void table_walk(struct tac_walk *walk, const struct tac_table *table,
     }
 }
 
+/* Of a discarded table the index block counts, by which its blocks are given back; what they hold
+ * nobody reads any more. */
+static void discard_walk(struct tac_walk *walk, const struct tac_table *table)
+{
+    struct tac_index_block index;
+    struct tac_error       error;
+    char                   name[96];
+
+    snprintf(name, sizeof name, "tree %u, discarded table %llu", table->tree,
+             (unsigned long long)table->id);
+    if (!block_walk(walk, &table->index, TAC_BLOCK_INDEX, walk->index_data, name)) {
+        walk->unseen += (uint64_t)table->value_block_count + table->filter_block_count;
+        return;
+    }
+    if (tac_index_block_decode(&index, walk->index_data, &walk->store->geometry,
+                               table->index.address, &error) != TACTUS_OK) {
+        damage(walk, "%s: %s", name, error.message);
+        return;
+    }
+    if (index.value_block_count != table->value_block_count ||
+        index.filter_block_count != table->filter_block_count) {
+        damage(walk, "%s: index block and manifest disagree", name);
+        return;
+    }
+    for (uint32_t i = 0; i < index.filter_block_count; i++) {
+        reach(walk, tac_index_filter_block(&index, i).address, name);
+    }
+    for (uint32_t i = 0; i < index.value_block_count; i++) {
+        reach(walk, tac_index_value_block(&index, i).reference.address, name);
+    }
+}
+
 static void tables_walk(struct tac_walk *walk)
 {
     for (uint32_t t = 0; t < tac_manifest_tree_count(walk->manifest); t++) {
@@ -280,6 +312,9 @@ static void tables_walk(struct tac_walk *walk)
             for (uint32_t i = 0; i < tree->levels[l].table_count; i++) {
                 table_walk(walk, tree->levels[l].tables[i], &tree->layout);
             }
+        }
+        for (uint32_t i = 0; i < tree->discards.table_count; i++) {
+            discard_walk(walk, tree->discards.tables[i]);
         }
     }
 }

@@ -51,6 +51,7 @@ struct tac_job {
     uint32_t              compaction;    /* Index in the bar */
     struct tac_bytes      key_begin, key_end;
     bool                  drops_tombstones;
+    bool                  is_discard;    /* Of its tables only the index blocks are read */
     uint64_t              bytes;         /* Planned input bytes */
     const struct tac_cut *cuts;
     uint32_t              cut_count;

@@ -51,7 +51,10 @@ static void input_block_range(const struct tac_seat *seat, struct tac_source *so
     struct tac_bytes              end = seat->job->key_end;
 
     source->block_next = 0;
-    source->block_end = index->value_block_count;
+    source->block_end = seat->job->is_discard ? 0 : index->value_block_count;
+    if (seat->job->is_discard) {
+        return;
+    }
     if (from.size > 0) {
         source->block_next = tac_index_block_of_page(index, tac_index_find_page(index, from));
     }

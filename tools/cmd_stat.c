@@ -57,6 +57,10 @@ static const struct stat_entry entries[] = {
     ENTRY(blocks_in_file),
     ENTRY(live_bytes),
     ENTRY(tables_damaged),
+    ENTRY(tables_discarded),
+    ENTRY(discarded_bytes),
+    ENTRY(discards_done),
+    ENTRY(discards_damaged),
     ENTRY(scrub_blocks),
     ENTRY(scrub_rounds),
     ENTRY(scrub_round_blocks),
@@ -126,7 +130,7 @@ static void levels_print(const struct tactus_stats *stats)
 static void human_print(const struct tactus_stats *stats)
 {
     char     live[TAC_HUMAN_BYTES], file[TAC_HUMAN_BYTES], memory[TAC_HUMAN_BYTES];
-    char     work[TAC_HUMAN_BYTES], bound[TAC_HUMAN_BYTES];
+    char     work[TAC_HUMAN_BYTES], bound[TAC_HUMAN_BYTES], discarded[TAC_HUMAN_BYTES];
     uint64_t block = stats->block_size;
 
     tac_assert(stats->levels <= TACTUS_LEVELS_MAX);
@@ -138,6 +142,12 @@ static void human_print(const struct tactus_stats *stats)
            " in use, %" PRIu64 " free at the next checkpoint\n",
            tac_human(stats->blocks_in_file * block, file), stats->blocks_in_file, block,
            stats->blocks_acquired, stats->blocks_released);
+    if (stats->tables_discarded > 0) {
+        printf("to be given back  %s of %" PRIu64 " discarded tables, %" PRIu64
+               " of them damaged: their space is lost\n",
+               tac_human(stats->discarded_bytes, discarded), stats->tables_discarded,
+               stats->discards_damaged);
+    }
     printf("planned work      %s of this bar's compaction\n",
            tac_human(stats->bar_work_bytes - stats->bar_work_done_bytes, work));
     printf("longest wait      the work of at most %s\n", tac_human(stats->wait_bound_bytes, bound));

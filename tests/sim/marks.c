@@ -31,6 +31,8 @@ static void compaction_observe(struct marks *marks, const struct tac_bar *bar,
     case TAC_PLAN_MOVE:
         marks->count[MARK_MOVE]++;
         break;
+    case TAC_PLAN_DISCARD:
+        break;
     }
     marks->count[MARK_SLICE] += compaction->slice.size > 0;
     marks->count[MARK_JOBS] += compaction->job_count > 1;

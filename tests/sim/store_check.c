@@ -183,6 +183,7 @@ static void accounting_check(struct sim *sim)
                 blocks += (uint64_t)table->value_block_count + table->filter_block_count + 1;
             }
         }
+        blocks += tree->discards.blocks;
     }
     if (tac_free_set_acquired_count(store->free_set) != blocks) {
         sim_fail(sim, "%llu blocks are acquired, %llu are in use",

@@ -178,12 +178,41 @@ static void change_insert(struct store *store)
     }
 }
 
-/* One in three changes of a table is an update: another level and other counts. */
+/* A discarded table is found damaged, or gives its blocks back. */
+static void change_discard(struct store *store)
+{
+    uint32_t                  trees = tac_manifest_tree_count(store->manifest);
+    struct tac_manifest_tree *tree =
+        tac_manifest_tree(store->manifest, (uint32_t)tac_prng_below(&store->prng, trees));
+    struct tac_table *table;
+
+    if (tree->discards.table_count == 0) {
+        return;
+    }
+    table = tree->discards.tables[tac_prng_below(&store->prng, tree->discards.table_count)];
+    tac_manifest_remove(store->manifest, table);
+    if (!table->is_damaged && tac_prng_below(&store->prng, 4) == 0) {
+        table->is_damaged = true;
+        tac_manifest_insert(store->manifest, table);
+        tac_manifest_log_insert(store->log, tree, table);
+    } else {
+        tac_manifest_log_remove(store->log, table);
+        tac_manifest_table_give_back(store->manifest, table);
+    }
+}
+
+/* One in three changes of a table is an update: another level and other counts. One in three of the
+ * others discards it. */
 static void change_table(struct store *store)
 {
     struct tac_table *table = table_pick(store);
 
     if (table == NULL) {
+        return;
+    }
+    if (tac_prng_below(&store->prng, 9) < 2) {
+        tac_manifest_discard(store->manifest, table);
+        tac_manifest_log_insert(store->log, tac_manifest_tree(store->manifest, table->tree), table);
         return;
     }
     tac_manifest_remove(store->manifest, table);
@@ -219,6 +248,9 @@ static void store_bar(struct store *store, uint32_t changes, uint64_t target)
             change_insert(store);
         } else {
             change_table(store);
+        }
+        if (tac_prng_below(&store->prng, 4) == 0) {
+            change_discard(store);
         }
     }
     for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
@@ -278,7 +310,8 @@ static bool replays(const struct store *store)
     }
     ok = ok && tac_u128_equal(tac_manifest_checksum(copy.manifest),
                               tac_manifest_checksum(store->manifest));
-    ok = ok && sequences_equal(store->manifest, copy.manifest);
+    ok = ok && sequences_equal(store->manifest, copy.manifest) &&
+         tac_manifest_discards_left(copy.manifest) == tac_manifest_discards_left(store->manifest);
     ok = ok && tac_manifest_log_block_count(copy.log) == tac_manifest_log_block_count(store->log);
     for (uint64_t i = 0; ok && i < tac_manifest_log_block_count(store->log); i++) {
         ok = tac_manifest_log_block(copy.log, i).address ==
@@ -303,6 +336,7 @@ static uint64_t blocks_live(struct tac_manifest *manifest)
                 bytes += tac_manifest_event_table_bytes(tree->levels[j].tables[k]);
             }
         }
+        bytes += tree->discards.log_bytes;
     }
     return tac_div_ceil(bytes, geometry.block_size - 104 - largest);
 }
@@ -430,6 +464,7 @@ static void test_tree_carried(void)
                 change_insert(&store);
             } else {
                 change_table(&store);
+                change_discard(&store);
             }
         }
         tac_manifest_log_compact(store.log, store.manifest, 4);
