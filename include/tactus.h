@@ -262,12 +262,21 @@ struct tactus_tree_info {
 
 /* Creates a tree; an op like any other. *ret_tree is the tree's id for the calls below.
  * TACTUS_EEXISTS when the name is taken; TACTUS_EOPTION when file_size_max is too small for
- * memtables of such records. Names: 1 to 63 of [A-Za-z0-9_.-]. */
+ * memtables of such records. Names: 1 to 63 of [A-Za-z0-9_.-]. There are TACTUS_TREES_MAX at most;
+ * where these and dropped trees whose space has not come back yet are as many, the call ends bars
+ * until one's has, which in a pause it cannot (TACTUS_EPAUSED). TACTUS_EFULL: there are too many. */
 TACTUS_API int tactus_tree_create(struct tactus *store, const char *name,
                                   const struct tactus_layout *layout, uint32_t *ret_tree);
 /* TACTUS_ENOTREE when there is none of this name. */
 TACTUS_API int tactus_tree_find(struct tactus *store, const char *name, uint32_t *ret_tree);
-/* Copies up to trees_max descriptions in order of id; *ret_count is how many there are. */
+/* Drops a tree with all its records; an op. When it returns the name is free, and no call knows the
+ * id any more, for good: TACTUS_ENOTREE, also from the commit of a batch that was filled before. An
+ * iterator that is open on it keeps its view, and expires as any does. The space comes back with
+ * the bars to come, as a part of their work: a few tables each, more where the store is full, where
+ * a drop is possible too; tactus_drain returns when all has. TACTUS_ENOTREE: there is none. */
+TACTUS_API int tactus_tree_drop(struct tactus *store, uint32_t tree);
+/* Copies up to trees_max descriptions, of all trees in no particular order; *ret_count is how many
+ * there are. */
 TACTUS_API int tactus_tree_list(struct tactus *store, struct tactus_tree_info *trees,
                                 uint32_t trees_max, uint32_t *ret_count);
 
@@ -543,6 +552,7 @@ struct tactus_stats {
     uint64_t compactions, jobs, tables_moved, tables_written;
     uint64_t records_merged;        /* Records read by compactions and flushes */
     uint64_t records_overwritten, tombstones_dropped;
+    uint64_t records_discarded;     /* Of memtables, with trees that were dropped */
     uint64_t bar_work_bytes;        /* Planned input bytes of the current bar */
     uint64_t bar_work_done_bytes;
     uint64_t block_size, blocks_acquired, blocks_released, blocks_in_file;

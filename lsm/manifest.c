@@ -18,6 +18,7 @@ struct tree_memory {
     uint8_t          *slab;
     size_t            descriptor_bytes; /* Keys included */
     uint32_t          slab_used;
+    uint32_t          tables_out; /* Taken and not given back */
     struct tac_table *free;
 };
 
@@ -83,21 +84,20 @@ uint64_t tac_manifest_memory_bytes(uint32_t tables_max)
 
 static int tree_memory_map(struct tac_manifest *manifest, uint32_t tree, uint32_t key_size)
 {
-    struct tree_memory *memory = &manifest->memory[tree];
-    size_t              array_bytes = manifest->tables_max * sizeof(struct tac_table *);
+    struct tree_memory memory = {.descriptor_bytes = descriptor_bytes(key_size)};
+    size_t             array_bytes = manifest->tables_max * sizeof(struct tac_table *);
     size_t   arrays_bytes = (size_t)tac_round_up(TREE_ARRAYS * array_bytes, TAC_CACHE_LINE_BYTES);
     uint8_t *mapping;
 
-    *memory = (struct tree_memory){.descriptor_bytes = descriptor_bytes(key_size)};
-    memory->mapping_bytes = arrays_bytes + manifest->tables_max * memory->descriptor_bytes;
-    mapping = mmap(NULL, memory->mapping_bytes, PROT_READ | PROT_WRITE,
+    memory.mapping_bytes = arrays_bytes + manifest->tables_max * memory.descriptor_bytes;
+    mapping = mmap(NULL, memory.mapping_bytes, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapping == MAP_FAILED) {
         return TACTUS_ENOMEM;
     }
     /* Huge pages would make a tree of ten tables cost megabytes. A hint: it may fail. */
-    (void)madvise(mapping, memory->mapping_bytes, MADV_NOHUGEPAGE);
-    memory->mapping = mapping;
+    (void)madvise(mapping, memory.mapping_bytes, MADV_NOHUGEPAGE);
+    memory.mapping = mapping;
     for (uint32_t i = 0; i < TACTUS_LEVELS_MAX; i++) {
         struct tac_manifest_level *level = &manifest->trees[tree].levels[i];
 
@@ -106,17 +106,68 @@ static int tree_memory_map(struct tac_manifest *manifest, uint32_t tree, uint32_
     }
     manifest->trees[tree].discards.tables =
         (struct tac_table **)(void *)(mapping + (TREE_ARRAYS - 1) * array_bytes);
-    memory->slab = mapping + arrays_bytes;
+    memory.slab = mapping + arrays_bytes;
+    manifest->memory[tree] = memory;
     return TACTUS_OK;
 }
 
 /* ---- trees ---------------------------------------------------------------------------------- */
 
+static bool number_is_free(const struct tac_manifest_tree *tree)
+{
+    return tree->is_gone && tree->linger_bars == 0 && tree->discards.table_count == 0 &&
+           tree->generation < TAC_TREE_GENERATION_MAX;
+}
+
+/* tree_count if there is none. */
+static uint32_t number_find(const struct tac_manifest *manifest)
+{
+    uint32_t number = 0;
+
+    while (number < manifest->tree_count && !number_is_free(&manifest->trees[number])) {
+        number++;
+    }
+    return number;
+}
+
+bool tac_manifest_number_is_free(const struct tac_manifest *manifest)
+{
+    return number_find(manifest) < TACTUS_TREES_MAX;
+}
+
+bool tac_manifest_number_is_coming(const struct tac_manifest *manifest)
+{
+    for (uint32_t i = 0; i < manifest->tree_count; i++) {
+        const struct tac_manifest_tree *tree = &manifest->trees[i];
+
+        if ((tree->is_gone || tree->dropped_op != 0) && tree->discards.damaged_count == 0 &&
+            tree->generation < TAC_TREE_GENERATION_MAX) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Memory for a tree that has this number, in place of that of the one before it. */
+static int tree_memory_renew(struct tac_manifest *manifest, uint32_t tree, uint32_t key_size)
+{
+    struct tree_memory before = manifest->memory[tree];
+
+    tac_assert(before.tables_out == 0); /* Those who linger have seen to it. */
+    if (tree_memory_map(manifest, tree, key_size) != TACTUS_OK) {
+        return TACTUS_ENOMEM;
+    }
+    if (before.mapping != NULL) {
+        munmap(before.mapping, before.mapping_bytes);
+    }
+    return TACTUS_OK;
+}
+
 int tac_manifest_tree_add(struct tac_manifest *manifest, const char *name,
                           const struct tac_layout *layout, uint32_t *ret_tree,
                           struct tac_error *error)
 {
-    uint32_t                  id = manifest->tree_count;
+    uint32_t                  id = number_find(manifest);
     struct tac_manifest_tree *tree;
     uint32_t                  existing;
 
@@ -126,34 +177,87 @@ int tac_manifest_tree_add(struct tac_manifest *manifest, const char *name,
         return tac_error_set(error, TACTUS_EEXISTS, "there is already a tree \"%s\"", name);
     }
     if (id == TACTUS_TREES_MAX) {
-        return tac_error_set(error, TACTUS_EFULL, "tree \"%s\": a store holds at most %u trees",
+        return tac_error_set(error, TACTUS_EFULL,
+                             "tree \"%s\": a store holds at most %u trees, dropped ones with "
+                             "damaged tables included",
                              name, TACTUS_TREES_MAX);
     }
     tree = &manifest->trees[id];
-    if (tree_memory_map(manifest, id, layout->key_size) != TACTUS_OK) {
+    if (tree_memory_renew(manifest, id, layout->key_size) != TACTUS_OK) {
         return tac_error_set(error, TACTUS_ENOMEM,
                              "tree \"%s\": no memory for %u table descriptors", name,
                              manifest->tables_max);
     }
-    memcpy(tree->name, name, strlen(name) + 1);
+    memset(tree->name, 0, sizeof tree->name);
+    memcpy(tree->name, name, strlen(name));
     tree->id = id;
+    tree->generation += tree->is_gone;
+    tree->is_open = true;
+    tree->is_gone = false;
     tree->layout = *layout;
-    tree->planner.last_level = 1;
-    __atomic_store_n(&manifest->tree_count, id + 1, __ATOMIC_RELEASE);
+    tree->planner = (struct tac_planner_state){.last_level = 1};
+    if (id == manifest->tree_count) {
+        __atomic_store_n(&manifest->tree_count, id + 1, __ATOMIC_RELEASE);
+    }
     *ret_tree = id;
     return TACTUS_OK;
 }
 
-void tac_manifest_tree_undo(struct tac_manifest *manifest)
+void tac_manifest_tree_undo(struct tac_manifest *manifest, uint32_t tree)
 {
-    uint32_t            id = manifest->tree_count - 1;
-    struct tree_memory *memory = &manifest->memory[id];
+    struct tac_manifest_tree *state = &manifest->trees[tree];
+    struct tree_memory       *memory = &manifest->memory[tree];
 
-    tac_assert(manifest->tree_count > 0 && manifest->trees[id].planner.bar_count == 0);
-    __atomic_store_n(&manifest->tree_count, id, __ATOMIC_RELEASE);
+    tac_assert(state->planner.bar_count == 0 && memory->tables_out == 0);
+    if (state->generation > 0) {
+        state->generation--;
+        state->is_gone = true;
+        state->is_open = false;
+        return;
+    }
+    tac_assert(tree + 1 == manifest->tree_count);
+    __atomic_store_n(&manifest->tree_count, tree, __ATOMIC_RELEASE);
     munmap(memory->mapping, memory->mapping_bytes);
     memset(memory, 0, sizeof *memory);
-    memset(&manifest->trees[id], 0, sizeof manifest->trees[id]);
+    memset(state, 0, sizeof *state);
+}
+
+/* Was one of the two dropped before the other was created? */
+static bool trees_are_apart(const struct tac_manifest_tree *a, const struct tac_manifest_tree *b)
+{
+    return a->is_gone || b->is_gone || (a->dropped_op != 0 && a->dropped_op < b->created_op) ||
+           (b->dropped_op != 0 && b->dropped_op < a->created_op);
+}
+
+int tac_manifest_tree_restore(struct tac_manifest *manifest, const struct tac_manifest_tree *state,
+                              struct tac_error *error)
+{
+    uint32_t                  id = manifest->tree_count;
+    struct tac_manifest_tree *tree = &manifest->trees[id];
+
+    tac_assert(id < TACTUS_TREES_MAX);
+    for (uint32_t i = 0; i < id; i++) {
+        if (strcmp(manifest->trees[i].name, state->name) == 0 &&
+            !trees_are_apart(&manifest->trees[i], state)) {
+            return tac_error_set(error, TACTUS_EEXISTS, "two trees are named \"%s\"", state->name);
+        }
+    }
+    if (tree_memory_renew(manifest, id, state->layout.key_size) != TACTUS_OK) {
+        return tac_error_set(error, TACTUS_ENOMEM,
+                             "tree \"%s\": no memory for %u table descriptors", state->name,
+                             manifest->tables_max);
+    }
+    memcpy(tree->name, state->name, sizeof tree->name);
+    tree->id = id;
+    tree->generation = state->generation;
+    tree->is_gone = state->is_gone;
+    tree->linger_bars = state->linger_bars;
+    tree->created_op = state->created_op;
+    tree->dropped_op = state->dropped_op;
+    tree->layout = state->layout;
+    tree->planner = state->planner;
+    __atomic_store_n(&manifest->tree_count, id + 1, __ATOMIC_RELEASE);
+    return TACTUS_OK;
 }
 
 uint32_t tac_manifest_tree_count(const struct tac_manifest *manifest)
@@ -171,7 +275,7 @@ struct tac_manifest_tree *tac_manifest_tree(struct tac_manifest *manifest, uint3
 int tac_manifest_tree_find(struct tac_manifest *manifest, const char *name, uint32_t *ret_tree)
 {
     for (uint32_t i = 0; i < manifest->tree_count; i++) {
-        if (strcmp(manifest->trees[i].name, name) == 0) {
+        if (manifest->trees[i].is_open && strcmp(manifest->trees[i].name, name) == 0) {
             *ret_tree = i;
             return TACTUS_OK;
         }
@@ -203,8 +307,10 @@ struct tac_table *tac_manifest_table_take(struct tac_manifest *manifest, uint32_
         memory->slab_used++;
     }
     manifest->tables_out++;
+    memory->tables_out++;
     *table = (struct tac_table){
         .tree = tree,
+        .generation = manifest->trees[tree].generation,
         .key_capacity = key_size,
         .key_min.data = (uint8_t *)(table + 1),
         .key_max.data = (uint8_t *)(table + 1) + key_size,
@@ -223,6 +329,7 @@ void tac_manifest_table_give_back(struct tac_manifest *manifest, struct tac_tabl
     table->key_capacity = 0;
     table->next = memory->free;
     memory->free = table;
+    memory->tables_out--;
     manifest->tables_out--;
 }
 
@@ -236,6 +343,7 @@ void tac_table_copy(struct tac_table *copy, const struct tac_table *table)
     *copy = (struct tac_table){
         .id = table->id,
         .tree = table->tree,
+        .generation = table->generation,
         .level = table->level,
         .stamp = table->stamp,
         .index = table->index,
@@ -476,6 +584,124 @@ uint64_t tac_manifest_discards_left(const struct tac_manifest *manifest)
     return count;
 }
 
+/* ---- dropped trees -------------------------------------------------------------------------- */
+
+void tac_manifest_trees_open(struct tac_manifest *manifest, uint64_t op)
+{
+    for (uint32_t i = 0; i < manifest->tree_count; i++) {
+        struct tac_manifest_tree *tree = &manifest->trees[i];
+
+        tree->is_open = !tree->is_gone && tree->created_op <= op &&
+                        (tree->dropped_op == 0 || tree->dropped_op > op);
+    }
+}
+
+/* Moves tables[at] down the heap to its place: the largest id is on top. */
+static void heap_sink(struct tac_table **tables, uint32_t count, uint32_t at)
+{
+    while (2 * (uint64_t)at + 1 < count) {
+        uint32_t          child = 2 * at + 1;
+        struct tac_table *swap = tables[at];
+
+        child += child + 1 < count && tables[child + 1]->id > tables[child]->id;
+        if (tables[child]->id <= swap->id) {
+            return;
+        }
+        tables[at] = tables[child];
+        tables[child] = swap;
+        at = child;
+    }
+}
+
+/* In order of id, in place: a heap sort. */
+static void tables_sort(struct tac_table **tables, uint32_t count)
+{
+    for (uint32_t i = count / 2; i > 0; i--) {
+        heap_sink(tables, count, i - 1);
+    }
+    for (uint32_t end = count; end > 1; end--) {
+        struct tac_table *last = tables[0];
+
+        tables[0] = tables[end - 1];
+        tables[end - 1] = last;
+        heap_sink(tables, end - 1, 0);
+    }
+}
+
+/* All tables of a level; the list is sorted afterwards. */
+static void level_discard(struct tac_manifest_level *level, struct tac_manifest_discards *discards)
+{
+    for (uint32_t i = 0; i < level->table_count; i++) {
+        struct tac_table *table = level->tables[i];
+
+        __atomic_store_n(&table->level, 0, __ATOMIC_RELAXED);
+        table->is_discarded = true;
+        table->is_damaged = false;
+        discards->tables[discards->table_count++] = table;
+        discards->blocks += table_blocks(table);
+        discards->log_bytes += tac_manifest_event_table_bytes(table);
+    }
+    *level =
+        (struct tac_manifest_level){.tables = level->tables, .tables_by_max = level->tables_by_max};
+}
+
+static void tree_go(struct tac_manifest_tree *tree)
+{
+    for (uint32_t i = 0; i < TACTUS_LEVELS_MAX; i++) {
+        level_discard(&tree->levels[i], &tree->discards);
+    }
+    tables_sort(tree->discards.tables, tree->discards.table_count);
+    tree->is_open = false;
+    tree->is_gone = true;
+    tree->linger_bars = TAC_TREE_LINGER_BARS;
+    tree->created_op = tree->dropped_op = 0;
+    tree->planner = (struct tac_planner_state){.last_level = 1};
+}
+
+void tac_manifest_trees_forget(struct tac_manifest *manifest, uint64_t op)
+{
+    for (uint32_t i = 0; i < manifest->tree_count; i++) {
+        struct tac_manifest_tree *tree = &manifest->trees[i];
+
+        if (tree->created_op > op) {
+            tree_go(tree);
+        } else if (tree->dropped_op > op) {
+            tree->dropped_op = 0;
+        }
+    }
+    tac_manifest_trees_open(manifest, op);
+}
+
+void tac_manifest_trees_settle(struct tac_manifest *manifest, uint64_t op)
+{
+    for (uint32_t i = 0; i < manifest->tree_count; i++) {
+        struct tac_manifest_tree *tree = &manifest->trees[i];
+
+        if (tree->created_op <= op) {
+            tree->created_op = 0;
+        }
+        if (tree->dropped_op != 0 && tree->dropped_op <= op) {
+            tree_go(tree);
+        }
+        if (tree->linger_bars > 0) {
+            tree->linger_bars =
+                tree->discards.table_count > 0 ? TAC_TREE_LINGER_BARS : tree->linger_bars - 1;
+        }
+    }
+}
+
+uint32_t tac_manifest_trees_closing(const struct tac_manifest *manifest)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < manifest->tree_count; i++) {
+        count += manifest->trees[i].dropped_op != 0;
+    }
+    return count;
+}
+
+/* ---- the whole, by level -------------------------------------------------------------------- */
+
 void tac_manifest_level_renumber(struct tac_manifest *manifest, uint32_t tree, uint32_t from,
                                  uint32_t to)
 {
@@ -561,7 +787,7 @@ static const char *table_check(const struct tac_manifest_tree *tree, uint32_t le
 {
     bool is_fixed = tree->layout.kind == TACTUS_LAYOUT_FIXED;
 
-    if (table->tree != tree->id || table->level != level) {
+    if (table->tree != tree->id || table->generation != tree->generation || table->level != level) {
         return "it is in another tree's or level's list";
     }
     if (table->key_min.size == 0 || table->key_min.size > tree->layout.key_size ||
@@ -674,6 +900,26 @@ static int discards_check(const struct tac_manifest_tree *tree, struct tac_error
     return TACTUS_OK;
 }
 
+/* A tree that is gone has discarded tables alone, and lingers while it has any. */
+static int gone_check(const struct tac_manifest_tree *tree, struct tac_error *error)
+{
+    uint32_t tables = 0;
+
+    for (uint32_t i = 0; i < TACTUS_LEVELS_MAX; i++) {
+        tables += tree->levels[i].table_count;
+    }
+    if ((tree->is_gone && tables > 0) ||
+        (tree->is_gone && tree->discards.table_count > 0 &&
+         tree->linger_bars != TAC_TREE_LINGER_BARS) ||
+        (!tree->is_gone && tree->linger_bars > 0)) {
+        return tac_error_set(
+            error, TACTUS_ECORRUPT,
+            "manifest: tree \"%s\" was dropped, but has %u tables and %u bars left", tree->name,
+            tables + tree->discards.table_count, tree->linger_bars);
+    }
+    return TACTUS_OK;
+}
+
 int tac_manifest_check(const struct tac_manifest *manifest, struct tac_error *error)
 {
     uint64_t table_count = tac_manifest_table_count(manifest);
@@ -690,6 +936,9 @@ int tac_manifest_check(const struct tac_manifest *manifest, struct tac_error *er
         }
         if (rv == TACTUS_OK) {
             rv = discards_check(tree, error);
+        }
+        if (rv == TACTUS_OK) {
+            rv = gone_check(tree, error);
         }
     }
     return rv;

@@ -29,9 +29,31 @@ struct tac_manifest_discards {
     uint64_t           log_bytes;     /* As of a level */
 };
 
+/* Bars that end after a dropped tree's last table is gone, and at least after the one that it was
+ * dropped in, before its number is used again: then no memtable and no view has anything of it. */
+#define TAC_TREE_LINGER_BARS 3
+#define TAC_TREE_GENERATION_MAX 0xffffffu
+/* What callers of the API know a tree by: its number, and how many trees had that before it. */
+#define TAC_TREE_ID_NONE UINT32_MAX
+static inline uint32_t tac_tree_id(uint32_t number, uint32_t generation)
+{
+    return generation << 8 | number;
+}
+static inline uint32_t tac_tree_number(uint32_t id) { return id & 0xff; }
+
+/* A tree is dropped in two steps. With its op it is closed: it has no name, nothing more is planned
+ * for it. It goes when all ops up to that one are in tables: its tables are discarded and
+ * what memtables have of it is not flushed. So no checkpoint that a crash may fall back to from
+ * before the op has lost anything of the tree. */
 struct tac_manifest_tree {
     char                      name[TACTUS_TREE_NAME_MAX + 1];
-    uint32_t                  id; /* Index in the manifest's trees; never used again */
+    uint32_t                  id; /* Its number: index in the manifest's trees */
+    uint32_t                  generation;  /* Trees that had the number before */
+    bool                      is_open;     /* Memory only: there is such a tree, as of the last op */
+    bool                      is_gone;     /* Dropped for good: it has no tables but discarded ones */
+    uint32_t                  linger_bars; /* Gone: bars before its number is free */
+    uint64_t                  created_op;  /* 0: no crash can fall back behind it */
+    uint64_t                  dropped_op;  /* 0: not dropped, or gone */
     struct tac_layout         layout;
     struct tac_planner_state  planner;
     uint64_t                  log_sequence; /* Manifest-log block of the newest tree event */
@@ -46,18 +68,38 @@ struct tac_manifest *tac_manifest_new(uint32_t tables_max);
 void                 tac_manifest_free(struct tac_manifest *manifest);
 uint64_t             tac_manifest_memory_bytes(uint32_t tables_max);
 
-/* Adds a tree (id = how many there were), last level 1. Name and layout have been checked.
- * TACTUS_EFULL beyond TACTUS_TREES_MAX; EEXISTS; ENOMEM. */
+/* Adds a tree, open, with the lowest free number, last level 1. Name and layout have been checked.
+ * TACTUS_EFULL: no number is free; EEXISTS; ENOMEM. */
 TAC_MUST_CHECK int tac_manifest_tree_add(struct tac_manifest *manifest, const char *name,
                                          const struct tac_layout *layout, uint32_t *ret_tree,
                                          struct tac_error *error);
-/* Takes back the newest tree, which nobody has seen yet. */
-void                      tac_manifest_tree_undo(struct tac_manifest *manifest);
+/* Takes back what _tree_add has added last, which nobody has seen yet. */
+void tac_manifest_tree_undo(struct tac_manifest *manifest, uint32_t tree);
+/* Adds a tree as a log has it, with the number after those there are. TACTUS_EEXISTS: another tree of
+ * the name was there at the same time; ENOMEM. */
+TAC_MUST_CHECK int tac_manifest_tree_restore(struct tac_manifest            *manifest,
+                                             const struct tac_manifest_tree *state,
+                                             struct tac_error               *error);
+/* Numbers in use so far, those of trees that are gone included. */
 uint32_t                  tac_manifest_tree_count(const struct tac_manifest *manifest);
 struct tac_manifest_tree *tac_manifest_tree(struct tac_manifest *manifest, uint32_t tree);
-/* TACTUS_ENOTREE by name; no error text. */
+/* TACTUS_ENOTREE: no open tree has the name; no error text. */
 TAC_MUST_CHECK int tac_manifest_tree_find(struct tac_manifest *manifest, const char *name,
                                           uint32_t *ret_tree);
+
+/* All trees: which of them are open as of the op. */
+void tac_manifest_trees_open(struct tac_manifest *manifest, uint64_t op);
+/* What later ops have done to trees was never done. */
+void tac_manifest_trees_forget(struct tac_manifest *manifest, uint64_t op);
+/* At a bar's end, when all ops up to this one are in tables: of a tree that was dropped by then all
+ * tables are discarded, and it is gone; without an event for each, as the tree's own says it. Then
+ * one more bar has ended for those that linger. */
+void tac_manifest_trees_settle(struct tac_manifest *manifest, uint64_t op);
+/* Trees that are closed, but not gone yet. */
+uint32_t tac_manifest_trees_closing(const struct tac_manifest *manifest);
+/* Is a number free, or does one come to be when further bars end? */
+bool tac_manifest_number_is_free(const struct tac_manifest *manifest);
+bool tac_manifest_number_is_coming(const struct tac_manifest *manifest);
 
 /* A blank descriptor of the tree (keys' room ready), or NULL when tables_max are in use. */
 struct tac_table *tac_manifest_table_take(struct tac_manifest *manifest, uint32_t tree);
@@ -113,6 +155,8 @@ struct tac_version_level {
     uint32_t                run_count;
 };
 struct tac_version_tree {
+    uint32_t                 id; /* For callers; atomic, as a tree may join or be dropped later:
+                                    TAC_TREE_ID_NONE, and then nobody looks at the rest */
     struct tac_layout        layout;
     char                     name[TACTUS_TREE_NAME_MAX + 1];
     uint32_t                 level_count; /* The last level's number and one */
@@ -129,6 +173,10 @@ struct tac_version *tac_version_new(uint32_t tables_max);
 void                tac_version_free(struct tac_version *version);
 uint64_t            tac_version_memory_bytes(uint32_t tables_max);
 void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest, uint64_t bar);
+/* The tree that callers know by the id, if it is there: a tree joins by its id, last, and is closed by
+ * it. NULL: it is not. Any thread, inside the guard (reading/read_side.h). */
+const struct tac_version_tree *tac_version_tree_find(const struct tac_version *version,
+                                                     uint32_t                  id);
 /* The last table of the run that begins at or below the key; table_count: none does. */
 uint32_t tac_version_run_floor(const struct tac_version_run *run, struct tac_bytes key);
 /* The table of the run that may hold the key, or NULL. */

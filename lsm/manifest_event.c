@@ -7,19 +7,22 @@
 enum {
     OFFSET_SIZE = 0,  /* u16 */
     OFFSET_KIND = 2,  /* u8 */
-    OFFSET_FLAGS = 3, /* u8; of tables, else 0 */
+    OFFSET_FLAGS = 3, /* u8; of trees and tables, else 0 */
     OFFSET_TREE = 4,  /* u32 */
 };
 enum {
     TREE_OFFSET_LAYOUT_KIND = 8, /* u32 */
     TREE_OFFSET_KEY_SIZE = 12,   /* u32 */
-    TREE_OFFSET_VALUE_SIZE = 16, /* u32; 4 zero bytes follow */
+    TREE_OFFSET_VALUE_SIZE = 16, /* u32 */
+    TREE_OFFSET_GENERATION = 20, /* u32 */
     TREE_OFFSET_LAST_LEVEL = 24, /* u32 */
-    TREE_OFFSET_RESERVED = 28,   /* u32 */
+    TREE_OFFSET_LINGER = 28,     /* u32 */
     TREE_OFFSET_FLUSH_MEAN = 32, /* u64 */
     TREE_OFFSET_WORK_MEAN = 40,  /* u64 */
     TREE_OFFSET_BAR_COUNT = 48,  /* u64 */
     TREE_OFFSET_NAME = 56,       /* 64 bytes, zero-padded */
+    TREE_OFFSET_CREATED = 120,   /* u64; only if one of these two is not 0 */
+    TREE_OFFSET_DROPPED = 128,   /* u64 */
 };
 enum {
     TABLE_OFFSET_LEVEL = 8,               /* u32 */
@@ -36,7 +39,8 @@ enum {
     TABLE_OFFSET_BYTES = 80,              /* u64 */
     TABLE_OFFSET_RECORDS = 88,            /* u64 */
     TABLE_OFFSET_TOMBSTONES = 96,         /* u64 */
-    TABLE_OFFSET_SUM = 104,               /* u128; 8 zero bytes follow */
+    TABLE_OFFSET_SUM = 104,               /* u128 */
+    TABLE_OFFSET_GENERATION = 120,        /* u32; 4 zero bytes follow */
     TABLE_OFFSET_KEYS = 128,              /* key_min, key_max, zeros up to a multiple of 8 */
 };
 enum {
@@ -47,9 +51,12 @@ enum {
 #define FLAG_TRIMMED 2u
 #define FLAG_DISCARDED 4u
 #define FLAGS_KNOWN 7u
+#define TREE_FLAG_GONE 1u
 
 tac_static_assert(TREE_OFFSET_NAME + TACTUS_TREE_NAME_MAX + 1 == TAC_MANIFEST_EVENT_TREE_BYTES,
                   "a tree event ends with its name");
+tac_static_assert(TREE_OFFSET_DROPPED + 8 == TAC_MANIFEST_EVENT_TREE_OPS_BYTES,
+                  "or with the ops behind it");
 tac_static_assert(TABLE_OFFSET_KEYS == TAC_MANIFEST_EVENT_TABLE_BYTES,
                   "a table event ends with its keys");
 tac_static_assert(TAC_MANIFEST_EVENT_BYTES_MAX <= UINT16_MAX, "an event's size fits its field");
@@ -74,19 +81,33 @@ static void head_encode(uint8_t *event, enum tac_manifest_event_kind kind, uint3
     tac_store_u32(event + OFFSET_TREE, tree);
 }
 
+uint32_t tac_manifest_event_tree_bytes(const struct tac_manifest_tree *tree)
+{
+    return tree->created_op != 0 || tree->dropped_op != 0 ? TAC_MANIFEST_EVENT_TREE_OPS_BYTES
+                                                          : TAC_MANIFEST_EVENT_TREE_BYTES;
+}
+
 uint32_t tac_manifest_event_encode_tree(uint8_t *event, const struct tac_manifest_tree *tree)
 {
-    head_encode(event, TAC_MANIFEST_EVENT_TREE, TAC_MANIFEST_EVENT_TREE_BYTES, tree->id, 0);
+    uint32_t size_bytes = tac_manifest_event_tree_bytes(tree);
+
+    head_encode(event, TAC_MANIFEST_EVENT_TREE, size_bytes, tree->id,
+                tree->is_gone ? TREE_FLAG_GONE : 0);
     tac_store_u32(event + TREE_OFFSET_LAYOUT_KIND, tree->layout.kind);
     tac_store_u32(event + TREE_OFFSET_KEY_SIZE, tree->layout.key_size);
     tac_store_u32(event + TREE_OFFSET_VALUE_SIZE, tree->layout.value_size);
     tac_store_u32(event + TREE_OFFSET_LAST_LEVEL, tree->planner.last_level);
-    tac_store_u32(event + TREE_OFFSET_RESERVED, tree->planner.reserved);
+    tac_store_u32(event + TREE_OFFSET_GENERATION, tree->generation);
+    tac_store_u32(event + TREE_OFFSET_LINGER, tree->linger_bars);
     tac_store_u64(event + TREE_OFFSET_FLUSH_MEAN, tree->planner.flush_mean);
     tac_store_u64(event + TREE_OFFSET_WORK_MEAN, tree->planner.work_mean);
     tac_store_u64(event + TREE_OFFSET_BAR_COUNT, tree->planner.bar_count);
     memcpy(event + TREE_OFFSET_NAME, tree->name, strlen(tree->name));
-    return TAC_MANIFEST_EVENT_TREE_BYTES;
+    if (size_bytes == TAC_MANIFEST_EVENT_TREE_OPS_BYTES) {
+        tac_store_u64(event + TREE_OFFSET_CREATED, tree->created_op);
+        tac_store_u64(event + TREE_OFFSET_DROPPED, tree->dropped_op);
+    }
+    return size_bytes;
 }
 
 uint32_t tac_manifest_event_encode_table(uint8_t *event, const struct tac_table *table,
@@ -117,6 +138,7 @@ uint32_t tac_manifest_event_encode_table(uint8_t *event, const struct tac_table 
     tac_store_u64(event + TABLE_OFFSET_TOMBSTONES, table->tombstones);
     tac_store_u64(event + TABLE_OFFSET_SUM, table->sum.low);
     tac_store_u64(event + TABLE_OFFSET_SUM + 8, table->sum.high);
+    tac_store_u32(event + TABLE_OFFSET_GENERATION, table->generation);
     memcpy(event + TABLE_OFFSET_KEYS, table->key_min.data, table->key_min.size);
     memcpy(event + TABLE_OFFSET_KEYS + table->key_min.size, table->key_max.data,
            table->key_max.size);
@@ -158,28 +180,79 @@ static bool name_is_valid(const uint8_t name[TACTUS_TREE_NAME_MAX + 1])
     return size >= 1 && size <= TACTUS_TREE_NAME_MAX;
 }
 
+static void tree_load(const uint8_t *event, uint32_t size_bytes, struct tac_manifest_tree *tree)
+{
+    *tree = (struct tac_manifest_tree){
+        .generation = tac_load_u32(event + TREE_OFFSET_GENERATION),
+        .is_gone = (event[OFFSET_FLAGS] & TREE_FLAG_GONE) != 0,
+        .linger_bars = tac_load_u32(event + TREE_OFFSET_LINGER),
+        .layout.kind = tac_load_u32(event + TREE_OFFSET_LAYOUT_KIND),
+        .layout.key_size = tac_load_u32(event + TREE_OFFSET_KEY_SIZE),
+        .layout.value_size = tac_load_u32(event + TREE_OFFSET_VALUE_SIZE),
+        .planner.last_level = tac_load_u32(event + TREE_OFFSET_LAST_LEVEL),
+        .planner.flush_mean = tac_load_u64(event + TREE_OFFSET_FLUSH_MEAN),
+        .planner.work_mean = tac_load_u64(event + TREE_OFFSET_WORK_MEAN),
+        .planner.bar_count = tac_load_u64(event + TREE_OFFSET_BAR_COUNT),
+    };
+    memcpy(tree->name, event + TREE_OFFSET_NAME, sizeof tree->name);
+    if (size_bytes == TAC_MANIFEST_EVENT_TREE_OPS_BYTES) {
+        tree->created_op = tac_load_u64(event + TREE_OFFSET_CREATED);
+        tree->dropped_op = tac_load_u64(event + TREE_OFFSET_DROPPED);
+    }
+}
+
+/* What the log says of when a tree was created and dropped. */
+static int tree_life_check(const struct tac_manifest_tree *tree, struct tac_error *error)
+{
+    bool has_ops = tree->created_op != 0 || tree->dropped_op != 0;
+
+    if (tree->generation <= TAC_TREE_GENERATION_MAX && tree->linger_bars <= TAC_TREE_LINGER_BARS &&
+        (tree->is_gone ? !has_ops : tree->linger_bars == 0) &&
+        (tree->dropped_op == 0 || tree->created_op < tree->dropped_op)) {
+        return TACTUS_OK;
+    }
+    return tac_error_set(error, TACTUS_ECORRUPT,
+                         "tree \"%s\" is impossible: generation %u, created by op %llu, dropped by "
+                         "op %llu, %s, %u bars left",
+                         tree->name, tree->generation, (unsigned long long)tree->created_op,
+                         (unsigned long long)tree->dropped_op, tree->is_gone ? "gone" : "not gone",
+                         tree->linger_bars);
+}
+
+static int tree_planner_check(const struct tac_manifest_tree *tree, struct tac_error *error)
+{
+    const struct tac_planner_state *planner = &tree->planner;
+
+    if (planner->last_level == 0 || planner->last_level >= TACTUS_LEVELS_MAX) {
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "tree \"%s\" has last level %u, must be 1 to %u", tree->name,
+                             planner->last_level, TACTUS_LEVELS_MAX - 1);
+    }
+    if (planner->flush_mean > PLANNER_MEAN_MAX || planner->work_mean > PLANNER_MEAN_MAX ||
+        planner->bar_count > PLANNER_BARS_MAX) {
+        return tac_error_set(
+            error, TACTUS_ECORRUPT,
+            "tree \"%s\" has flushes of %llu and bars of %llu bytes, %llu of them: "
+            "no store is so large",
+            tree->name, (unsigned long long)planner->flush_mean,
+            (unsigned long long)planner->work_mean, (unsigned long long)planner->bar_count);
+    }
+    return TACTUS_OK;
+}
+
 static int tree_decode(const uint8_t *event, uint32_t block_size,
                        struct tac_manifest_event *decoded, struct tac_error *error)
 {
-    struct tac_layout *layout = &decoded->layout;
+    struct tac_manifest_tree *tree = &decoded->tree_state;
+    const struct tac_layout  *layout = &tree->layout;
 
-    if (decoded->size_bytes != TAC_MANIFEST_EVENT_TREE_BYTES) {
-        return tac_error_set(error, TACTUS_ECORRUPT, "a tree's event has %u bytes",
-                             decoded->size_bytes);
+    if ((decoded->size_bytes != TAC_MANIFEST_EVENT_TREE_BYTES &&
+         decoded->size_bytes != TAC_MANIFEST_EVENT_TREE_OPS_BYTES) ||
+        (event[OFFSET_FLAGS] & ~TREE_FLAG_GONE) != 0) {
+        return tac_error_set(error, TACTUS_ECORRUPT, "a tree's event has %u bytes, flags %u",
+                             decoded->size_bytes, event[OFFSET_FLAGS]);
     }
-    *layout = (struct tac_layout){
-        .kind = tac_load_u32(event + TREE_OFFSET_LAYOUT_KIND),
-        .key_size = tac_load_u32(event + TREE_OFFSET_KEY_SIZE),
-        .value_size = tac_load_u32(event + TREE_OFFSET_VALUE_SIZE),
-    };
-    decoded->planner = (struct tac_planner_state){
-        .last_level = tac_load_u32(event + TREE_OFFSET_LAST_LEVEL),
-        .reserved = tac_load_u32(event + TREE_OFFSET_RESERVED),
-        .flush_mean = tac_load_u64(event + TREE_OFFSET_FLUSH_MEAN),
-        .work_mean = tac_load_u64(event + TREE_OFFSET_WORK_MEAN),
-        .bar_count = tac_load_u64(event + TREE_OFFSET_BAR_COUNT),
-    };
-    memcpy(decoded->name, event + TREE_OFFSET_NAME, sizeof decoded->name);
+    tree_load(event, decoded->size_bytes, tree);
     if (decoded->tree >= TACTUS_TREES_MAX || !name_is_valid(event + TREE_OFFSET_NAME)) {
         return tac_error_set(error, TACTUS_ECORRUPT, "tree %u has an impossible name or number",
                              decoded->tree);
@@ -190,25 +263,14 @@ static int tree_decode(const uint8_t *event, uint32_t block_size,
         return tac_error_set(error, TACTUS_ECORRUPT,
                              "tree \"%s\" has an impossible layout (kind %u, keys of %u and values "
                              "of %u bytes)",
-                             decoded->name, layout->kind, layout->key_size, layout->value_size);
+                             tree->name, layout->kind, layout->key_size, layout->value_size);
     }
-    if (decoded->planner.last_level == 0 || decoded->planner.last_level >= TACTUS_LEVELS_MAX) {
-        return tac_error_set(error, TACTUS_ECORRUPT,
-                             "tree \"%s\" has last level %u, must be 1 to %u", decoded->name,
-                             decoded->planner.last_level, TACTUS_LEVELS_MAX - 1);
+    if (decoded->size_bytes != tac_manifest_event_tree_bytes(tree)) {
+        return tac_error_set(error, TACTUS_ECORRUPT, "tree \"%s\": no ops in %u bytes", tree->name,
+                             decoded->size_bytes);
     }
-    if (decoded->planner.flush_mean > PLANNER_MEAN_MAX ||
-        decoded->planner.work_mean > PLANNER_MEAN_MAX ||
-        decoded->planner.bar_count > PLANNER_BARS_MAX) {
-        return tac_error_set(
-            error, TACTUS_ECORRUPT,
-            "tree \"%s\" has flushes of %llu and bars of %llu bytes, %llu of them: "
-            "no store is so large",
-            decoded->name, (unsigned long long)decoded->planner.flush_mean,
-            (unsigned long long)decoded->planner.work_mean,
-            (unsigned long long)decoded->planner.bar_count);
-    }
-    return TACTUS_OK;
+    return tree_planner_check(tree, error) == TACTUS_OK ? tree_life_check(tree, error)
+                                                        : TACTUS_ECORRUPT;
 }
 
 static void table_load(const uint8_t *event, uint32_t flags, struct tac_table *table)
@@ -219,6 +281,7 @@ static void table_load(const uint8_t *event, uint32_t flags, struct tac_table *t
     *table = (struct tac_table){
         .id = tac_load_u64(event + TABLE_OFFSET_ID),
         .tree = tac_load_u32(event + OFFSET_TREE),
+        .generation = tac_load_u32(event + TABLE_OFFSET_GENERATION),
         .level = tac_load_u32(event + TABLE_OFFSET_LEVEL),
         .stamp = tac_load_u64(event + TABLE_OFFSET_STAMP),
         .snapshot_min = tac_load_u64(event + TABLE_OFFSET_SNAPSHOT_MIN),

@@ -13,12 +13,14 @@ enum tac_manifest_event_kind { /* On disk: do not change. */
 };
 
 #define TAC_MANIFEST_EVENT_TREE_BYTES 120
+#define TAC_MANIFEST_EVENT_TREE_OPS_BYTES 136 /* Of a tree whose create or drop a crash may undo */
 #define TAC_MANIFEST_EVENT_TABLE_BYTES 128 /* And both keys, rounded up to 8 */
 #define TAC_MANIFEST_EVENT_REMOVE_BYTES 16
 #define TAC_MANIFEST_EVENT_BYTES_MAX (TAC_MANIFEST_EVENT_TABLE_BYTES + 2 * TACTUS_KEY_SIZE_MAX)
 
 /* Bytes of a table's event; a multiple of 8, like all events' sizes. */
 uint32_t tac_manifest_event_table_bytes(const struct tac_table *table);
+uint32_t tac_manifest_event_tree_bytes(const struct tac_manifest_tree *tree);
 
 /* Instead of the number of the tree's last level, which changes. On disk: do not change. */
 #define TAC_MANIFEST_LEVEL_LAST 0xff
@@ -35,10 +37,8 @@ struct tac_manifest_event {
     uint32_t                     size_bytes;
     uint32_t                     tree;
     uint64_t                     id; /* TABLE, REMOVE */
-    /* TREE */
-    char                     name[TACTUS_TREE_NAME_MAX + 1];
-    struct tac_layout        layout;
-    struct tac_planner_state planner;
+    /* TREE: what tac_manifest_tree_restore takes */
+    struct tac_manifest_tree tree_state;
     /* TABLE: everything but what is in memory only */
     struct tac_table table;
 };

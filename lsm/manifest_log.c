@@ -90,8 +90,9 @@ static uint32_t event_bytes_max(uint32_t key_size)
 {
     uint32_t table_bytes = (uint32_t)tac_round_up(TAC_MANIFEST_EVENT_TABLE_BYTES + 2 * key_size, 8);
 
-    tac_static_assert(TAC_MANIFEST_EVENT_TABLE_BYTES >= TAC_MANIFEST_EVENT_TREE_BYTES,
-                      "no event is larger than a table's");
+    tac_assert(key_size >= 1);
+    tac_static_assert(TAC_MANIFEST_EVENT_TABLE_BYTES + 8 >= TAC_MANIFEST_EVENT_TREE_OPS_BYTES,
+                      "no event is larger than a table's, with two keys of a byte");
     tac_assert(table_bytes <= TAC_MANIFEST_EVENT_BYTES_MAX);
     return table_bytes;
 }
@@ -155,7 +156,7 @@ static uint8_t *event_append(struct tac_manifest_log *log, uint32_t event_bytes)
 
 void tac_manifest_log_tree(struct tac_manifest_log *log, struct tac_manifest_tree *tree)
 {
-    uint8_t *event = event_append(log, TAC_MANIFEST_EVENT_TREE_BYTES);
+    uint8_t *event = event_append(log, tac_manifest_event_tree_bytes(tree));
 
     tac_manifest_event_encode_tree(event, tree);
     tree->log_sequence = log->sequence_newest;
@@ -190,7 +191,7 @@ static uint64_t live_bytes(struct tac_manifest *manifest, uint32_t *ret_key_size
     for (uint32_t i = 0; i < tac_manifest_tree_count(manifest); i++) {
         const struct tac_manifest_tree *tree = tac_manifest_tree(manifest, i);
 
-        bytes += TAC_MANIFEST_EVENT_TREE_BYTES;
+        bytes += tac_manifest_event_tree_bytes(tree);
         for (uint32_t j = 0; j < TACTUS_LEVELS_MAX; j++) {
             bytes += tree->levels[j].log_bytes;
         }

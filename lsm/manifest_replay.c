@@ -209,8 +209,6 @@ static int trees_add(struct replay *replay)
 
     for (uint32_t i = 0; i < TACTUS_TREES_MAX; i++) {
         const struct tac_manifest_event *event = &replay->tree_events[i];
-        struct tac_manifest_tree        *tree;
-        uint32_t                         id;
         int                              rv;
 
         if (replay->tree_sequences[i] == 0) {
@@ -220,19 +218,16 @@ static int trees_add(struct replay *replay)
             return tac_error_set(replay->error, TACTUS_ECORRUPT,
                                  "manifest log: tree %u is there, tree %u is not", i, tree_count);
         }
-        rv = tac_manifest_tree_add(replay->manifest, event->name, &event->layout, &id,
-                                   replay->error);
+        rv = tac_manifest_tree_restore(replay->manifest, &event->tree_state, replay->error);
         if (rv == TACTUS_EEXISTS) {
             return tac_error_set(replay->error, TACTUS_ECORRUPT,
-                                 "manifest log: two trees are named \"%s\"", event->name);
+                                 "manifest log: two trees are named \"%s\"",
+                                 event->tree_state.name);
         }
         if (rv != TACTUS_OK) {
             return rv;
         }
-        tac_assert(id == i);
-        tree = tac_manifest_tree(replay->manifest, id);
-        tree->planner = event->planner;
-        tree->log_sequence = replay->tree_sequences[i];
+        tac_manifest_tree(replay->manifest, i)->log_sequence = replay->tree_sequences[i];
         tree_count++;
     }
     return TACTUS_OK;
@@ -266,6 +261,18 @@ static int table_apply(struct replay *replay, const struct tac_manifest_tree *tr
     uint64_t                     slot = id_slot(replay, decoded->id);
     struct tac_table            *table = replay->ids[slot];
 
+    if (decoded->generation < tree->generation) {
+        return TACTUS_OK; /* Of a tree that had the number before: nothing is left of it. */
+    }
+    if (decoded->generation > tree->generation) {
+        return event_fault(replay, "is of a tree that never was");
+    }
+    if (tree->is_gone && !decoded->is_discarded) {
+        /* It is since the tree has gone; what that one's event says holds for all of them. */
+        decoded->is_discarded = true;
+        decoded->is_damaged = false;
+        decoded->level = 0;
+    }
     if (decoded->level == TAC_MANIFEST_LEVEL_LAST) {
         decoded->level = tree->planner.last_level;
     } else if (decoded->level >= tree->planner.last_level) {
@@ -319,6 +326,23 @@ static int remove_apply(struct replay *replay)
     return TACTUS_OK;
 }
 
+static int tree_apply(struct replay *replay, const struct tac_manifest_tree *tree)
+{
+    const struct tac_manifest_tree *state = &replay->event.tree_state;
+
+    if (state->generation < tree->generation) {
+        return TACTUS_OK; /* The tree that had the number before */
+    }
+    if (state->generation > tree->generation || strcmp(state->name, tree->name) != 0 ||
+        state->layout.kind != tree->layout.kind ||
+        state->layout.key_size != tree->layout.key_size ||
+        state->layout.value_size != tree->layout.value_size) {
+        return tac_error_set(replay->error, TACTUS_ECORRUPT, "tree %u changed its name or layout",
+                             replay->event.tree);
+    }
+    return TACTUS_OK;
+}
+
 static int event_apply(struct replay *replay, uint64_t sequence)
 {
     const struct tac_manifest_event *event = &replay->event;
@@ -330,13 +354,7 @@ static int event_apply(struct replay *replay, uint64_t sequence)
     tree = tac_manifest_tree(replay->manifest, event->tree);
     switch (event->kind) {
     case TAC_MANIFEST_EVENT_TREE:
-        if (strcmp(event->name, tree->name) != 0 || event->layout.kind != tree->layout.kind ||
-            event->layout.key_size != tree->layout.key_size ||
-            event->layout.value_size != tree->layout.value_size) {
-            return tac_error_set(replay->error, TACTUS_ECORRUPT,
-                                 "tree %u changed its name or layout", event->tree);
-        }
-        return TACTUS_OK;
+        return tree_apply(replay, tree);
     case TAC_MANIFEST_EVENT_TABLE:
         return table_apply(replay, tree, sequence);
     case TAC_MANIFEST_EVENT_REMOVE:

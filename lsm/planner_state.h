@@ -9,7 +9,6 @@
 /* What the planner remembers of a tree from bar to bar; integers only, kept in the checkpoint. */
 struct tac_planner_state {
     uint32_t last_level;      /* K; 1 in a new tree */
-    uint32_t reserved;
     uint64_t flush_mean;      /* Mean flush of this tree, payload bytes * 16; 0: none yet */
     uint64_t work_mean;       /* Mean work of a bar, payload bytes * 16; 0: none yet */
     uint64_t bar_count;       /* Bars planned */

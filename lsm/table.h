@@ -23,7 +23,7 @@ struct tac_layout {
 struct tac_table {
     /* What a get looks at: a cache line. */
     uint64_t                   id;    /* 1, 2, 3 … in order of commit; never used again */
-    uint32_t                   tree;
+    uint32_t                   tree;  /* Its number */
     uint32_t                   level;
     uint64_t                   stamp; /* Of overlapping tables of a level the higher one is newer */
     struct tac_block_reference index;
@@ -33,6 +33,7 @@ struct tac_table {
     uint64_t                   snapshot_max; /* Op that made it invisible; UINT64_MAX: none yet */
     uint32_t                   value_block_count; /* As written */
     uint32_t                   filter_block_count; /* 0: a filter is in the index block, if at all */
+    uint32_t                   generation;         /* Of its tree */
     /* What is left of the table: as written, less what slices have taken from its low end. */
     uint64_t        bytes;      /* Keys and values */
     uint64_t        records;    /* Tombstones included */

@@ -159,6 +159,11 @@ void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest
         const struct tac_manifest_tree *tree = tac_manifest_tree(manifest, i);
         struct tac_version_tree        *copy = &version->trees[i];
 
+        if (!tree->is_open) {
+            *copy = (struct tac_version_tree){.id = TAC_TREE_ID_NONE, .level_count = 1};
+            continue;
+        }
+        copy->id = tac_tree_id(tree->id, tree->generation);
         copy->layout = tree->layout;
         memcpy(copy->name, tree->name, sizeof copy->name);
         copy->level_count = tree->planner.last_level + 1;
@@ -168,6 +173,19 @@ void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest
             level_fill(object, &copy->levels[j], &tree->levels[j]);
         }
     }
+}
+
+const struct tac_version_tree *tac_version_tree_find(const struct tac_version *version, uint32_t id)
+{
+    uint32_t                       number = tac_tree_number(id);
+    const struct tac_version_tree *tree;
+
+    if (number >= __atomic_load_n(&version->tree_count, __ATOMIC_ACQUIRE)) {
+        return NULL;
+    }
+    tree = &version->trees[number];
+    return id != TAC_TREE_ID_NONE && __atomic_load_n(&tree->id, __ATOMIC_ACQUIRE) == id ? tree
+                                                                                        : NULL;
 }
 
 /* The last table that begins at or below the key, as far as prefixes tell: with equal ones it is the

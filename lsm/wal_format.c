@@ -303,6 +303,11 @@ void tac_wal_entry_encode(uint8_t *bytes, const struct tac_wal_entry *entry)
     }
 }
 
+static bool kind_is_known(uint32_t kind)
+{
+    return (kind >= TAC_WAL_PUT && kind <= TAC_WAL_NOTHING) || kind == TAC_WAL_TREE_DROP;
+}
+
 bool tac_wal_entry_decode(const uint8_t *bytes, uint64_t size, struct tac_wal_entry *ret_entry,
                           uint64_t *ret_size)
 {
@@ -317,7 +322,7 @@ bool tac_wal_entry_decode(const uint8_t *bytes, uint64_t size, struct tac_wal_en
     value_size = tac_load_u32(bytes + ENTRY_OFFSET_VALUE_SIZE);
     is_last = (bytes[ENTRY_OFFSET_KIND] & ENTRY_LAST) != 0;
     /* Only ops that write records have several entries. */
-    if (kind < TAC_WAL_PUT || kind > TAC_WAL_NOTHING || (kind > TAC_WAL_DELETE && !is_last) ||
+    if (!kind_is_known(kind) || (kind > TAC_WAL_DELETE && !is_last) ||
         size - TAC_WAL_ENTRY_HEADER_BYTES < (uint64_t)key_size + value_size) {
         return false;
     }

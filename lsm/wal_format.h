@@ -88,6 +88,7 @@ enum tac_wal_kind {
     TAC_WAL_HOLD = 6, /* value: one byte, 0 or 1 */
     TAC_WAL_CHECKPOINT = 7,
     TAC_WAL_NOTHING = 8, /* An op whose condition did not hold: a number */
+    TAC_WAL_TREE_DROP = 10,
 };
 
 struct tac_wal_entry {

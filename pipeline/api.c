@@ -223,9 +223,23 @@ static int layout_check(const struct tactus *store, const struct tactus_layout *
     return TACTUS_OK;
 }
 
-static bool layout_is(const struct tac_layout *a, const struct tac_layout *b)
+static bool tree_is(struct tactus *store, uint32_t number, const char *name,
+                    const struct tac_layout *layout)
 {
-    return a->kind == b->kind && a->key_size == b->key_size && a->value_size == b->value_size;
+    const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, number);
+
+    return strcmp(tree->name, name) == 0 && tree->layout.kind == layout->kind &&
+           tree->layout.key_size == layout->key_size &&
+           tree->layout.value_size == layout->value_size;
+}
+
+/* The op had run before the checkpoint. */
+static int tree_create_again(struct tactus *store, uint32_t number,
+                             const struct tac_wal_entry *entry, uint32_t *ret_tree)
+{
+    tac_trees_join(store, number);
+    *ret_tree = tac_trees_id(store, number);
+    return tac_writer_control(store, entry, &tac_api_error);
 }
 
 static int tree_create(struct tactus *store, const char *name, const struct tac_layout *layout,
@@ -238,36 +252,37 @@ static int tree_create(struct tactus *store, const char *name, const struct tac_
         .key = {(const uint8_t *)name, (uint32_t)strlen(name)},
         .value = {layout_bytes, sizeof layout_bytes},
     };
-    uint32_t tree;
+    struct tac_manifest_tree *state;
+    uint32_t                  tree;
 
     if (tac_manifest_tree_find(store->manifest, name, &tree) == TACTUS_OK) {
-        if (!tac_recovery_is_refilling(store) ||
-            !layout_is(&tac_manifest_tree(store->manifest, tree)->layout, layout)) {
-            return tac_error_set(&tac_api_error, TACTUS_EEXISTS, "tree \"%s\" exists already",
-                                 name);
-        }
-        *ret_tree = tree; /* The op had run before the checkpoint. */
-        return tac_writer_control(store, &entry, &tac_api_error);
+        return tac_error_set(&tac_api_error, TACTUS_EEXISTS, "tree \"%s\" exists already", name);
     }
     if (tac_recovery_is_refilling(store)) {
+        tree = tac_trees_created_by(store, store->last_op + 1);
+        if (tree < TACTUS_TREES_MAX && tree_is(store, tree, name, layout)) {
+            return tree_create_again(store, tree, &entry, ret_tree);
+        }
         tac_recovery_refill_end(store);
     }
     if (tac_writer_rest(store, &tac_api_error) != TACTUS_OK ||
         tac_space_tree_check(store, layout, &tac_api_error) != TACTUS_OK ||
+        tac_writer_tree_room(store, &tac_api_error) != TACTUS_OK ||
         tac_manifest_tree_add(store->manifest, name, layout, &tree, &tac_api_error) != TACTUS_OK) {
         return tac_api_error.code;
     }
     entry.tree = tree;
     tac_wal_layout_encode(layout_bytes, layout);
     if (tac_wal_append(&store->wal, &entry, &tac_api_error) != TACTUS_OK) {
-        tac_manifest_tree_undo(store->manifest);
+        tac_manifest_tree_undo(store->manifest, tree);
         return tac_api_error.code;
     }
     tac_writer_control_op(store);
-    tac_manifest_log_tree(store->manifest_log, tac_manifest_tree(store->manifest, tree));
-    tac_read_side_tree_add(&store->read_side, tac_manifest_tree(store->manifest, tree));
-    tac_atomic_store_release_u32(&store->tree_count, tree + 1);
-    *ret_tree = tree;
+    state = tac_manifest_tree(store->manifest, tree);
+    state->created_op = store->last_op;
+    tac_manifest_log_tree(store->manifest_log, state);
+    tac_trees_join(store, tree);
+    *ret_tree = tac_trees_id(store, tree);
     return TACTUS_OK;
 }
 
@@ -300,13 +315,16 @@ int tactus_tree_create(struct tactus *store, const char *name, const struct tact
 
 int tactus_tree_find(struct tactus *store, const char *name, uint32_t *ret_tree)
 {
-    int result;
+    uint32_t number;
+    int      result;
 
     if (tac_api_lock(store) != TACTUS_OK) {
         return tac_api_error.code;
     }
-    result =
-        name == NULL ? TACTUS_ENOTREE : tac_manifest_tree_find(store->manifest, name, ret_tree);
+    result = name == NULL ? TACTUS_ENOTREE : tac_manifest_tree_find(store->manifest, name, &number);
+    if (result == TACTUS_OK) {
+        *ret_tree = tac_trees_id(store, number);
+    }
     tac_api_unlock(store);
     if (result != TACTUS_OK) {
         return tac_error_set(&tac_api_error, TACTUS_ENOTREE, "no tree \"%s\"",
@@ -315,36 +333,75 @@ int tactus_tree_find(struct tactus *store, const char *name, uint32_t *ret_tree)
     return TACTUS_OK;
 }
 
+static void tree_describe(const struct tac_manifest_tree *tree, struct tactus_tree_info *info)
+{
+    memcpy(info->name, tree->name, sizeof info->name);
+    info->id = tac_tree_id(tree->id, tree->generation);
+    info->layout = (struct tactus_layout){(enum tactus_layout_kind)tree->layout.kind,
+                                          tree->layout.key_size, tree->layout.value_size};
+}
+
 int tactus_tree_list(struct tactus *store, struct tactus_tree_info *trees, uint32_t trees_max,
                      uint32_t *ret_count)
 {
-    uint32_t count;
+    uint32_t count = 0;
 
     if (tac_api_lock(store) != TACTUS_OK) {
         return tac_api_error.code;
     }
-    count = tac_manifest_tree_count(store->manifest);
-    for (uint32_t i = 0; i < count && i < trees_max; i++) {
+    for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
         const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
 
-        memcpy(trees[i].name, tree->name, sizeof trees[i].name);
-        trees[i].id = i;
-        trees[i].layout = (struct tactus_layout){(enum tactus_layout_kind)tree->layout.kind,
-                                                 tree->layout.key_size, tree->layout.value_size};
+        if (tree->is_open && count < trees_max) {
+            tree_describe(tree, &trees[count]);
+        }
+        count += tree->is_open;
     }
     tac_api_unlock(store);
     *ret_count = count;
     return TACTUS_OK;
 }
 
-/* Trees are only ever added, and their layouts never change. */
+static int tree_drop(struct tactus *store, uint32_t tree)
+{
+    uint32_t                   number = tac_tree_number(tree);
+    const struct tac_wal_entry entry = {.kind = TAC_WAL_TREE_DROP, .is_last = true, .tree = number};
+    uint64_t                   dropped_op;
+
+    if (tac_trees_check(store, tree, &tac_api_error) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    dropped_op = tac_manifest_tree(store->manifest, number)->dropped_op;
+    if (tac_recovery_is_refilling(store) && dropped_op != store->last_op + 1) {
+        tac_recovery_refill_end(store); /* Else the op had run before the checkpoint. */
+    }
+    if (tac_writer_control(store, &entry, &tac_api_error) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    tac_manifest_tree(store->manifest, number)->dropped_op = store->last_op;
+    tac_trees_close(store, number);
+    return TACTUS_OK;
+}
+
+int tactus_tree_drop(struct tactus *store, uint32_t tree)
+{
+    uint64_t op;
+    int      result;
+
+    if (tac_api_lock(store) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    result = tree_drop(store, tree);
+    op = store->last_op;
+    tac_api_unlock(store);
+    return result == TACTUS_OK ? tac_wal_committed(&store->wal, op, &tac_api_error) : result;
+}
+
 int tac_api_tree_layout(struct tactus *store, uint32_t tree, struct tac_layout *ret_layout)
 {
-    if (tree >= tac_atomic_load_acquire_u32(&store->tree_count)) {
-        return tac_error_set(&tac_api_error, TACTUS_ENOTREE, "no tree with id %u", tree);
-    }
-    *ret_layout = tac_manifest_tree(store->manifest, tree)->layout;
-    return TACTUS_OK;
+    return tac_trees_find(store, tree, ret_layout)
+               ? TACTUS_OK
+               : tac_error_set(&tac_api_error, TACTUS_ENOTREE, "no tree with id %u", tree);
 }
 
 int tac_api_key_check(const struct tac_layout *layout, const void *key, size_t key_size)
@@ -402,7 +459,10 @@ int tactus_compact(struct tactus *store, uint32_t tree)
     if (maintenance_lock(store) != TACTUS_OK) {
         return tac_api_error.code;
     }
-    result = tac_writer_drain(store, (uint64_t)1 << tree, &tac_api_error);
+    result = tac_trees_check(store, tree, &tac_api_error);
+    if (result == TACTUS_OK) {
+        result = tac_writer_drain(store, (uint64_t)1 << tac_tree_number(tree), &tac_api_error);
+    }
     tac_api_unlock(store);
     return result;
 }

@@ -31,7 +31,7 @@ static inline void tac_api_unlock(struct tactus *store)
     }
 }
 
-/* TACTUS_ENOTREE. Trees are only ever added, and their layouts never change: no lock. */
+/* TACTUS_ENOTREE. No lock: the tree may have been dropped by the time that it is used (trees.h). */
 TAC_MUST_CHECK int tac_api_tree_layout(struct tactus *store, uint32_t tree,
                                        struct tac_layout *ret_layout);
 /* TACTUS_EKEYSIZE, TACTUS_ELAYOUT. */

@@ -38,8 +38,16 @@ struct batch_entry {
     uint32_t is_tombstone; /* Of a condition: there is to be no record */
 };
 
+/* What a tombstone takes in a table beyond its key. */
+static uint64_t tombstone_extra(const struct tac_layout *layout)
+{
+    return layout->kind == TACTUS_LAYOUT_FIXED ? layout->value_size : 0;
+}
+
+/* *ret_accounted: what the record fills of a memtable. */
 static int record_check(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
-                        const void *value, size_t value_size, bool is_tombstone)
+                        const void *value, size_t value_size, bool is_tombstone,
+                        uint64_t *ret_accounted)
 {
     struct tac_layout layout;
 
@@ -47,6 +55,8 @@ static int record_check(struct tactus *store, uint32_t tree, const void *key, si
         tac_api_key_check(&layout, key, key_size) != TACTUS_OK) {
         return tac_api_error.code;
     }
+    *ret_accounted = tac_memtable_record_accounted((uint32_t)key_size, (uint32_t)value_size) +
+                     (is_tombstone ? tombstone_extra(&layout) : 0);
     if (is_tombstone) {
         return TACTUS_OK;
     }
@@ -67,21 +77,6 @@ static int record_check(struct tactus *store, uint32_t tree, const void *key, si
 
 /* ---- one record ----------------------------------------------------------------------------- */
 
-/* What a tombstone takes in a table beyond its key. */
-static uint64_t tombstone_extra(struct tactus *store, uint32_t tree)
-{
-    struct tac_layout layout = tac_manifest_tree(store->manifest, tree)->layout;
-
-    return layout.kind == TACTUS_LAYOUT_FIXED ? layout.value_size : 0;
-}
-
-static uint64_t record_accounted(struct tactus *store, uint32_t tree, size_t key_size,
-                                 size_t value_size, bool is_tombstone)
-{
-    return tac_memtable_record_accounted((uint32_t)key_size, (uint32_t)value_size) +
-           (is_tombstone ? tombstone_extra(store, tree) : 0);
-}
-
 /* What a log has had been taken before: it is taken again whatever damage has been found since. */
 static int write_begin(struct tactus *store, uint64_t trees, uint64_t accounted, bool has_puts)
 {
@@ -94,7 +89,7 @@ static int write_begin(struct tactus *store, uint64_t trees, uint64_t accounted,
     return tac_writer_begin(store, accounted, has_puts, &tac_api_error);
 }
 
-/* With commit_lock held, after write_begin. */
+/* With commit_lock held, after write_begin. tree: its number. */
 static void record_insert(struct tactus *store, uint32_t tree, struct tac_bytes key,
                           struct tac_bytes value, bool is_tombstone)
 {
@@ -102,7 +97,8 @@ static void record_insert(struct tactus *store, uint32_t tree, struct tac_bytes 
 
     tac_memtable_put(memtable, tree, store->last_op, key, value, is_tombstone);
     if (is_tombstone) {
-        tac_memtable_account(memtable, tombstone_extra(store, tree));
+        tac_memtable_account(memtable,
+                             tombstone_extra(&tac_manifest_tree(store->manifest, tree)->layout));
     }
     store->user_bytes += key.size + value.size;
     store->records_put += !is_tombstone;
@@ -145,29 +141,32 @@ static int record_write(struct tactus *store, uint32_t tree, const void *key, si
     const struct tac_wal_entry entry = {
         .kind = is_tombstone ? TAC_WAL_DELETE : TAC_WAL_PUT,
         .is_last = true,
-        .tree = tree,
+        .tree = tac_tree_number(tree),
         .key = {key, (uint32_t)key_size},
         .value = {value, (uint32_t)value_size},
     };
-    uint64_t accounted, op;
-    bool     is_refused;
-    int      result = record_check(store, tree, key, key_size, value, value_size, is_tombstone);
+    uint64_t accounted = 0, op;
+    bool     is_refused = false;
+    int      result =
+        record_check(store, tree, key, key_size, value, value_size, is_tombstone, &accounted);
 
     if (result != TACTUS_OK) {
         return result;
     }
-    accounted = record_accounted(store, tree, key_size, value_size, is_tombstone);
     if (tac_api_lock(store) != TACTUS_OK) {
         return tac_api_error.code;
     }
-    result = write_begin(store, (uint64_t)1 << tree, accounted, !is_tombstone);
-    is_refused = refusal_end(store, result);
+    result = tac_trees_check(store, tree, &tac_api_error);
+    if (result == TACTUS_OK) {
+        result = write_begin(store, (uint64_t)1 << entry.tree, accounted, !is_tombstone);
+        is_refused = refusal_end(store, result);
+    }
     if (result == TACTUS_OK) {
         result = tac_wal_append(&store->wal, &entry, &tac_api_error);
     }
     if (result == TACTUS_OK) {
         store->last_op++;
-        record_insert(store, tree, entry.key, entry.value, is_tombstone);
+        record_insert(store, entry.tree, entry.key, entry.value, is_tombstone);
         tac_writer_end(store);
     }
     op = store->last_op;
@@ -274,14 +273,13 @@ static int batch_add(struct tactus_batch *batch, uint32_t tree, const void *key,
                      const void *value, size_t value_size, bool is_tombstone)
 {
     struct batch_entry entry = {tree, (uint32_t)key_size, (uint32_t)value_size, is_tombstone};
-    uint64_t           accounted;
+    uint64_t           accounted = 0;
     uint64_t           limit = batch->store->shape.memtable_size / 4;
 
-    if (record_check(batch->store, tree, key, key_size, value, value_size, is_tombstone) !=
-        TACTUS_OK) {
+    if (record_check(batch->store, tree, key, key_size, value, value_size, is_tombstone,
+                     &accounted) != TACTUS_OK) {
         return tac_api_error.code;
     }
-    accounted = record_accounted(batch->store, tree, key_size, value_size, is_tombstone);
     if (batch->accounted_bytes + accounted > limit) {
         return tac_error_set(&tac_api_error, TACTUS_EBATCHSIZE,
                              "the batch would have more than %llu accounted bytes (a quarter of "
@@ -292,7 +290,7 @@ static int batch_add(struct tactus_batch *batch, uint32_t tree, const void *key,
         return tac_api_error.code;
     }
     batch->accounted_bytes += accounted;
-    batch->trees |= (uint64_t)1 << tree;
+    batch->trees |= (uint64_t)1 << tac_tree_number(tree);
     batch->has_puts |= !is_tombstone;
     return TACTUS_OK;
 }
@@ -313,15 +311,32 @@ int tactus_batch_expect(struct tactus_batch *batch, uint32_t tree, const void *k
 {
     bool               is_absent = expected == NULL && expected_size == 0;
     struct batch_entry entry = {tree, (uint32_t)key_size, (uint32_t)expected_size, is_absent};
+    uint64_t           accounted; /* A condition fills nothing. */
 
-    if (record_check(batch->store, tree, key, key_size, expected, expected_size, is_absent) !=
-        TACTUS_OK) {
+    if (record_check(batch->store, tree, key, key_size, expected, expected_size, is_absent,
+                     &accounted) != TACTUS_OK) {
         return tac_api_error.code;
     }
     if (!memory_reserve(&batch->value, &batch->value_capacity, expected_size)) {
         return tac_error_set(&tac_api_error, TACTUS_ENOMEM, "out of memory for a batch");
     }
     return entries_add(&batch->conditions, &entry, key, expected);
+}
+
+/* With commit_lock: trees may have been dropped since the entries were added. */
+static int batch_trees_check(struct tactus *store, const struct tactus_batch *batch)
+{
+    const uint8_t *at = batch->writes.data;
+    int            result = TACTUS_OK;
+
+    for (uint32_t i = 0; i < batch->writes.count && result == TACTUS_OK; i++) {
+        struct batch_entry entry;
+        struct tac_bytes   key, value;
+
+        at = entry_take(at, &entry, &key, &value);
+        result = tac_trees_check(store, entry.tree, &tac_api_error);
+    }
+    return result;
 }
 
 static void batch_insert(struct tactus *store, const struct tactus_batch *batch)
@@ -333,7 +348,7 @@ static void batch_insert(struct tactus *store, const struct tactus_batch *batch)
         struct tac_bytes   key, value;
 
         at = entry_take(at, &entry, &key, &value);
-        record_insert(store, entry.tree, key, value, entry.is_tombstone != 0);
+        record_insert(store, tac_tree_number(entry.tree), key, value, entry.is_tombstone != 0);
     }
 }
 
@@ -349,7 +364,7 @@ static int batch_log(struct tactus *store, const struct tactus_batch *batch)
 
         at = entry_take(at, &header, &entry.key, &entry.value);
         entry.kind = header.is_tombstone != 0 ? TAC_WAL_DELETE : TAC_WAL_PUT;
-        entry.tree = header.tree;
+        entry.tree = tac_tree_number(header.tree);
         result = tac_wal_append(&store->wal, &entry, &tac_api_error);
     }
     if (result != TACTUS_OK) {
@@ -408,8 +423,12 @@ static int conditions_check(struct tactus_batch *batch)
 /* With commit_lock held. *ret_is_refused: the op has a number, but its writes were not done. */
 static int batch_write(struct tactus *store, const struct tactus_batch *batch, bool *ret_is_refused)
 {
-    int result = write_begin(store, batch->trees, batch->accounted_bytes, batch->has_puts);
+    int result = batch_trees_check(store, batch);
 
+    if (result != TACTUS_OK) {
+        return result;
+    }
+    result = write_begin(store, batch->trees, batch->accounted_bytes, batch->has_puts);
     *ret_is_refused = refusal_end(store, result);
     if (result == TACTUS_OK && store->wal.storage != NULL) {
         result = batch_log(store, batch);

@@ -216,7 +216,8 @@ static void input_make(struct tac_bar *bar, const struct tac_bar_order *order, u
         input->flush_bytes_below = bar->flush_below;
     }
     input->half = order->half;
-    input->is_held = order->is_held;
+    /* Of a tree that is dropped since, what came before is still flushed (lsm/manifest.h). */
+    input->is_held = order->is_held || tree->dropped_op != 0;
     input->is_tight = order->is_tight;
     input->bars_stuck = order->bars_stuck;
     input->is_draining = order->is_draining;
@@ -272,6 +273,10 @@ void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order)
         struct tac_plan_input  input;
         const struct tac_plan *plan;
 
+        if (tac_bar_tree_is_over(tac_manifest_tree(order->manifest, tree),
+                                 order->immutable_last_op)) {
+            continue;
+        }
         input_make(bar, order, tree, &input);
         plan = tac_planner_plan(bar->planner, &tac_manifest_tree(order->manifest, tree)->planner,
                                 &input);

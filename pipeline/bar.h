@@ -91,6 +91,7 @@ struct tac_bar_order {
     struct tac_manifest *manifest;
     struct tac_free_set *free_set;
     struct tac_memtable *immutable_table; /* NULL: nothing to flush */
+    uint64_t             immutable_last_op; /* Trees dropped by then are not flushed any more */
     uint64_t             sequence;        /* For the headers of blocks */
     uint32_t             half;            /* Runs of 1: 0 or 1; else 1: the plan has the flush */
     bool                 is_held, is_draining;
@@ -110,6 +111,13 @@ TAC_MUST_CHECK int tac_bar_create(struct tac_bar *bar, const struct tac_geometry
                                   const struct tac_bar_limits *limits, struct tac_error *error);
 void               tac_bar_destroy(struct tac_bar *bar);
 uint64_t           tac_bar_memory_bytes(const struct tac_planner_options *planner_options);
+
+/* A tree that is dropped, with what memtables may have of it: nothing of it is planned. */
+static inline bool tac_bar_tree_is_over(const struct tac_manifest_tree *tree,
+                                        uint64_t                        immutable_last_op)
+{
+    return tree->is_gone || (tree->dropped_op != 0 && tree->dropped_op <= immutable_last_op);
+}
 
 void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order);
 /* Old blocks of the manifest log that are carried at the end of the plan as it is now. */

@@ -492,6 +492,53 @@ static struct tac_table *input_newest(const struct tac_bar_compaction *compactio
     return newest;
 }
 
+/* ---- the memtable --------------------------------------------------------------------------- */
+
+static bool is_flushed(const struct tac_bar *bar, uint32_t tree)
+{
+    for (uint32_t i = 0; i < bar->compaction_count; i++) {
+        if (bar->compactions[i].kind == TAC_PLAN_FLUSH && bar->compactions[i].tree == tree) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* inserted = flushed + dropped with their trees: each tree's flush has been proven to have what was
+ * put, so what is left to prove is that none was forgotten. */
+static int memtable_check(struct tactus *store, struct tac_error *error)
+{
+    struct tac_u128 inserted = {0}, flushed = {0}, dropped = {0};
+    uint64_t        versions = 0, versions_flushed = 0, versions_dropped = 0;
+
+    for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
+        const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
+        struct tac_memtable_tree_stats  stats;
+
+        tac_memtable_tree_stats(store->immutable_table, i, &stats);
+        versions += stats.versions;
+        inserted = tac_u128_add(inserted, stats.inserted_sum);
+        if (is_flushed(&store->bar, i)) {
+            versions_flushed += stats.versions;
+            flushed = tac_u128_add(flushed, stats.inserted_sum);
+        } else if (tac_bar_tree_is_over(tree, store->immutable_last_op)) {
+            versions_dropped += stats.versions;
+            dropped = tac_u128_add(dropped, stats.inserted_sum);
+        }
+    }
+    if (versions != versions_flushed + versions_dropped ||
+        !tac_u128_equal(inserted, tac_u128_add(flushed, dropped))) {
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "%llu records were put, %llu are flushed and %llu dropped with trees",
+                             (unsigned long long)versions, (unsigned long long)versions_flushed,
+                             (unsigned long long)versions_dropped);
+    }
+    store->totals.records_discarded += versions_dropped;
+    return TACTUS_OK;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
 /* The log needs no word of it: in it a table of the last level is just that. */
 static void last_levels_sink(struct tactus *store)
 {
@@ -540,6 +587,10 @@ int tac_store_commit_plan(struct tactus *store, struct tac_error *error)
         store->is_flush_due |= is_flush;
     }
     tac_error_clear(error);
+    if (!store->is_flush_due && store->immutable_table != NULL &&
+        store->half + 1 == store->plans_per_bar && memtable_check(store, error) != TACTUS_OK) {
+        return error->code;
+    }
     last_levels_sink(store);
     tac_manifest_log_compact(store->manifest_log, store->manifest, tac_bar_log_carry(bar));
     return TACTUS_OK;

@@ -70,6 +70,7 @@ void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order)
         .manifest = store->manifest,
         .free_set = store->free_set,
         .immutable_table = has_flush ? store->immutable_table : NULL,
+        .immutable_last_op = store->immutable_last_op,
         .sequence = store->checkpoint.next.sequence + 1,
         .half = store->plans_per_bar == 1 ? 1 : store->half,
         .is_held = store->is_held || store->is_flushing,
@@ -346,6 +347,7 @@ static void settled_update(struct tactus *store)
 {
     struct tac_bar_order order;
     bool is_settled = tac_memtable_accounted(store->memtables[store->memtable_mutable]) == 0 &&
+                      tac_manifest_trees_closing(store->manifest) == 0 &&
                       tac_manifest_discards_left(store->manifest) == 0;
 
     tac_store_bar_order(store, &order);
@@ -383,6 +385,7 @@ static int bar_end(struct tactus *store, struct tac_error *error)
     store->has_progressed = store->has_skipped = false;
     store->totals.bars++;
     store->persisted_op = store->immutable_last_op;
+    tac_manifest_trees_settle(store->manifest, store->persisted_op);
     tac_checkpoint_effect(store);
     checkpoint->bars_since++;
     if (store->is_draining) {

@@ -111,6 +111,7 @@ static const struct metric store_metrics[] = {
     COUNTER("records_merged", records_merged, "Records read by compactions and flushes."),
     COUNTER("records_overwritten", records_overwritten, "Versions dropped for a newer one."),
     COUNTER("tombstones_dropped", tombstones_dropped, "Tombstones dropped."),
+    COUNTER("records_discarded", records_discarded, "Records dropped with their trees unflushed."),
     GAUGE("bar_work_bytes", bar_work_bytes, "Planned input of the bar under way."),
     GAUGE("bar_work_done_bytes", bar_work_done_bytes, "Of that, what is done."),
     GAUGE("block_size_bytes", block_size, "Size of a block."),

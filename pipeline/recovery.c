@@ -121,6 +121,8 @@ void tac_recovery_refill_end(struct tactus *store)
         store->resumed_op = 0; /* Other ops than those that the checkpoint knew */
     }
     store->refill_until = 0;
+    tac_manifest_trees_forget(store->manifest, store->last_op);
+    tac_trees_publish(store);
     tac_store_memtables_swap(store);
     tac_store_publish_view(store);
     tac_atomic_exchange_u32(&store->is_refilling, 0);

@@ -65,6 +65,7 @@ int tac_salvage_begin(struct tac_salvage *salvage, struct tac_storage *storage,
         tac_manifest_check(salvage->manifest, error) != TACTUS_OK) {
         return tac_error_wrap(error, "manifest log");
     }
+    tac_manifest_trees_open(salvage->manifest, salvage->superblock.op_persisted);
     return TACTUS_OK;
 }
 
@@ -315,6 +316,9 @@ static int tree_walk(struct tac_salvage *salvage, const struct tac_manifest_tree
     uint64_t count = 0;
     int      result = TACTUS_OK;
 
+    if (!tree->is_open) {
+        return TACTUS_OK; /* It was dropped. */
+    }
     for (uint32_t l = 0; l < TACTUS_LEVELS_MAX; l++) {
         for (uint32_t i = 0; i < tree->levels[l].table_count; i++) {
             salvage->tables_sorted[count++] = tree->levels[l].tables[i];

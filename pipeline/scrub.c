@@ -196,8 +196,9 @@ static const struct tac_table *version_next(const struct tac_version  *version,
 
     while (position->tree < tree_count) {
         const struct tac_version_tree *tree = &version->trees[position->tree];
+        bool is_open = tac_atomic_load_acquire_u32(&tree->id) != TAC_TREE_ID_NONE;
 
-        while (position->level < tree->level_count) {
+        while (is_open && position->level < tree->level_count) {
             const struct tac_table *table = level_next(&tree->levels[position->level], position);
 
             if (table != NULL) {

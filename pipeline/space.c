@@ -55,12 +55,17 @@ static struct need memtable_need(const struct tactus *store, const struct tac_la
  * rounded up for each of the others. */
 static struct need fill_need(struct tactus *store)
 {
-    uint32_t    trees = tac_manifest_tree_count(store->manifest);
+    uint32_t    trees = 0;
     struct need most = {0, 0};
 
-    for (uint32_t i = 0; i < trees; i++) {
-        struct need need = memtable_need(store, &tac_manifest_tree(store->manifest, i)->layout);
+    for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
+        const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
+        struct need                     need = memtable_need(store, &tree->layout);
 
+        if (tree->is_gone) {
+            continue;
+        }
+        trees++;
         most.blocks = tac_max_u64(most.blocks, need.blocks);
         most.tables = tac_max_u64(most.tables, need.tables);
     }
@@ -83,6 +88,9 @@ static struct need flushes_need(struct tactus *store, struct need fill, uint64_t
         struct need                     level =
             tight_need(store, &tree->layout, tree->levels[0].records, tree->levels[0].bytes);
 
+        if (tree->is_gone) {
+            continue;
+        }
         need.blocks += count * level.blocks;
         need.tables += count * level.tables;
     }

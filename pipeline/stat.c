@@ -11,15 +11,17 @@
 static void levels_report(struct tactus *store, struct tactus_stats *report)
 {
     memset(report->level, 0, sizeof report->level);
-    report->trees = tac_manifest_tree_count(store->manifest);
-    report->levels = 0;
+    report->trees = report->levels = 0;
     report->live_bytes = 0;
     report->tables_discarded = report->discards_damaged = report->discarded_bytes = 0;
-    for (uint32_t i = 0; i < report->trees; i++) {
+    for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
         struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
 
-        report->levels =
-            (uint32_t)tac_max_u64(report->levels, (uint64_t)tree->planner.last_level + 1);
+        report->trees += tree->is_open;
+        if (tree->is_open) {
+            report->levels =
+                (uint32_t)tac_max_u64(report->levels, (uint64_t)tree->planner.last_level + 1);
+        }
         for (uint32_t level = 0; level < TACTUS_LEVELS_MAX; level++) {
             const struct tac_manifest_level *from = &tree->levels[level];
             struct tactus_level_stats       *to = &report->level[level];

@@ -380,7 +380,6 @@ static int state_load(struct tactus *store, const struct tac_superblock *superbl
                                       store->free_set, error) != TACTUS_OK) {
         return error->code;
     }
-    store->tree_count = tac_manifest_tree_count(store->manifest);
     store->bar_count = superblock->bar_count;
     store->table_id_last =
         TAC_MUTANT(TABLE_ID_AGAIN) ? superblock->table_count : superblock->table_id_last;
@@ -392,6 +391,12 @@ static int state_load(struct tactus *store, const struct tac_superblock *superbl
     if (has_replay(store)) {
         tac_recovery_begin(store, superblock);
     }
+    if (tac_recovery_is_refilling(store)) {
+        tac_manifest_trees_open(store->manifest, store->last_op);
+    } else {
+        tac_manifest_trees_forget(store->manifest, store->last_op);
+    }
+    tac_trees_publish(store);
     return TACTUS_OK;
 }
 

@@ -24,6 +24,7 @@
 #include "pipeline/damage.h"
 #include "pipeline/events.h"
 #include "pipeline/scrub.h"
+#include "pipeline/trees.h"
 #include "pipeline/wal.h"
 #include "queues/event_count.h"
 #include "reading/read_side.h"
@@ -83,7 +84,7 @@ struct tactus {
     uint64_t pauses, pauses_seen;
     uint32_t         is_poisoning;      /* Atomic; set by whoever writes poison_error */
     uint32_t         is_poisoned;       /* Atomic; poison_error was written before */
-    uint32_t         tree_count;        /* Atomic; writer */
+    struct tac_tree_word trees[TACTUS_TREES_MAX]; /* By number; the writer's (trees.h) */
     uint32_t         is_checkpointing;  /* Atomic; coordinator */
     uint32_t         fullness;          /* Atomic, enum tac_fullness; coordinator */
     uint32_t         is_full_of_tables; /* Atomic; coordinator: tables_max is the cause */
@@ -245,6 +246,9 @@ void               tac_writer_control_op(struct tactus *store);
 /* entry: what the log says of it. */
 TAC_MUST_CHECK int tac_writer_control(struct tactus *store, const struct tac_wal_entry *entry,
                                       struct tac_error *error);
+/* Ends bars until a number is free for another tree, if any is to come; the coordinator then rests.
+ * TACTUS_EPAUSED. */
+TAC_MUST_CHECK int tac_writer_tree_room(struct tactus *store, struct tac_error *error);
 /* An op that changes nothing. */
 TAC_MUST_CHECK int tac_writer_nothing(struct tactus *store, struct tac_error *error);
 /* A durable checkpoint that takes no op: for what else it says. Takes commit_lock itself. */

@@ -438,18 +438,18 @@ static int write_replay(struct reader *reader, const struct tac_wal_entry *entry
 {
     struct tactus *store = reader->store;
     bool           is_put = entry->kind == TAC_WAL_PUT;
+    uint32_t       tree = tac_trees_id(store, entry->tree);
     int            result;
 
     if (entry->is_last && !reader->has_batch) {
-        return is_put ? tactus_put(store, entry->tree, entry->key.data, entry->key.size,
-                                   entry->value.data, entry->value.size)
-                      : tactus_delete(store, entry->tree, entry->key.data, entry->key.size);
+        return is_put ? tactus_put(store, tree, entry->key.data, entry->key.size, entry->value.data,
+                                   entry->value.size)
+                      : tactus_delete(store, tree, entry->key.data, entry->key.size);
     }
     reader->has_batch = true;
-    result =
-        is_put ? tactus_batch_put(reader->batch, entry->tree, entry->key.data, entry->key.size,
-                                  entry->value.data, entry->value.size)
-               : tactus_batch_delete(reader->batch, entry->tree, entry->key.data, entry->key.size);
+    result = is_put ? tactus_batch_put(reader->batch, tree, entry->key.data, entry->key.size,
+                                       entry->value.data, entry->value.size)
+                    : tactus_batch_delete(reader->batch, tree, entry->key.data, entry->key.size);
     if (result == TACTUS_OK && entry->is_last) {
         reader->has_batch = false;
         result = tactus_batch_commit(reader->batch, NULL);
@@ -471,7 +471,7 @@ static int tree_replay(struct reader *reader, const struct tac_wal_entry *entry)
     memcpy(name, entry->key.data, entry->key.size);
     tac_wal_layout_decode(entry->value.data, &layout);
     result = tactus_tree_create(reader->store, name, &layout, &tree);
-    return result == TACTUS_OK && tree != entry->tree
+    return result == TACTUS_OK && tac_tree_number(tree) != entry->tree
                ? entry_damaged(reader, "a tree with another id than before")
                : result;
 }
@@ -503,7 +503,7 @@ static int entry_replay(struct reader *reader, const struct tac_wal_entry *entry
     case TAC_WAL_DRAIN:
         return tactus_drain(store);
     case TAC_WAL_COMPACT:
-        return tactus_compact(store, entry->tree);
+        return tactus_compact(store, tac_trees_id(store, entry->tree));
     case TAC_WAL_HOLD:
         return entry->value.size == 1
                    ? tactus_compaction_hold(store, *(const uint8_t *)entry->value.data != 0)
@@ -512,6 +512,8 @@ static int entry_replay(struct reader *reader, const struct tac_wal_entry *entry
         return tactus_checkpoint(store);
     case TAC_WAL_NOTHING:
         return nothing_replay(store);
+    case TAC_WAL_TREE_DROP:
+        return tactus_tree_drop(store, tac_trees_id(store, entry->tree));
     }
     tac_unreachable();
 }

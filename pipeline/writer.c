@@ -311,8 +311,8 @@ static int op_check(struct tactus *store, uint64_t accounted_bytes, bool has_put
                                    "open it with a larger one",
                                    store->options.tables_max)
                    : tac_error_set(error, TACTUS_EFULL,
-                                   "the store has reached its file_size_max of %llu bytes: delete "
-                                   "records, then compact",
+                                   "the store has reached its file_size_max of %llu bytes: drop "
+                                   "trees and drain, or delete records, then compact",
                                    (unsigned long long)store->shape.file_size_max);
     }
     return TACTUS_OK;
@@ -424,6 +424,22 @@ int tac_writer_control(struct tactus *store, const struct tac_wal_entry *entry,
     }
     if (result == TACTUS_OK) {
         tac_writer_control_op(store);
+    }
+    return result;
+}
+
+int tac_writer_tree_room(struct tactus *store, struct tac_error *error)
+{
+    int result = tac_writer_rest(store, error);
+
+    /* It ends: each bar takes some of the dropped trees' tables, or one off the bars that they
+     * linger. */
+    while (result == TACTUS_OK && !tac_manifest_number_is_free(store->manifest) &&
+           tac_manifest_number_is_coming(store->manifest)) {
+        result = tac_store_is_paused(store) ? paused(error) : bar_end(store, error);
+        if (result == TACTUS_OK) {
+            result = tac_writer_rest(store, error);
+        }
     }
     return result;
 }

@@ -38,7 +38,8 @@ struct candidate {
 struct get {
     /* Fixed for the call. */
     struct tac_read_side  *side;
-    uint32_t               tree;
+    uint32_t               tree_id;
+    uint32_t               tree; /* Its number */
     struct tac_bytes       key;
     struct tac_value_sink *sink;
     struct tac_load       *load; /* NULL: reads what it needs */
@@ -232,13 +233,12 @@ static void get_screen_group(struct get *get, uint32_t first)
 static int get_from_view(struct get *get, const struct tac_view *view, uint64_t op,
                          struct tac_error *error)
 {
-    const struct tac_version_tree *tree;
+    const struct tac_version_tree *tree = tac_version_tree_find(view->version, get->tree_id);
     int                            rv;
 
-    if (get->tree >= tac_atomic_load_acquire_u32(&view->version->tree_count)) {
-        return tac_error_set(error, TACTUS_ENOTREE, "there is no tree %u", get->tree);
+    if (tree == NULL) {
+        return tac_error_set(error, TACTUS_ENOTREE, "no tree with id %u", get->tree_id);
     }
-    tree = &view->version->trees[get->tree];
     if (get->key.size == 0 || get->key.size > tree->layout.key_size) {
         return tac_error_set(error, TACTUS_EKEYSIZE, "a key of %u bytes; tree %s has 1 to %u",
                              get->key.size, tree->name, tree->layout.key_size);
@@ -435,7 +435,8 @@ static void get_init(struct get *get, struct tac_read_side *side, uint32_t tree,
                      struct tac_bytes key, struct tac_value_sink *sink, struct tac_load *load)
 {
     get->side = side;
-    get->tree = tree;
+    get->tree_id = tree;
+    get->tree = tac_tree_number(tree);
     get->key = key;
     get->sink = sink;
     get->load = load;

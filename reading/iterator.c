@@ -76,16 +76,15 @@ struct opening {
 tac_static_assert(TACTUS_LEVELS_MAX <= UINT8_MAX && RUNS_MAX <= UINT16_MAX, "numbers fit");
 
 /* Inside the guard. */
-static int opening_take(struct opening *opening, struct tac_source_shared *shared,
+static int opening_take(struct opening *opening, struct tac_source_shared *shared, uint32_t tree_id,
                         struct tac_error *error)
 {
     const struct tac_view         *view = shared->view;
-    const struct tac_version_tree *tree;
+    const struct tac_version_tree *tree = tac_version_tree_find(view->version, tree_id);
 
-    if (shared->tree >= tac_atomic_load_acquire_u32(&view->version->tree_count)) {
-        return tac_error_set(error, TACTUS_ENOTREE, "there is no tree %u", shared->tree);
+    if (tree == NULL) {
+        return tac_error_set(error, TACTUS_ENOTREE, "no tree with id %u", tree_id);
     }
-    tree = &view->version->trees[shared->tree];
     shared->layout = tree->layout;
     if (shared->visible_op > 0) { /* Before the first op there is nothing in them. */
         opening->memtables[opening->memtable_count++] = view->mutable_table;
@@ -184,7 +183,7 @@ static int iterator_new(const struct tac_source_shared *shared, const struct ope
 int tac_iterator_open(struct tac_read_side *side, uint32_t tree, struct tac_iterator **ret_iterator,
                       struct tac_error *error)
 {
-    struct tac_source_shared shared = {.side = side, .tree = tree};
+    struct tac_source_shared shared = {.side = side, .tree = tac_tree_number(tree)};
     struct tac_read_ticket   ticket = tac_read_side_enter(side);
     struct opening           opening; /* Large: only what is used is written */
     int                      rv;
@@ -193,7 +192,7 @@ int tac_iterator_open(struct tac_read_side *side, uint32_t tree, struct tac_iter
     opening.run_count = 0;
     shared.view = tac_read_side_view(side, &shared.visible_op);
     shared.view_bar = shared.view->bar;
-    rv = opening_take(&opening, &shared, error);
+    rv = opening_take(&opening, &shared, tree, error);
     tac_read_side_leave(side, ticket);
     if (rv != TACTUS_OK) {
         return rv;

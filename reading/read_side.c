@@ -140,10 +140,22 @@ void tac_read_side_tree_add(struct tac_read_side *side, const struct tac_manifes
     struct tac_version      *version = side->view->version;
     struct tac_version_tree *copy = &version->trees[tree->id];
 
-    tac_assert(tree->id == tac_atomic_load_relaxed_u32(&version->tree_count));
-    *copy = (struct tac_version_tree){.layout = tree->layout, .level_count = 1};
+    tac_assert(tree->id <= tac_atomic_load_relaxed_u32(&version->tree_count));
+    if (tree->id == tac_atomic_load_relaxed_u32(&version->tree_count)) {
+        copy->id = TAC_TREE_ID_NONE;
+        tac_atomic_store_release_u32(&version->tree_count, tree->id + 1);
+    }
+    tac_assert(tac_atomic_load_relaxed_u32(&copy->id) == TAC_TREE_ID_NONE);
+    copy->layout = tree->layout;
+    copy->level_count = 1;
+    memset(copy->levels, 0, sizeof copy->levels);
     memcpy(copy->name, tree->name, sizeof copy->name);
-    tac_atomic_store_release_u32(&version->tree_count, tree->id + 1);
+    tac_atomic_store_release_u32(&copy->id, tac_tree_id(tree->id, tree->generation));
+}
+
+void tac_read_side_tree_close(struct tac_read_side *side, const struct tac_manifest_tree *tree)
+{
+    tac_atomic_store_release_u32(&side->view->version->trees[tree->id].id, TAC_TREE_ID_NONE);
 }
 
 void tac_read_side_expire(struct tac_read_side *side, uint64_t bar_now)
@@ -240,7 +252,8 @@ int tac_read_side_name_place(struct tac_read_side *side, const struct tac_table_
     const struct tac_view *view = tac_atomic_load_acquire_ptr((void **)&side->view);
 
     tac_assert(code != TACTUS_OK);
-    if (place->tree < tac_atomic_load_acquire_u32(&view->version->tree_count)) {
+    if (place->tree < tac_atomic_load_acquire_u32(&view->version->tree_count) &&
+        tac_atomic_load_acquire_u32(&view->version->trees[place->tree].id) != TAC_TREE_ID_NONE) {
         memcpy(name, view->version->trees[place->tree].name, sizeof name);
     }
     tac_read_side_leave(side, ticket);

@@ -60,9 +60,10 @@ void               tac_read_side_destroy(struct tac_read_side *side);
 /* Coordinator. Publishes a view; the old one may still be in use until tac_read_side_quiesced says
  * that every reader that might have loaded it has left. */
 void tac_read_side_publish(struct tac_read_side *side, struct tac_view *view);
-/* The writer, while no view can be published: a new tree, still without tables, joins the
- * newest. */
+/* The writer, while no view can be published: a new tree, still without tables, joins the newest; one
+ * that is dropped is not found in it any more. Iterators that are open have it as it is. */
 void tac_read_side_tree_add(struct tac_read_side *side, const struct tac_manifest_tree *tree);
+void tac_read_side_tree_close(struct tac_read_side *side, const struct tac_manifest_tree *tree);
 /* Coordinator, at a bar's end before its view is published: views of bars before bar_now - 1 may
  * not be looked into any more. Once tac_read_side_quiesced says so, nobody does. */
 void tac_read_side_expire(struct tac_read_side *side, uint64_t bar_now);
@@ -100,7 +101,8 @@ struct tac_value_sink {
     void                   *copy;  /* … and allocated, or NULL, until _release */
 };
 
-/* The newest visible version of a key. TACTUS_ENOTFOUND (no text), TACTUS_ECORRUPT (tree, level,
+/* The newest visible version of a key. tree: its id for callers, as in all that is called by the API.
+ * TACTUS_ENOTREE; TACTUS_ENOTFOUND (no text), TACTUS_ECORRUPT (tree, level,
  * table and address named), EIO, ENOMEM. */
 TAC_MUST_CHECK int tac_read_side_get(struct tac_read_side *side, uint32_t tree,
                                      struct tac_bytes key, struct tac_value_sink *sink,

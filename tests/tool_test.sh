@@ -175,6 +175,17 @@ is "a shorter key is refused there" fails 4 'key of 3 bytes' put a --tree fixed 
 is "a value of another size is refused there" fails 4 'value of 1 bytes' put a --tree fixed abce x
 printf 'abcd\txy\n' >expected
 is "it holds what it held" prints expected scan a --tree fixed
+is "tree create of one to be dropped" run 0 tree a create passing
+is "load into it" load sorted a --tree passing
+is "tree drop" run 0 tree a drop passing
+printf 'default\tvariable\t1024\t3072\nother\tvariable\t1024\t3072\nfixed\tfixed\t4\t2\n' >expected
+is "it is not listed" prints expected tree a list
+is "it is not found" fails 3 'no tree' scan a --tree passing
+is "a tree that is not there is not dropped" fails 3 'no tree' tree a drop passing
+is "its name is free" run 0 tree a create passing
+is "and the new tree empty" prints /dev/null scan a --tree passing
+is "tree drop again" run 0 tree a drop passing
+is "the others have what they had" prints sorted scan a --tree other
 is "an unknown tree is refused" fails 3 'no tree' scan a --tree nowhere
 is "also by put" fails 3 'no tree' put a --tree nowhere key value
 

@@ -89,18 +89,35 @@ static int tree_create(struct tactus *store, const struct tac_arguments *argumen
     return code == TACTUS_OK ? TAC_EXIT_OK : tac_fail_code(code);
 }
 
+/* The close drains, and so gives the space back; but not that of a store with a log. */
+static int tree_drop(struct tactus *store, const char *name)
+{
+    uint32_t tree;
+    int      code = tactus_tree_find(store, name, &tree);
+
+    if (code == TACTUS_OK) {
+        code = tactus_tree_drop(store, tree);
+    }
+    if (code == TACTUS_OK) {
+        code = tactus_drain(store);
+    }
+    return code == TACTUS_OK ? TAC_EXIT_OK : tac_fail_code(code);
+}
+
 int tac_cmd_tree(struct tac_arguments *arguments)
 {
     const char        *verb = arguments->operands[0];
     struct tac_session session;
     bool               is_list = strcmp(verb, "list") == 0;
+    bool               is_drop = strcmp(verb, "drop") == 0;
     int                status;
 
     tac_assert(arguments->operand_count == 1 || arguments->operand_count == 2);
-    if ((!is_list && strcmp(verb, "create") != 0) ||
+    if ((!is_list && !is_drop && strcmp(verb, "create") != 0) ||
         arguments->operand_count != (is_list ? 1 : 2)) {
-        return tac_fail(TAC_EXIT_USAGE, "expected STORE create NAME, or STORE list\n"
-                                        "  `tactus tree --help` explains.");
+        return tac_fail(TAC_EXIT_USAGE,
+                        "expected STORE create NAME, STORE drop NAME, or STORE list\n"
+                        "  `tactus tree --help` explains.");
     }
     if (arguments->layout.kind == TACTUS_LAYOUT_FIXED && arguments->layout.key_size == 0) {
         return tac_fail(TAC_EXIT_USAGE, "--layout fixed: the size of the keys is missing\n"
@@ -116,5 +133,6 @@ int tac_cmd_tree(struct tac_arguments *arguments)
         tac_session_release(&session);
         return status;
     }
-    return tac_session_close(&session, tree_create(session.store, arguments));
+    return tac_session_close(&session, is_drop ? tree_drop(session.store, arguments->operands[1])
+                                               : tree_create(session.store, arguments));
 }

@@ -23,7 +23,8 @@ struct repair {
     const char           *path; /* Of the new store */
     struct tac_salvage    salvage;
     struct tactus        *target;
-    struct tactus        *doubts; /* NULL: nothing is lost */
+    struct tactus        *doubts;                  /* NULL: nothing is lost */
+    uint32_t              trees[TACTUS_TREES_MAX]; /* Ids in the new stores, by number in the old */
     uint64_t              records, doubtful;
 };
 
@@ -49,18 +50,19 @@ static int trees_make(struct repair *repair, struct tactus *store, bool is_doubt
                        .key_size = tree->layout.key_size,
                        .value_size = tree->layout.value_size,
         };
-        uint32_t made;
-        int      code;
+        int code;
 
+        if (!tree->is_open) {
+            continue; /* It was dropped. */
+        }
         if (is_doubts) {
             layout.kind = TACTUS_LAYOUT_VARIABLE;
             layout.value_size = DOUBT_BYTES;
         }
-        code = tactus_tree_create(store, tree->name, &layout, &made);
+        code = tactus_tree_create(store, tree->name, &layout, &repair->trees[i]);
         if (code != TACTUS_OK) {
             return tac_fail_code(code);
         }
-        tac_assert(made == i);
     }
     return TAC_EXIT_OK;
 }
@@ -112,12 +114,13 @@ static int doubt_note(struct repair *repair, const struct tac_salvage_record *fo
     int              size;
 
     if (!found->is_doubtful) {
-        return tactus_delete(repair->doubts, found->tree, key.data, key.size);
+        return tactus_delete(repair->doubts, repair->trees[found->tree], key.data, key.size);
     }
     size = snprintf(text, sizeof text, "%s level %u, table %llu",
                     found->record.is_tombstone ? "deleted in" : "value of", found->level,
                     (unsigned long long)found->table);
-    return tactus_put(repair->doubts, found->tree, key.data, key.size, text, (size_t)size);
+    return tactus_put(repair->doubts, repair->trees[found->tree], key.data, key.size, text,
+                      (size_t)size);
 }
 
 static int record_take(void *context, const struct tac_salvage_record *found,
@@ -125,12 +128,13 @@ static int record_take(void *context, const struct tac_salvage_record *found,
 {
     struct repair   *repair = context;
     struct tac_bytes key = found->record.key, value = found->record.value;
+    uint32_t         tree = repair->trees[found->tree];
     int              code;
 
     if (found->record.is_tombstone) {
-        code = tactus_delete(repair->target, found->tree, key.data, key.size);
+        code = tactus_delete(repair->target, tree, key.data, key.size);
     } else {
-        code = tactus_put(repair->target, found->tree, key.data, key.size, value.data, value.size);
+        code = tactus_put(repair->target, tree, key.data, key.size, value.data, value.size);
     }
     if (code == TACTUS_OK && found->is_touched) {
         code = doubt_note(repair, found);
@@ -196,7 +200,7 @@ static void losses_print(const struct repair *repair)
 static int tree_doubts_print(struct repair *repair, uint32_t tree)
 {
     struct tactus_iterator *iterator;
-    int                     code = tactus_iterator_open(repair->doubts, tree, &iterator);
+    int code = tactus_iterator_open(repair->doubts, repair->trees[tree], &iterator);
 
     if (code != TACTUS_OK) {
         return tac_fail_code(code);
@@ -223,7 +227,9 @@ static int doubts_print(struct repair *repair)
     for (uint32_t i = 0; repair->doubts != NULL && status == TAC_EXIT_OK &&
                          i < tac_manifest_tree_count(repair->salvage.manifest);
          i++) {
-        status = tree_doubts_print(repair, i);
+        if (tac_manifest_tree(repair->salvage.manifest, i)->is_open) {
+            status = tree_doubts_print(repair, i);
+        }
     }
     return status;
 }

@@ -49,6 +49,7 @@ static const struct stat_entry entries[] = {
     ENTRY(records_merged),
     ENTRY(records_overwritten),
     ENTRY(tombstones_dropped),
+    ENTRY(records_discarded),
     ENTRY(bar_work_bytes),
     ENTRY(bar_work_done_bytes),
     ENTRY(block_size),

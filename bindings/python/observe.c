@@ -68,6 +68,7 @@ static const struct field store_fields[] = {
     STORE(U64, records_merged),
     STORE(U64, records_overwritten),
     STORE(U64, tombstones_dropped),
+    STORE(U64, records_discarded),
     STORE(U64, bar_work_bytes),
     STORE(U64, bar_work_done_bytes),
     STORE(U64, block_size),

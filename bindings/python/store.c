@@ -207,16 +207,33 @@ static void store_dealloc(PyObject *object)
 
 /* ---- trees ---------------------------------------------------------------------------------- */
 
+/* The tree of this id as a Tree. Without the interpreter's lock another thread may drop it meanwhile:
+ * TACTUS_ENOTREE. */
+static int tree_look_up(struct tac_py_store *self, uint32_t id, struct tactus_tree_info *ret_info)
+{
+    struct tactus_tree_info trees[TACTUS_TREES_MAX];
+    uint32_t                count;
+    int                     code = tactus_tree_list(self->handle, trees, TACTUS_TREES_MAX, &count);
+
+    for (uint32_t i = 0; code == TACTUS_OK && i < count; i++) {
+        if (trees[i].id == id) {
+            *ret_info = trees[i];
+            return TACTUS_OK;
+        }
+    }
+    return code == TACTUS_OK ? TACTUS_ENOTREE : code;
+}
+
 PyDoc_STRVAR(tree_doc, "tree($self, name, /)\n--\n\n"
                        "The tree of this name. NoTree: there is none.");
 
 static PyObject *store_tree(PyObject *object, PyObject *arguments)
 {
     struct tac_py_store    *self = store_of(object);
-    struct tactus_tree_info trees[TACTUS_TREES_MAX];
+    struct tactus_tree_info info;
     PyThreadState          *thread;
     const char             *name;
-    uint32_t                id, count;
+    uint32_t                id;
     int                     code;
 
     if (!PyArg_ParseTuple(arguments, "s:tree", &name) || (thread = tac_py_begin(self)) == NULL) {
@@ -224,14 +241,13 @@ static PyObject *store_tree(PyObject *object, PyObject *arguments)
     }
     code = tactus_tree_find(self->handle, name, &id);
     if (code == TACTUS_OK) {
-        code = tactus_tree_list(self->handle, trees, TACTUS_TREES_MAX, &count);
+        code = tree_look_up(self, id, &info);
     }
     tac_py_end(self, thread);
-    return code == TACTUS_OK ? tac_py_tree_new(self, &trees[id]) : tac_py_raise(object, code);
+    return code == TACTUS_OK ? tac_py_tree_new(self, &info) : tac_py_raise(object, code);
 }
 
-PyDoc_STRVAR(trees_doc,
-             "trees($self, /)\n--\n\nA list of all trees, in the order of their creation.");
+PyDoc_STRVAR(trees_doc, "trees($self, /)\n--\n\nA list of all trees, in no particular order.");
 
 static PyObject *store_trees(PyObject *object, PyObject *unused)
 {
@@ -295,11 +311,11 @@ static PyObject *store_create_tree(PyObject *object, PyObject *arguments, PyObje
 {
     static char            *names[] = {"name", "key_size", "value_size", "fixed", NULL};
     struct tac_py_store    *self = store_of(object);
-    struct tactus_tree_info trees[TACTUS_TREES_MAX];
+    struct tactus_tree_info info;
     struct tactus_layout    layout;
     PyThreadState          *thread;
     Py_ssize_t              key_size = 0, value_size = 0;
-    uint32_t                id, count;
+    uint32_t                id;
     const char             *name;
     int                     is_fixed = 0, code;
 
@@ -316,10 +332,10 @@ static PyObject *store_create_tree(PyObject *object, PyObject *arguments, PyObje
     }
     code = tactus_tree_create(self->handle, name, &layout, &id);
     if (code == TACTUS_OK) {
-        code = tactus_tree_list(self->handle, trees, TACTUS_TREES_MAX, &count);
+        code = tree_look_up(self, id, &info);
     }
     tac_py_end(self, thread);
-    return code == TACTUS_OK ? tac_py_tree_new(self, &trees[id]) : tac_py_raise(object, code);
+    return code == TACTUS_OK ? tac_py_tree_new(self, &info) : tac_py_raise(object, code);
 }
 
 PyDoc_STRVAR(

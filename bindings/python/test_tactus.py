@@ -257,6 +257,7 @@ class ClosingTest(InFolder):
             lambda: iter(tree),
             lambda: tree.compare_and_set(b"a", None, b"1"),
             lambda: tree.delete(b"a"),
+            lambda: tree.drop(),
             lambda: tree.get(b"a"),
             lambda: tree.get_pinned(b"a"),
             lambda: tree.put(b"a", b"1"),
@@ -423,6 +424,35 @@ class TreeTest(InMemory):
                          [("tree", 256, 768, False), ("fixed", 4, 2, True),
                           ("sized", 20, 30, False)])
         self.assertEqual(self.store.tree("sized").id, 2)
+
+    def test_drop(self):
+        other = self.store.create_tree("other")
+        for i in range(1000):
+            other[b"%04d" % i] = b"value"
+        self.tree[b"kept"] = b"1"
+        batch = self.store.batch()
+        batch.put(other, b"late", b"1")
+        batch.put(self.tree, b"late", b"1")
+        op = self.store.last_op
+        self.assertIsNone(other.drop())
+        self.assertEqual(self.store.last_op, op + 1)
+        for call in (
+            other.drop,
+            other.compact,
+            batch.commit,
+            lambda: other.get(b"0001"),
+            lambda: other.put(b"0001", b""),
+            lambda: list(other),
+            lambda: self.store.tree("other"),
+        ):
+            self.assertRaises(tactus.NoTree, call)
+        self.assertEqual([tree.name for tree in self.store.trees()], ["tree"])
+        again = self.store.create_tree("other")
+        self.assertNotEqual(again.id, other.id)
+        self.assertEqual(list(again), [])
+        self.store.drain()
+        self.assertEqual(self.store.stat()["tables_discarded"], 0)
+        self.assertEqual(dict(self.tree), {b"kept": b"1"})
 
     def test_trees_that_cannot_be(self):
         with self.assertRaises(LookupError) as caught:

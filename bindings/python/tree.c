@@ -458,6 +458,28 @@ static PyObject *tree_compact(PyObject *object, PyObject *unused)
     return tac_py_none(object, code);
 }
 
+PyDoc_STRVAR(drop_doc,
+             "drop($self, /)\n--\n\n"
+             "Drop the tree with all its records; an op.\n"
+             "\n"
+             "Its name is free then. NoTree: there is no such tree any more, as all further calls\n"
+             "say. The space comes back with later writes, or with Store.drain.");
+
+static PyObject *tree_drop(PyObject *object, PyObject *unused)
+{
+    struct tac_py_tree *self = tree_of(object);
+    PyThreadState      *thread = tac_py_begin(self->store);
+    int                 code;
+
+    (void)unused;
+    if (thread == NULL) {
+        return NULL;
+    }
+    code = tactus_tree_drop(self->store->handle, self->info.id);
+    tac_py_end(self->store, thread);
+    return tac_py_none(object, code);
+}
+
 /* ---- iterating ------------------------------------------------------------------------------ */
 
 static PyObject *range_open(PyObject *object, PyObject *arguments, PyObject *keywords,
@@ -579,6 +601,7 @@ static PyMethodDef tree_methods[] = {
     {"put_if_absent", tree_put_if_absent, METH_VARARGS, put_if_absent_doc},
     {"compare_and_set", tree_compare_and_set, METH_VARARGS, compare_and_set_doc},
     {"compact", tree_compact, METH_NOARGS, compact_doc},
+    {"drop", tree_drop, METH_NOARGS, drop_doc},
     {"items", (PyCFunction)(void (*)(void))tree_items, METH_VARARGS | METH_KEYWORDS, items_doc},
     {"keys", (PyCFunction)(void (*)(void))tree_keys, METH_VARARGS | METH_KEYWORDS, keys_doc},
     {"values", (PyCFunction)(void (*)(void))tree_values, METH_VARARGS | METH_KEYWORDS, values_doc},
@@ -588,7 +611,8 @@ static PyMethodDef tree_methods[] = {
 static PyGetSetDef tree_attributes[] = {
     {"store", tree_store_get, NULL, "The store of the tree.", NULL},
     {"name", tree_name_get, NULL, "The name of the tree.", NULL},
-    {"id", tree_id_get, NULL, "The number of the tree in its store.", NULL},
+    {"id", tree_id_get, NULL, "The id of the tree, which no other tree of its store is ever given.",
+     NULL},
     {"key_size", tree_key_size_get, NULL, "The size of the longest keys; if fixed, of all.", NULL},
     {"value_size", tree_value_size_get, NULL, "The size of the longest values; if fixed, of all.",
      NULL},

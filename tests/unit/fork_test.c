@@ -38,6 +38,7 @@ static int child_writes(const void *context)
     CHECK(tactus_delete(open->store, open->tree, KEY) == TACTUS_EFORKED);
     CHECK(tactus_batch_commit(open->batch, NULL) == TACTUS_EFORKED);
     CHECK(tactus_tree_create(open->store, "other", &layout, NULL) == TACTUS_EFORKED);
+    CHECK(tactus_tree_drop(open->store, open->tree) == TACTUS_EFORKED);
     CHECK(tactus_drain(open->store) == TACTUS_EFORKED);
     CHECK(tactus_compact(open->store, open->tree) == TACTUS_EFORKED);
     CHECK(tactus_compaction_hold(open->store, true) == TACTUS_EFORKED);
