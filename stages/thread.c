@@ -161,7 +161,7 @@ static uint32_t workers_count(const struct tac_worker_counts *counts,
         stages->assist = stepping->assist;
     }
     for (uint32_t i = 0; i < TAC_STAGES_WITH_QUEUE; i++) {
-        tac_assert(number[i] >= 1);
+        tac_assert(counts->shared != NULL ? number[i] == 0 : number[i] >= 1);
         total += number[i];
     }
     tac_assert(total <= TAC_WORKERS_MAX);
@@ -276,6 +276,7 @@ int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stage
     uint32_t number[TAC_STAGES_WITH_QUEUE];
     uint32_t total;
 
+    tac_assert(counts->shared == NULL || counts->has_threads);
     memset(pool, 0, sizeof *pool);
     stepping = stepping != NULL ? stepping : &one_each;
     pool->has_threads = counts->has_threads;
@@ -289,6 +290,12 @@ int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stage
     pool->slots[total - 1].worker.coordinator_step = coordinator_step;
     pool->slots[total - 1].worker.coordinator_context = coordinator_context;
     workers_place(pool, stages, number, stepping);
+    if (counts->shared != NULL && tac_thread_pool_join(counts->shared, &pool->member, stages,
+                                                       counts->io_depth, error) != TACTUS_OK) {
+        tac_worker_pool_stop(pool);
+        return error->code;
+    }
+    pool->shared = counts->shared;
     if (threads_start(pool, counts->is_idle, error) != TACTUS_OK) {
         tac_worker_pool_stop(pool);
         return error->code;
@@ -296,8 +303,12 @@ int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stage
     return TACTUS_OK;
 }
 
+/* First the shared threads let go of the store: what they finish wakes its coordinator. */
 void tac_worker_pool_stop(struct tac_worker_pool *pool)
 {
+    if (pool->shared != NULL) {
+        tac_thread_pool_leave(pool->shared, &pool->member);
+    }
     threads_end(pool);
     slots_free(pool);
     if (pool->progress_parker.fd >= 0) {
@@ -319,6 +330,7 @@ int tac_worker_pool_change(struct tac_worker_pool *pool, struct tac_stages *stag
     uint32_t                 number[TAC_STAGES_WITH_QUEUE];
     uint32_t                 total;
 
+    tac_assert(pool->shared == NULL && counts->shared == NULL);
     stepping = stepping != NULL ? stepping : &one_each;
     total = workers_count(counts, stepping, stages, number);
     if (slots_new(&fresh, stages, number, total, counts->io_depth, error) != TACTUS_OK) {
@@ -518,5 +530,8 @@ void tac_worker_pool_report(struct tac_worker_pool   *pool,
         struct tac_worker *worker = &pool->slots[i].worker;
 
         tac_profile_report(&worker->profile, worker->home, stages);
+    }
+    if (pool->shared != NULL) {
+        tac_thread_pool_report(pool->shared, &pool->member, stages);
     }
 }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* thread -- the workers of a store: threads that run the loop, or virtual workers that the caller
  * steps. The loop is all that a thread adds: step; when nothing is to be done, sleep in the event
- * count of the home stage, where rings and completions of the thread's own I/O queue wake it. */
+ * count of the home stage, where rings and completions of the thread's own I/O queue wake it.
+ * In a pool of threads (stages/thread_pool.h) only the coordinator's thread is the store's own. */
 #ifndef TACTUS_STAGES_THREAD_H
 #define TACTUS_STAGES_THREAD_H
 
 #include <pthread.h>
 
 #include "base/prng.h"
-#include "stages/stage.h"
+#include "stages/thread_pool.h"
 
 #define TAC_WORKERS_MAX 256
 
@@ -48,6 +49,9 @@ struct tac_worker_pool {
     int                     timer;      /* … and of a timerfd, for when the rate lets I/O go on */
     /* What workers did that a change has ended. */
     struct tactus_stage_stats ended[TACTUS_STAGES];
+    /* Whose threads read, merge and write; NULL: its own */
+    struct tac_thread_pool *shared;
+    struct tac_pool_member  member;
 };
 
 struct tac_worker_counts {
@@ -55,6 +59,8 @@ struct tac_worker_counts {
     bool     has_threads;
     bool     is_idle; /* The threads run when nobody else wants a processor */
     uint32_t io_depth;
+    /* Threads that are there already, instead of `count`; has_threads is true. Or NULL */
+    struct tac_thread_pool *shared;
 };
 
 /* Fills stages->events and ->progress; with threads, they run from here on. */
@@ -69,7 +75,7 @@ void tac_worker_pool_stop(struct tac_worker_pool *pool);
  * nothing but I/O of its own. Nobody may wait for progress, or wake a worker, meanwhile. On failure
  * those there were go on; or, if the system refuses the new threads when the old ones have ended,
  * there are virtual workers, to be stepped (has_threads is false then), and a change may be tried
- * again. */
+ * again. Not of a store whose threads are shared. */
 TAC_MUST_CHECK int tac_worker_pool_change(struct tac_worker_pool *pool, struct tac_stages *stages,
                                           const struct tac_worker_counts *counts,
                                           const struct tac_stepping      *stepping,
