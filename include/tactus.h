@@ -89,7 +89,7 @@ TACTUS_API const char *tactus_message(void);
 /* Thread counts may also be this: derived from the processors that the process may use. */
 #define TACTUS_THREADS_AUTO UINT32_MAX
 
-/* The sizes of the three caches may also be this. */
+/* The sizes of the three caches, and memory_size, may also be this. */
 #define TACTUS_SIZE_AUTO UINT64_MAX
 
 /* When stage threads get a processor. */
@@ -150,7 +150,8 @@ struct tactus_options {
     uint64_t memory_size;            /* All that the store may take (struct tactus_stats,
                                         memory_budget_bytes): caches whose size is
                                         TACTUS_SIZE_AUTO have what the rest leaves. 0: no limit of
-                                        its own; 0. */
+                                        its own. TACTUS_SIZE_AUTO: a share of its pool's memory_size
+                                        (struct tactus_pool_options); 0 where there is none; 0. */
     uint32_t threads;                /* All stage threads: a quarter of them read, a quarter write.
                                         0 (stepped by the caller), or at least 3.
                                         TACTUS_THREADS_AUTO: as many as there are processors;
@@ -240,6 +241,73 @@ TACTUS_API int tactus_close(struct tactus *store);
 /* Stops without draining: a reopen finds what it finds after a crash. In a forked
  * child it does nothing. */
 TACTUS_API void tactus_abandon(struct tactus *store);
+
+/* ---- pools ---------------------------------------------------------------------------------- */
+
+/* Stage threads and memory for several stores of a process. What a store writes to its file does
+ * not depend on the pool. A store has a light thread of its own beside them, which plans (and those
+ * of log and scrub, if it has these). */
+struct tactus_pool;
+
+/* Fill with tactus_pool_options_init, then change what you need. Threads are given as in struct
+ * tactus_options; with 0 the stores are stepped by the caller. */
+struct tactus_pool_options {
+    uint64_t memory_size;            /* What all its stores together may take: the sum of their
+                                        budgets (struct tactus_stats, memory_budget_bytes). 0: no
+                                        limit; 0. */
+    uint32_t memory_shares;          /* A store whose memory_size is TACTUS_SIZE_AUTO has one of so
+                                        many equal parts of the pool's; 1 to 65536; 1. */
+    uint32_t threads;                /* TACTUS_THREADS_AUTO. */
+    uint32_t threads_read;           /* TACTUS_THREADS_AUTO. */
+    uint32_t threads_merge;          /* TACTUS_THREADS_AUTO. */
+    uint32_t threads_write;          /* TACTUS_THREADS_AUTO. */
+    enum tactus_priority threads_priority; /* TACTUS_PRIORITY_NORMAL. */
+};
+
+/* Fills in every default. */
+TACTUS_API void tactus_pool_options_init(struct tactus_pool_options *options);
+
+/* Starts the threads. options may be NULL (defaults). On success *ret_pool is to be given to
+ * tactus_pool_close; on failure it is untouched. TACTUS_EOPTION, ENOMEM, EIO. */
+TACTUS_API int tactus_pool_open(const struct tactus_pool_options *options,
+                                struct tactus_pool **ret_pool);
+/* Ends the threads and frees everything. No other call on the pool may be under way.
+ * TACTUS_EINVAL: stores are still open in it, and all stays as it was. TACTUS_EFORKED: it is left to
+ * the parent; so with every call on it that returns a code. */
+TACTUS_API int tactus_pool_close(struct tactus_pool *pool);
+
+/* As tactus_open, in a pool, from any thread: its threads serve all its stores in turn, a step of
+ * about a block each. The store's own options of threads are not looked at. A store may join or
+ * leave, by tactus_close, while others are written to.
+ * TACTUS_ENOMEM: the store's memory is more than the pool has left; the message tells both. It comes
+ * back with the close.
+ * A step waits for no device, but with the backend "posix": there one slow device holds up threads
+ * that others need. */
+TACTUS_API int tactus_open_in(struct tactus_pool *pool, const char *path,
+                              const struct tactus_options *options, struct tactus **ret_store);
+
+/* Other numbers of threads, each at least 1 or TACTUS_THREADS_AUTO, for all stores of a pool that
+ * was opened with some. No write waits for that. Memory, and how many jobs of a store run side by
+ * side, stay as its open made them. TACTUS_EOPTION. TACTUS_ENOMEM, TACTUS_EIO: all is as it was. */
+TACTUS_API int tactus_pool_threads_change(struct tactus_pool *pool, uint32_t threads_read,
+                                          uint32_t threads_merge, uint32_t threads_write);
+
+/* For a pool without threads: some of the background work of each of its stores. Returns true while
+ * there is more that could be done now. It waits for no device: there may be more when the
+ * descriptor of one of the stores (tactus_descriptor) can be read, or after a write. */
+TACTUS_API bool tactus_pool_step(struct tactus_pool *pool);
+
+struct tactus_pool_stats {
+    uint64_t memory_size;           /* As it was opened; 0: no limit */
+    uint64_t memory_budget_bytes;   /* What its stores have taken of it */
+    uint64_t busy_ns, idle_ns;      /* Of all its threads since they were started: in steps that did
+                                       something, and asleep */
+    uint32_t stores;                /* Open, being opened or being closed */
+    uint32_t threads_read, threads_merge, threads_write;
+};
+
+/* Any thread, at any time. In a forked child all is 0. */
+TACTUS_API void tactus_pool_stat(struct tactus_pool *pool, struct tactus_pool_stats *ret_stats);
 
 /* ---- trees ---------------------------------------------------------------------------------- */
 
@@ -431,7 +499,7 @@ TACTUS_API int tactus_resume(struct tactus *store);
  * side, stay as the open made them: open with the most threads that there will be.
  * TACTUS_EOPTION. TACTUS_ENOMEM, TACTUS_EIO: those there were go on; but if the system refuses the new
  * threads when the old ones have ended there are none, as tactus_stat says: writes then do the work
- * themselves, and another call may bring threads back. */
+ * themselves, and another call may bring threads back. Of a store in a pool they are the pool's. */
 TACTUS_API int tactus_threads_change(struct tactus *store, uint32_t threads_read,
                                      uint32_t threads_merge, uint32_t threads_write);
 
@@ -501,8 +569,9 @@ enum tactus_stage {
  * without threads, the one that waits or calls tactus_step): bytes, items and busy_ns are those of
  * the stage, whoever did it. What is idle is a thread, and counts under its own stage (threads_read
  * and so on); without threads nobody is. Of a store's thread busy and idle time together are the
- * time since open, but for the step that it is in. It is time by the clock: a thread that waits for
- * a processor in the middle of a step is busy. */
+ * time since open, but for the step that it is in. A thread of a pool is idle for all its stores
+ * while it sleeps; while it is busy for one, it is neither for the others. It is time by the clock:
+ * a thread that waits for a processor in the middle of a step is busy. */
 struct tactus_stage_stats {
     uint64_t bytes;          /* READ, WRITE: read from and written to the store file. MERGE: keys
                                 and values that it took in. COORDINATOR: none. */

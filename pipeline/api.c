@@ -138,7 +138,8 @@ static int log_file_remove(const struct tac_log_place *place, struct tac_error *
     return result;
 }
 
-int tactus_open(const char *path, const struct tactus_options *options, struct tactus **ret_store)
+static int store_open(struct tactus_pool *pool, const char *path,
+                      const struct tactus_options *options, struct tactus **ret_store)
 {
     struct tactus_options own;
     struct tac_log_place  place = {log_file_open, log_file_remove, (void *)(uintptr_t)path};
@@ -161,14 +162,29 @@ int tactus_open(const char *path, const struct tactus_options *options, struct t
     if (result != TACTUS_OK) {
         return result;
     }
-    result =
-        tac_store_open(storage, &own, NULL, own.backend == TACTUS_BACKEND_MEMORY ? NULL : &place,
-                       ret_store, &tac_api_error);
+    result = tac_store_open_in(pool, storage, &own, NULL,
+                               own.backend == TACTUS_BACKEND_MEMORY ? NULL : &place, ret_store,
+                               &tac_api_error);
     if (result != TACTUS_OK) {
         storage->ops->close(storage);
         return path == NULL ? result : tac_error_wrap(&tac_api_error, "%s", path);
     }
     return TACTUS_OK;
+}
+
+int tactus_open(const char *path, const struct tactus_options *options, struct tactus **ret_store)
+{
+    return store_open(NULL, path, options, ret_store);
+}
+
+int tactus_open_in(struct tactus_pool *pool, const char *path, const struct tactus_options *options,
+                   struct tactus **ret_store)
+{
+    if (pool == NULL) {
+        return tac_error_set(&tac_api_error, TACTUS_EINVAL, "no pool");
+    }
+    return tac_pool_fork_check(pool) != TACTUS_OK ? tac_api_error.code
+                                                  : store_open(pool, path, options, ret_store);
 }
 
 int tactus_close(struct tactus *store)
@@ -514,6 +530,11 @@ int tactus_threads_change(struct tactus *store, uint32_t threads_read, uint32_t 
     }
     options = store->options;
     tac_api_unlock(store);
+    if (store->shared != NULL) {
+        return tac_error_set(&tac_api_error, TACTUS_EOPTION,
+                             "the store's threads are those of the pool that it is open in: "
+                             "tactus_pool_threads_change changes them");
+    }
     options.threads = TACTUS_THREADS_AUTO;
     options.threads_read = threads_read;
     options.threads_merge = threads_merge;
@@ -604,7 +625,7 @@ void tactus_replay_end(struct tactus *store)
     tac_api_unlock(store);
 }
 
-bool tactus_step(struct tactus *store)
+bool tac_api_step(struct tactus *store, bool may_wait)
 {
     bool progressed = false;
 
@@ -613,13 +634,16 @@ bool tactus_step(struct tactus *store)
     }
     if (!store->workers.has_threads) {
         tac_worker_pool_enter(&store->workers, tac_clock_now_ns());
-        progressed = (store->workers.has_descriptor ? tac_worker_pool_try_step
-                                                    : tac_worker_pool_step)(&store->workers) ||
-                     (!store->scrub.has_thread && tac_scrub_step(store));
+        progressed =
+            (store->workers.has_descriptor || !may_wait ? tac_worker_pool_try_step
+                                                        : tac_worker_pool_step)(&store->workers) ||
+            (!store->scrub.has_thread && tac_scrub_step(store));
     }
     tac_api_unlock(store);
     return progressed;
 }
+
+bool tactus_step(struct tactus *store) { return tac_api_step(store, true); }
 
 int tactus_descriptor(struct tactus *store, int *ret_descriptor)
 {

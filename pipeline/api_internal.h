@@ -37,5 +37,10 @@ TAC_MUST_CHECK int tac_api_tree_layout(struct tactus *store, uint32_t tree,
 /* TACTUS_EKEYSIZE, TACTUS_ELAYOUT. */
 TAC_MUST_CHECK int tac_api_key_check(const struct tac_layout *layout, const void *key,
                                      size_t key_size);
+/* Of a store without stage threads, with commit_lock: a step of some worker, or of the scrub.
+ * may_wait: for the device, if only that has something to do. */
+bool tac_api_step(struct tactus *store, bool may_wait);
+/* As tac_api_fork_check. */
+TAC_MUST_CHECK int tac_pool_fork_check(const struct tactus_pool *pool);
 
 #endif

@@ -139,7 +139,7 @@ static const struct option_entry entries[] = {
     OPTION(filter_bits_per_key, OPTION_U32, 0, 20),
     OPTION(file_size_max, OPTION_U64, TAC_MIB, 4096 * TAC_TIB),
     OPTION(uuid, OPTION_UUID, 0, 0),
-    OPTION(memory_size, OPTION_U64, 0, 1024 * TAC_GIB),
+    OPTION(memory_size, OPTION_SIZE_AUTO, 0, 1024 * TAC_GIB),
     OPTION(threads, OPTION_THREADS, 0, 3 * STAGE_THREADS_MAX),
     OPTION(threads_read, OPTION_THREADS, 0, STAGE_THREADS_MAX),
     OPTION(threads_merge, OPTION_THREADS, 0, STAGE_THREADS_MAX),

@@ -55,6 +55,19 @@ void tac_store_report(struct tactus *store)
     pthread_mutex_unlock(&store->stats_lock);
 }
 
+static void threads_report(struct tactus *store, struct tactus_stats *stats)
+{
+    uint32_t count[TAC_STAGES_WITH_QUEUE] = {
+        store->options.threads_read, store->options.threads_merge, store->options.threads_write};
+
+    if (store->workers.shared != NULL) {
+        tac_thread_pool_count(store->workers.shared, count);
+    }
+    stats->threads_read = count[TAC_STAGE_READ];
+    stats->threads_merge = count[TAC_STAGE_MERGE];
+    stats->threads_write = count[TAC_STAGE_WRITE];
+}
+
 static void writer_report(struct tactus *store, struct tactus_stats *stats)
 {
     pthread_mutex_lock(&store->commit_lock);
@@ -68,9 +81,7 @@ static void writer_report(struct tactus *store, struct tactus_stats *stats)
     memcpy(stats->wait_buckets, store->wait_buckets, sizeof stats->wait_buckets);
     stats->log_waits = store->wal.waits;
     tac_worker_pool_report(&store->workers, stats->stage);
-    stats->threads_read = store->options.threads_read;
-    stats->threads_merge = store->options.threads_merge;
-    stats->threads_write = store->options.threads_write;
+    threads_report(store, stats);
     pthread_mutex_unlock(&store->commit_lock);
 }
 

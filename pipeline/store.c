@@ -12,6 +12,7 @@
 #include "pipeline/admission.h"
 #include "pipeline/options.h"
 #include "pipeline/pacing.h"
+#include "pipeline/pool.h"
 #include "pipeline/recovery.h"
 #include "pipeline/space.h"
 #include "pipeline/wal_open.h"
@@ -429,16 +430,12 @@ static int seats_create(struct tactus *store, uint32_t count, uint64_t blocks,
         return tac_error_set(error, TACTUS_ENOMEM, "out of memory for jobs");
     }
     store->stages.seats = store->seats;
-    store->memory_budget_bytes +=
-        tac_block_pool_memory_bytes((uint32_t)blocks, store->shape.block_size);
     for (uint32_t i = 0; i < count; i++) {
         if (tac_seat_create(&store->seats[i], &store->stages, most, store->table_records_max,
                             error) != TACTUS_OK) {
             return error->code;
         }
         store->stages.seat_count = ++store->seat_count;
-        store->memory_budget_bytes +=
-            tac_seat_memory_bytes(&store->geometry, most, store->table_records_max);
     }
     return TACTUS_OK;
 }
@@ -447,7 +444,6 @@ static int memtables_create(struct tactus *store, struct tac_error *error)
 {
     for (uint32_t i = 0; i < TAC_MEMTABLES; i++) {
         store->memtables[i] = tac_memtable_new(store->shape.memtable_size, TACTUS_TREES_MAX);
-        store->memory_budget_bytes += tac_memtable_memory_bytes(store->shape.memtable_size);
         if (store->memtables[i] == NULL) {
             return tac_error_set(error, TACTUS_ENOMEM, "out of memory for memtables of %llu bytes",
                                  (unsigned long long)store->shape.memtable_size);
@@ -458,10 +454,8 @@ static int memtables_create(struct tactus *store, struct tac_error *error)
 
 static int views_create(struct tactus *store, struct tac_error *error)
 {
-    store->view_count = 4 * store->plans_per_bar;
     for (uint32_t i = 0; i < store->view_count; i++) {
         store->versions[i] = tac_version_new(store->options.tables_max);
-        store->memory_budget_bytes += tac_version_memory_bytes(store->options.tables_max);
         if (store->versions[i] == NULL) {
             return tac_error_set(error, TACTUS_ENOMEM, "out of memory for versions");
         }
@@ -480,10 +474,6 @@ static int state_create(struct tactus *store, struct tac_error *error)
     if (store->manifest == NULL || store->manifest_log == NULL || store->free_set == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "out of memory for the state of the store");
     }
-    store->memory_budget_bytes += tac_manifest_memory_bytes(store->options.tables_max) +
-                                  tac_manifest_log_memory_bytes(&store->geometry, log_blocks) +
-                                  tac_free_set_memory_bytes(blocks_max) +
-                                  tac_checkpoint_memory_bytes(store->shape.block_size);
     return TACTUS_OK;
 }
 
@@ -497,7 +487,6 @@ static int bar_create(struct tactus *store, struct tac_error *error)
     };
 
     tac_store_planner_options(store, &planner);
-    store->memory_budget_bytes += tac_bar_memory_bytes(&planner);
     return tac_bar_create(&store->bar, &store->geometry, &planner, &limits, error);
 }
 
@@ -507,7 +496,6 @@ static int pool_create(struct tactus *store, uint32_t blocks, struct tac_error *
     uint64_t slot_bytes = store->shape.block_size + tac_level0_cache_memory_bytes(1);
     uint32_t spares = (uint32_t)(store->options.level0_cache_size / slot_bytes);
 
-    store->memory_budget_bytes += store->options.level0_cache_size;
     if (tac_block_pool_create(&store->pool, blocks, spares, store->shape.block_size, error) !=
         TACTUS_OK) {
         return error->code;
@@ -516,27 +504,73 @@ static int pool_create(struct tactus *store, uint32_t blocks, struct tac_error *
                                    2 * store->shape.runs_per_level + 2, error);
 }
 
-/* Last of all: of memory_size they have what the others leave. */
 static int caches_create(struct tactus *store, struct tac_error *error)
 {
-    struct tactus_options  *options = &store->options;
-    uint64_t                others_bytes = store->memory_budget_bytes;
-    struct tac_wal_geometry geometry;
+    const struct tactus_options *options = &store->options;
 
-    if (store->wal.storage == NULL && options->log >= TACTUS_LOG_INTERVAL) {
-        tac_wal_geometry_make(&store->shape, store->uuid, &geometry);
-        others_bytes += tac_wal_memory_bytes(&geometry); /* Of the log that is still to be made */
-    }
-    if (tac_options_resolve_caches(options, &store->shape, others_bytes, error) != TACTUS_OK ||
-        tac_read_side_create(&store->read_side, &store->geometry, store->storage,
+    if (tac_read_side_create(&store->read_side, &store->geometry, store->storage,
                              store->shape.filter_bits_per_key, options->page_cache_size,
                              options->index_cache_size, error) != TACTUS_OK) {
         return error->code;
     }
     store->has_read_side = true;
     store->stages.keeper = tac_page_keeper_of(&store->read_side);
-    store->memory_budget_bytes += options->page_cache_size + options->index_cache_size;
     return TACTUS_OK;
+}
+
+static uint64_t seats_memory_bytes(const struct tactus *store, uint32_t seats, uint64_t blocks)
+{
+    uint32_t most = tac_seat_allotment(tac_admission_sources_max(&store->shape), TAC_READ_AHEAD_MAX,
+                                       store->filter_blocks_max);
+
+    return tac_block_pool_memory_bytes((uint32_t)blocks, store->shape.block_size) +
+           seats * tac_seat_memory_bytes(&store->geometry, most, store->table_records_max);
+}
+
+/* Of everything but the caches. */
+static uint64_t others_memory_bytes(const struct tactus *store, uint32_t seats, uint64_t blocks)
+{
+    const struct tactus_options *options = &store->options;
+    uint32_t                     block_size = store->shape.block_size;
+    struct tac_planner_options   planner;
+    uint64_t                     bytes = 16 * TAC_MIB; /* Code, stacks, and the small structs */
+
+    tac_store_planner_options(store, &planner);
+    bytes += 3 * tac_ring_memory_bytes(options->ring_size);
+    bytes += options->scrub_days > 0 ? 2 * (uint64_t)block_size : 0;
+    bytes += store->wal.storage != NULL ? tac_wal_memory_bytes(&store->wal.geometry) : 0;
+    bytes += tac_manifest_memory_bytes(options->tables_max);
+    bytes += tac_manifest_log_memory_bytes(&store->geometry, tac_checkpoint_log_blocks(block_size));
+    bytes += tac_free_set_memory_bytes(store->shape.file_size_max / block_size);
+    bytes += tac_checkpoint_memory_bytes(block_size);
+    bytes += tac_bar_memory_bytes(&planner);
+    bytes += TAC_MEMTABLES * tac_memtable_memory_bytes(store->shape.memtable_size);
+    bytes += store->view_count * tac_version_memory_bytes(options->tables_max);
+    return bytes + seats_memory_bytes(store, seats, blocks);
+}
+
+/* Before anything of it is allocated. The caches have of memory_size what the others leave. */
+static int memory_plan(struct tactus *store, uint32_t seats, uint64_t blocks,
+                       struct tac_error *error)
+{
+    struct tactus_options  *options = &store->options;
+    uint64_t                others_bytes = others_memory_bytes(store, seats, blocks);
+    uint64_t                log_bytes = 0; /* Of the log that is still to be made */
+    struct tac_wal_geometry geometry;
+
+    if (store->wal.storage == NULL && options->log >= TACTUS_LOG_INTERVAL) {
+        tac_wal_geometry_make(&store->shape, store->uuid, &geometry);
+        log_bytes = tac_wal_memory_bytes(&geometry);
+    }
+    if (tac_options_resolve_caches(options, &store->shape, others_bytes + log_bytes, error) !=
+        TACTUS_OK) {
+        return error->code;
+    }
+    store->memory_budget_bytes = others_bytes + options->level0_cache_size +
+                                 options->page_cache_size + options->index_cache_size;
+    return store->shared == NULL
+               ? TACTUS_OK
+               : tac_pool_memory_take(store, store->memory_budget_bytes + log_bytes, error);
 }
 
 static int parts_create(struct tactus *store, const struct tac_superblock *superblock,
@@ -545,13 +579,8 @@ static int parts_create(struct tactus *store, const struct tac_superblock *super
     uint32_t seats = tac_admission_seats(&store->options);
     uint64_t blocks = pool_blocks(store, seats);
 
-    /* Code, stacks, and the small structs. */
-    store->memory_budget_bytes = 16 * TAC_MIB + 3 * tac_ring_memory_bytes(store->options.ring_size);
-    if (store->options.scrub_days > 0) {
-        store->memory_budget_bytes += 2 * (uint64_t)store->shape.block_size;
-    }
-    if (store->wal.storage != NULL) {
-        store->memory_budget_bytes += tac_wal_memory_bytes(&store->wal.geometry);
+    if (memory_plan(store, seats, blocks, error) != TACTUS_OK) {
+        return error->code;
     }
     store->stages.geometry = store->geometry;
     store->stages.storage = store->storage;
@@ -617,6 +646,9 @@ static void parts_destroy(struct tactus *store)
     pthread_mutex_destroy(&store->commit_lock);
     pthread_mutex_destroy(&store->stats_lock);
     pthread_mutex_destroy(&store->workers_lock);
+    if (store->shared != NULL) {
+        tac_pool_store_ended(store);
+    }
     free(store);
 }
 
@@ -630,6 +662,7 @@ static void shape_take(struct tactus *store, const struct tac_superblock *superb
         .checksum_seed = tac_uuid_checksum_seed(store->uuid),
     };
     store->plans_per_bar = store->shape.runs_per_level == 1 ? 2 : 1;
+    store->view_count = 4 * store->plans_per_bar;
     store->beats_per_plan = store->shape.beats_per_bar / store->plans_per_bar;
     store->table_records_max = tac_admission_table_records_max(&store->shape);
     store->filter_blocks_max = tac_admission_filter_blocks_max(&store->shape);
@@ -696,19 +729,36 @@ static void workers_stop(struct tactus *store)
     seats_abandon(store);
 }
 
-static struct tac_worker_counts worker_counts(const struct tactus_options *options)
+static struct tac_worker_counts worker_counts(const struct tactus_options *options,
+                                              struct tactus_pool          *shared)
 {
-    return (struct tac_worker_counts){
-        .count = {options->threads_read, options->threads_merge, options->threads_write},
+    struct tac_worker_counts counts = {
         .has_threads = options->threads_merge > 0,
         .is_idle = options->threads_priority == TACTUS_PRIORITY_IDLE,
         .io_depth = options->io_depth,
     };
+
+    if (shared != NULL && shared->has_threads) {
+        counts.shared = &shared->threads;
+    } else {
+        counts.count[TAC_STAGE_READ] = options->threads_read;
+        counts.count[TAC_STAGE_MERGE] = options->threads_merge;
+        counts.count[TAC_STAGE_WRITE] = options->threads_write;
+    }
+    return counts;
 }
 
 int tac_store_open(struct tac_storage *storage, const struct tactus_options *options,
                    const struct tac_stepping *stepping, const struct tac_log_place *place,
                    struct tactus **ret_store, struct tac_error *error)
+{
+    return tac_store_open_in(NULL, storage, options, stepping, place, ret_store, error);
+}
+
+int tac_store_open_in(struct tactus_pool *shared, struct tac_storage *storage,
+                      const struct tactus_options *options, const struct tac_stepping *stepping,
+                      const struct tac_log_place *place, struct tactus **ret_store,
+                      struct tac_error *error)
 {
     struct tactus *store =
         aligned_alloc(TAC_CACHE_LINE_BYTES, tac_round_up(sizeof *store, TAC_CACHE_LINE_BYTES));
@@ -726,6 +776,12 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
     tac_events_init(&store->events);
     store->storage = storage;
     store->options = *options;
+    if (shared != NULL) {
+        store->shared = shared;
+        tac_pool_store_begins(store);
+    } else if (options->memory_size == TACTUS_SIZE_AUTO) {
+        store->options.memory_size = 0;
+    }
     store->tight_plan_every = stepping != NULL ? stepping->tight_plan_every : 0;
     if (tac_options_resolve(&store->options, error) != TACTUS_OK ||
         superblock_open(storage, &superblock, error) != TACTUS_OK) {
@@ -750,7 +806,7 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
     tac_store_publish_view(store);
     tac_store_report(store);
     tac_scrub_begin(store);
-    counts = worker_counts(&store->options);
+    counts = worker_counts(&store->options, shared);
     store->is_stepped = !counts.has_threads;
     if (tac_worker_pool_start(&store->workers, &store->stages, &counts, stepping,
                               tac_coordinator_step, store, error) != TACTUS_OK) {
@@ -765,6 +821,9 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
         parts_destroy(store);
         return error->code;
     }
+    if (shared != NULL) {
+        tac_pool_store_add(store);
+    }
     *ret_store = store;
     return TACTUS_OK;
 }
@@ -772,7 +831,7 @@ int tac_store_open(struct tac_storage *storage, const struct tactus_options *opt
 int tac_store_workers_change(struct tactus *store, const struct tactus_options *options,
                              const struct tac_stepping *stepping, struct tac_error *error)
 {
-    struct tac_worker_counts counts = worker_counts(options);
+    struct tac_worker_counts counts = worker_counts(options, NULL);
     int                      result;
 
     tac_assert(counts.has_threads != store->is_stepped);
@@ -800,6 +859,9 @@ void tac_store_abandon(struct tactus *store)
     struct tac_storage *storage = store->storage;
 
     tac_events_end(&store->events);
+    if (store->shared != NULL) {
+        tac_pool_store_remove(store);
+    }
     workers_stop(store);
     parts_destroy(store);
     storage->ops->close(storage);

@@ -67,6 +67,7 @@ struct tactus {
     uint64_t              table_records_max;
     uint32_t              filter_blocks_max;
     uint64_t              memory_budget_bytes;
+    struct tactus_pool   *shared; /* pool.h; NULL: the store's threads and memory are its own */
     uint64_t              memtable_hits_before; /* Of reads, up to the last swap. Coordinator */
 
     /* Writer (commit_lock) */
@@ -157,6 +158,10 @@ struct tactus {
     bool                   has_rate_thread; /* workers_lock */
     pthread_t              rate_thread;
     uint64_t               durable_op; /* Atomic; coordinator writes */
+
+    /* The shared pool's, under its locks */
+    struct tactus *shared_next;
+    uint64_t       shared_bytes; /* Of its memory */
 };
 
 /* Where a store's write-ahead log is. open: TACTUS_ENOSTORE if it is not there; with is_new it must
@@ -177,6 +182,12 @@ TAC_MUST_CHECK int tac_store_open(struct tac_storage *storage, const struct tact
                                   const struct tac_stepping  *stepping,
                                   const struct tac_log_place *place, struct tactus **ret_store,
                                   struct tac_error *error);
+/* The same in a pool (pool.h), or on its own (NULL). The pool's options come before the store's. */
+TAC_MUST_CHECK int tac_store_open_in(struct tactus_pool *shared, struct tac_storage *storage,
+                                     const struct tactus_options *options,
+                                     const struct tac_stepping   *stepping,
+                                     const struct tac_log_place *place, struct tactus **ret_store,
+                                     struct tac_error *error);
 
 /* Other stage threads, as many as the options say, or other virtual workers, in place of those there
  * are. Takes commit_lock. */

@@ -14,6 +14,7 @@
 #include "tests/lib/tap.h"
 
 struct open_store {
+    struct tactus_pool     *pool; /* NULL: the store is on its own */
     struct tactus          *store;
     struct tactus_batch    *batch;
     struct tactus_iterator *iterator;
@@ -95,6 +96,22 @@ static int child_leaves(const void *context)
     return 0;
 }
 
+static int child_of_pool(const void *context)
+{
+    const struct open_store *open = context;
+    struct tactus_pool_stats stats = {.stores = 7};
+    struct tactus           *again;
+
+    CHECK(tactus_open_in(open->pool, open->path, NULL, &again) == TACTUS_EFORKED);
+    CHECK(strstr(tactus_message(), "parent") != NULL);
+    CHECK(tactus_pool_threads_change(open->pool, 1, 1, 1) == TACTUS_EFORKED);
+    CHECK(!tactus_pool_step(open->pool));
+    tactus_pool_stat(open->pool, &stats);
+    CHECK(stats.stores == 0 && stats.threads_merge == 0);
+    CHECK(tactus_pool_close(open->pool) == TACTUS_EFORKED);
+    return 0;
+}
+
 static int child_of_busy_parent(const void *context)
 {
     CHECK(child_writes(context) == 0);
@@ -133,6 +150,12 @@ static void busy_parent_check(struct open_store *open, const char *name)
     tap_ok(right == 10, "%s: also of a parent of which a thread was writing", name);
 }
 
+static int store_open_again(struct open_store *open, const struct tactus_options *options)
+{
+    return open->pool == NULL ? tactus_open(open->path, options, &open->store)
+                              : tactus_open_in(open->pool, open->path, options, &open->store);
+}
+
 /* The parent closes and opens again while a child lives that was forked meanwhile. */
 static void lock_check(struct open_store *open, const struct tactus_options *options,
                        const char *name)
@@ -149,8 +172,7 @@ static void lock_check(struct open_store *open, const struct tactus_options *opt
         _exit(read(ends[0], &byte, 1) == 0 ? 0 : 1);
     }
     close(ends[0]);
-    tap_ok(tactus_close(open->store) == TACTUS_OK &&
-               tactus_open(open->path, options, &open->store) == TACTUS_OK,
+    tap_ok(tactus_close(open->store) == TACTUS_OK && store_open_again(open, options) == TACTUS_OK,
            "%s: a child that lives on does not keep what its parent closed locked", name);
     close(ends[1]);
     (void)waitpid(child, &status, 0);
@@ -164,7 +186,7 @@ static void store_open(struct open_store *open, const struct tactus_options *opt
     snprintf(open->path, sizeof open->path, "%.400s/fork-%ld",
              directory != NULL ? directory : "/tmp", (long)getpid());
     if (tactus_create(open->path, options) != TACTUS_OK ||
-        tactus_open(open->path, options, &open->store) != TACTUS_OK ||
+        store_open_again(open, options) != TACTUS_OK ||
         tactus_tree_create(open->store, "tree", &layout, &open->tree) != TACTUS_OK ||
         tactus_put(open->store, open->tree, "a", 1, "1", 1) != TACTUS_OK ||
         tactus_batch_new(open->store, &open->batch) != TACTUS_OK ||
@@ -174,9 +196,10 @@ static void store_open(struct open_store *open, const struct tactus_options *opt
     }
 }
 
-static void test_backend(enum tactus_backend backend, uint32_t threads, const char *name)
+static void test_backend(enum tactus_backend backend, uint32_t threads, struct tactus_pool *pool,
+                         const char *name)
 {
-    struct open_store     open = {0};
+    struct open_store     open = {.pool = pool};
     struct tactus_options options;
     char                  value[16];
     size_t                size;
@@ -191,6 +214,9 @@ static void test_backend(enum tactus_backend backend, uint32_t threads, const ch
     child_check(child_writes, &open, "%s: a child is refused every write", name);
     child_check(child_reads, &open, "%s: and every read", name);
     child_check(child_leaves, &open, "%s: it can neither open nor close it", name);
+    if (pool != NULL) {
+        child_check(child_of_pool, &open, "%s: and the pool is its parent's", name);
+    }
     busy_parent_check(&open, name);
     tap_ok(tactus_batch_commit(open.batch, NULL) == TACTUS_OK &&
                tactus_iterator_first(open.iterator) != TACTUS_EFORKED,
@@ -204,11 +230,27 @@ static void test_backend(enum tactus_backend backend, uint32_t threads, const ch
     (void)unlink(open.path);
 }
 
+static void test_pool(uint32_t threads, const char *name)
+{
+    struct tactus_pool_options options;
+    struct tactus_pool        *pool;
+
+    tactus_pool_options_init(&options);
+    options.threads_read = options.threads_merge = options.threads_write = threads;
+    if (tactus_pool_open(&options, &pool) != TACTUS_OK) {
+        tap_bail("pool: %s", tactus_message());
+    }
+    test_backend(TACTUS_BACKEND_AUTO, 0, pool, name);
+    tap_ok(tactus_pool_close(pool) == TACTUS_OK, "%s: the parent closes it", name);
+}
+
 int main(void)
 {
     tap_plan(0);
-    test_backend(TACTUS_BACKEND_POSIX, 0, "posix, no threads");
-    test_backend(TACTUS_BACKEND_POSIX, 2, "posix, 2/2/2");
-    test_backend(TACTUS_BACKEND_AUTO, 2, "2/2/2");
+    test_backend(TACTUS_BACKEND_POSIX, 0, NULL, "posix, no threads");
+    test_backend(TACTUS_BACKEND_POSIX, 2, NULL, "posix, 2/2/2");
+    test_backend(TACTUS_BACKEND_AUTO, 2, NULL, "2/2/2");
+    test_pool(2, "pool of 2/2/2");
+    test_pool(0, "pool without threads");
     return tap_done();
 }
