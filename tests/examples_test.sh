@@ -334,9 +334,49 @@ event_loop_checks() {
     is "$kind: its store is sound" event_loop_is_sound
 }
 
+# ---- two_stores ----------------------------------------------------------------------------------
+
+two_count=30000
+two_options=memtable_size=256KiB,block_size=16KiB,table_size=128KiB,slice_size=256KiB
+two_options=$two_options,file_size_max=1GiB,tables_max=2048,uuid=0123456789abcdef0123456789abcdef
+
+two_stores_runs() { # DIRECTORY OPTIONS
+    rm -rf "$1" && mkdir "$1" && "$bin/two_stores" "$1" "$2" $two_count >out 2>err &&
+        grep -qE "^$two_count readings, [1-9][0-9]* changes of state\$" out
+}
+
+# The first one has all readings in order, the second one the latest of each sensor.
+two_stores_content() {
+    "$root_tactus" scan two/readings "${caches[@]}" --tree records --escape >scanned 2>err &&
+        [ "$(cut -f 1 scanned)" = "$(seq -f %012.0f 0 $((two_count - 1)))" ] &&
+        "$root_tactus" scan two/states "${caches[@]}" --tree records --escape >scanned 2>err &&
+        [ "$(wc -l <scanned)" = 500 ]
+}
+
+two_stores_are_same() {
+    local name
+
+    for name in readings states; do
+        "$root_tactus" digest two/$name "${caches[@]}" >digest-two 2>err &&
+            "$root_tactus" digest other/$name "${caches[@]}" >out 2>>err &&
+            cmp digest-two out || return 1
+    done
+}
+
+two_stores_checks() {
+    is "$kind: two_stores writes both" two_stores_runs two "$two_options"
+    is "$kind: it has been told of the pool" grep -qE '^2 stores, 256 MiB of 256; ' err
+    is "$kind: and that there is no memory for a third" grep -q '^no third store: .* has 0 left' err
+    sed 's/^/# two_stores: /' err
+    is "$kind: they hold what was written" two_stores_content
+    is "$kind: two_stores runs with other options" two_stores_runs other \
+        "$two_options,io_depth=1,assist=false,backend=posix"
+    is "$kind: both stores are byte for byte the same" two_stores_are_same
+}
+
 # ---- all of them ---------------------------------------------------------------------------------
 
-examples=(first_store indexed_objects host_log event_loop)
+examples=(first_store indexed_objects host_log event_loop two_stores)
 
 checks() { # KIND OTHER_LIBRARY PKG_CONFIG_OPTION…
     local name other=$2
@@ -361,6 +401,7 @@ checks() { # KIND OTHER_LIBRARY PKG_CONFIG_OPTION…
     indexed_objects_checks 'log=sync' "$small,log=sync" 200 '' 'all that the program told of'
     host_log_checks
     event_loop_checks
+    two_stores_checks
 }
 
 # The part of a file that README shows, without its indentation.
