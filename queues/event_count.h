@@ -37,6 +37,8 @@
  *     a thread that cannot take what it was woken for (its I/O queue is full, say), or that leaves
  *     for good, owes tac_event_count_notify(ec, 1);
  *     before a long piece of work it may do the same when it sees that more is left.
+ * A thread that serves several stores looks into all of them each time, and at who has joined (note:
+ * membership, in stages/thread_pool.h): then a wake-up for any of them is one for it.
  *
  * With these two notes: when the last push or pop is over and everybody sleeps or has gone, nothing
  * is left that a sleeper could do. tests/model/parking.pml checks it with two producers and two

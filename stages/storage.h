@@ -2,8 +2,9 @@
 /* storage -- the store's file: the only door to the device, as one table of functions.
  *
  * Backends: io_uring, posix (pread/pwrite), memory (a disk of the process, for tests and the
- * simulator, which also decides when its requests complete). A stage thread has a queue of its own;
- * reads by applications and all of open and create go through the synchronous calls.
+ * simulator, which also decides when its requests complete). A stage thread has a queue of its own,
+ * in a pool of threads one for each store, all with one wake_fd; reads by applications and all of
+ * open and create go through the synchronous calls.
  *
  * A request that succeeds was transferred whole: short transfers, EINTR and EAGAIN are dealt with
  * here. A failed write or sync is never retried as though it had worked (rule R8).
