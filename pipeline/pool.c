@@ -167,7 +167,7 @@ static struct tactus_pool *pool_new(const struct tactus_pool_options *options)
 
 static void pool_free(struct tactus_pool *pool)
 {
-    if (pool->has_threads) {
+    if (pool->has_threads || pool->is_simulated) {
         tac_thread_pool_stop(&pool->threads);
     }
     pthread_mutex_destroy(&pool->lock);
@@ -214,6 +214,26 @@ int tactus_pool_open(const struct tactus_pool_options *options, struct tactus_po
         }
         pool->has_threads = true;
     }
+    *ret_pool = pool;
+    return TACTUS_OK;
+}
+
+int tac_pool_simulate(const uint32_t count[TAC_STAGES_WITH_QUEUE], struct tactus_pool **ret_pool,
+                      struct tac_error *error)
+{
+    struct tactus_pool_options options;
+    struct tactus_pool        *pool;
+
+    tactus_pool_options_init(&options);
+    pool = pool_new(&options);
+    if (pool == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "out of memory for a pool");
+    }
+    if (tac_thread_pool_start_stepped(&pool->threads, count, error) != TACTUS_OK) {
+        pool_free(pool);
+        return error->code;
+    }
+    pool->is_simulated = true;
     *ret_pool = pool;
     return TACTUS_OK;
 }

@@ -19,6 +19,7 @@ struct tactus_pool {
     struct tac_thread_pool threads; /* If has_threads */
     /* Fixed at open */
     bool                 has_threads;
+    bool                 is_simulated; /* `threads` are virtual, and has_threads is false */
     enum tactus_priority threads_priority;
     uint64_t             memory_size; /* 0: no limit */
     uint32_t             memory_shares;
@@ -31,6 +32,11 @@ struct tactus_pool {
     pthread_mutex_t list_lock; /* No store of the list goes meanwhile */
     struct tactus  *stores;    /* Open ones, by shared_next */
 };
+
+/* For the simulator: no limit of memory, and so many virtual threads, which stores without threads
+ * share (stages/thread_pool.h). To be given to tactus_pool_close. */
+TAC_MUST_CHECK int tac_pool_simulate(const uint32_t       count[TAC_STAGES_WITH_QUEUE],
+                                     struct tactus_pool **ret_pool, struct tac_error *error);
 
 /* The store is being opened in store->shared: its options become what the pool makes of them. */
 void tac_pool_store_begins(struct tactus *store);

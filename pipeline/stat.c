@@ -60,7 +60,7 @@ static void threads_report(struct tactus *store, struct tactus_stats *stats)
     uint32_t count[TAC_STAGES_WITH_QUEUE] = {
         store->options.threads_read, store->options.threads_merge, store->options.threads_write};
 
-    if (store->workers.shared != NULL) {
+    if (store->workers.shared != NULL && store->workers.has_threads) {
         tac_thread_pool_count(store->workers.shared, count);
     }
     stats->threads_read = count[TAC_STAGE_READ];

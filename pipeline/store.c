@@ -738,7 +738,7 @@ static struct tac_worker_counts worker_counts(const struct tactus_options *optio
         .io_depth = options->io_depth,
     };
 
-    if (shared != NULL && shared->has_threads) {
+    if (shared != NULL && (shared->has_threads || shared->is_simulated)) {
         counts.shared = &shared->threads;
     } else {
         counts.count[TAC_STAGE_READ] = options->threads_read;

@@ -155,10 +155,12 @@ static uint32_t workers_count(const struct tac_worker_counts *counts,
 
     memcpy(number, counts->count, TAC_STAGES_WITH_QUEUE * sizeof number[0]);
     if (!counts->has_threads) {
+        stages->assist = stepping->assist;
+    }
+    if (!counts->has_threads && counts->shared == NULL) {
         number[TAC_STAGE_READ] = stepping->workers_read;
         number[TAC_STAGE_MERGE] = stepping->workers_merge;
         number[TAC_STAGE_WRITE] = stepping->workers_write;
-        stages->assist = stepping->assist;
     }
     for (uint32_t i = 0; i < TAC_STAGES_WITH_QUEUE; i++) {
         tac_assert(counts->shared != NULL ? number[i] == 0 : number[i] >= 1);
@@ -276,7 +278,7 @@ int tac_worker_pool_start(struct tac_worker_pool *pool, struct tac_stages *stage
     uint32_t number[TAC_STAGES_WITH_QUEUE];
     uint32_t total;
 
-    tac_assert(counts->shared == NULL || counts->has_threads);
+    tac_assert(counts->shared == NULL || counts->has_threads != counts->shared->is_stepped);
     memset(pool, 0, sizeof *pool);
     stepping = stepping != NULL ? stepping : &one_each;
     pool->has_threads = counts->has_threads;
@@ -392,7 +394,7 @@ static bool wait_for_io(struct tac_worker_pool *pool)
             return true;
         }
     }
-    return false;
+    return pool->shared != NULL && tac_thread_pool_wait_for_io(pool->shared);
 }
 
 /* The laps of all virtual workers are one behind the other: those of the thread that steps them. */
@@ -412,10 +414,19 @@ void tac_worker_pool_enter(struct tac_worker_pool *pool, uint64_t now_ns)
     pool->lap_ns = now_ns;
 }
 
+/* Some worker's: also of shared threads that are virtual, more often than the coordinator's. */
+static bool chosen_step(struct tac_worker_pool *pool)
+{
+    if (pool->shared != NULL && tac_prng_below(&pool->prng, 4) > 0) {
+        return tac_thread_pool_step(pool->shared, tac_prng_next(&pool->prng));
+    }
+    return slot_step(pool, slot_choose(pool));
+}
+
 static bool any_step(struct tac_worker_pool *pool)
 {
     tac_assert(!pool->has_threads);
-    if (slot_step(pool, slot_choose(pool))) {
+    if (chosen_step(pool)) {
         return true;
     }
     for (uint32_t i = 0; i < pool->count; i++) { /* The chosen one was idle: is everybody? */
@@ -423,7 +434,7 @@ static bool any_step(struct tac_worker_pool *pool)
             return true;
         }
     }
-    return false;
+    return pool->shared != NULL && tac_thread_pool_step_all(pool->shared);
 }
 
 static struct tac_rate *rate_of(struct tac_worker_pool *pool)
@@ -469,6 +480,7 @@ bool tac_worker_pool_try_step(struct tac_worker_pool *pool)
     uint64_t open_ns, closed = tac_rate_closed_count(rate_of(pool), &open_ns);
     bool     is_handed_over = true;
 
+    tac_assert(pool->shared == NULL); /* Whose threads' parkers are not looked at here. */
     timer_set(pool, 0);
     /* What is signalled from here on no step has seen yet. */
     for (uint32_t i = 0; i < pool->count; i++) {
@@ -507,7 +519,7 @@ static int descriptor_new(struct tac_worker_pool *pool, struct tac_error *error)
 int tac_worker_pool_descriptor(struct tac_worker_pool *pool, int *ret_descriptor,
                                struct tac_error *error)
 {
-    tac_assert(!pool->has_threads);
+    tac_assert(!pool->has_threads && pool->shared == NULL);
     if (!pool->has_descriptor) {
         if (descriptor_new(pool, error) != TACTUS_OK) {
             (void)close(pool->descriptor);

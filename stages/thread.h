@@ -59,7 +59,8 @@ struct tac_worker_counts {
     bool     has_threads;
     bool     is_idle; /* The threads run when nobody else wants a processor */
     uint32_t io_depth;
-    /* Threads that are there already, instead of `count`; has_threads is true. Or NULL */
+    /* Threads that are there already, instead of `count`, or NULL; has_threads says whether they
+     * are virtual */
     struct tac_thread_pool *shared;
 };
 

@@ -153,18 +153,19 @@ static void thread_sleep(struct tac_pool_thread *thread)
     idle_end(thread, &thread->profile, TAC_WAIT_WORK);
 }
 
+/* It is to end, and has let go of all stores. */
+static bool thread_is_over(const struct tac_pool_thread *thread)
+{
+    return thread->is_ending && thread->workers == NULL;
+}
+
 static void *thread_main(void *argument)
 {
     struct tac_pool_thread *thread = argument;
     struct tac_thread_pool *pool = thread->pool;
     struct tac_event_count *event = &pool->events[thread->home];
 
-    thread->lap_ns = tac_clock_now_ns();
-    for (;;) {
-        members_follow(thread);
-        if (thread->is_ending && thread->workers == NULL) {
-            break;
-        }
+    for (members_follow(thread); !thread_is_over(thread); members_follow(thread)) {
         if (thread_turn(thread)) {
             continue;
         }
@@ -180,6 +181,64 @@ static void *thread_main(void *argument)
         tac_event_count_notify(&pool->events[home], 1); /* note: membership */
     }
     return NULL;
+}
+
+/* ---- virtual threads ------------------------------------------------------------------------- */
+
+static bool thread_step(struct tac_pool_thread *thread)
+{
+    members_follow(thread);
+    return thread_turn(thread);
+}
+
+bool tac_thread_pool_step(struct tac_thread_pool *pool, uint64_t number)
+{
+    uint32_t total =
+        pool->count[TAC_STAGE_READ] + pool->count[TAC_STAGE_MERGE] + pool->count[TAC_STAGE_WRITE];
+    uint32_t left = (uint32_t)(number % total);
+
+    tac_assert(pool->is_stepped);
+    for (uint32_t i = 0; i < TAC_POOL_THREADS_MAX; i++) {
+        if (pool->threads[i].is_running && left-- == 0) {
+            return thread_step(&pool->threads[i]);
+        }
+    }
+    tac_unreachable();
+}
+
+bool tac_thread_pool_step_all(struct tac_thread_pool *pool)
+{
+    bool progressed = false;
+
+    tac_assert(pool->is_stepped);
+    for (uint32_t i = 0; i < TAC_POOL_THREADS_MAX; i++) {
+        progressed |= pool->threads[i].is_running && thread_step(&pool->threads[i]);
+    }
+    return progressed;
+}
+
+static bool thread_wait_for_io(struct tac_pool_thread *thread)
+{
+    bool has_io = false;
+
+    for (struct tac_pool_worker *worker = thread->workers; worker != NULL; worker = worker->next) {
+        has_io |= worker->worker.io->in_flight > 0;
+    }
+    if (has_io && thread_flush(thread)) {
+        tac_parker_wait(&thread->parker);
+    }
+    return has_io;
+}
+
+bool tac_thread_pool_wait_for_io(struct tac_thread_pool *pool)
+{
+    tac_assert(pool->is_stepped);
+    for (uint32_t i = 0; i < TAC_POOL_THREADS_MAX; i++) {
+        if (pool->threads[i].is_running && thread_wait_for_io(&pool->threads[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- workers --------------------------------------------------------------------------------- */
@@ -292,6 +351,24 @@ int tac_thread_pool_join(struct tac_thread_pool *pool, struct tac_pool_member *m
     return result;
 }
 
+/* With the lock: until no thread touches the store. */
+static void let_go_await(struct tac_thread_pool *pool, const struct tac_pool_member *member)
+{
+    while (member->holder_count > 0) {
+        if (!pool->is_stepped) {
+            pthread_cond_wait(&pool->let_go, &pool->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&pool->lock);
+        if (!tac_thread_pool_step_all(pool)) {
+            bool has_io = tac_thread_pool_wait_for_io(pool);
+
+            tac_assert(has_io);
+        }
+        pthread_mutex_lock(&pool->lock);
+    }
+}
+
 /* Nobody else is kept waiting while threads finish their I/O. */
 void tac_thread_pool_leave(struct tac_thread_pool *pool, struct tac_pool_member *member)
 {
@@ -300,9 +377,7 @@ void tac_thread_pool_leave(struct tac_thread_pool *pool, struct tac_pool_member 
     pthread_mutex_lock(&pool->lock);
     member->is_leaving = true;
     version_count(pool);
-    while (member->holder_count > 0) {
-        pthread_cond_wait(&pool->let_go, &pool->lock);
-    }
+    let_go_await(pool, member);
     pthread_mutex_unlock(&pool->lock);
 
     pthread_mutex_lock(&pool->change_lock);
@@ -336,8 +411,8 @@ static int thread_begin(struct tac_pool_thread *thread, struct tac_error *error)
     memset(&thread->profile, 0, sizeof thread->profile);
     thread->should_end = thread->is_ending = false;
     thread->version = UINT64_MAX; /* It has followed none. */
-    if (tac_thread_start(&thread->thread, names[thread->home], thread_main, thread, error) !=
-        TACTUS_OK) {
+    if (!pool->is_stepped && tac_thread_start(&thread->thread, names[thread->home], thread_main,
+                                              thread, error) != TACTUS_OK) {
         return error->code;
     }
     pthread_mutex_lock(&pool->lock);
@@ -360,8 +435,14 @@ static void thread_end(struct tac_pool_thread *thread)
 {
     struct tac_thread_pool *pool = thread->pool;
 
-    if (thread->is_running) {
+    if (thread->is_running && pool->is_stepped) {
+        for (members_follow(thread); !thread_is_over(thread);) {
+            tac_maybe(thread_turn(thread) || thread_wait_for_io(thread));
+        }
+    } else if (thread->is_running) {
         pthread_join(thread->thread, NULL);
+    }
+    if (thread->is_running) {
         pthread_mutex_lock(&pool->lock);
         thread->is_running = false;
         thread_times_add(thread, &pool->ended_busy_ns, &pool->ended_idle_ns);
@@ -435,13 +516,11 @@ void tac_thread_pool_count(struct tac_thread_pool *pool, uint32_t ret_count[TAC_
     pthread_mutex_unlock(&pool->lock);
 }
 
-int tac_thread_pool_start(struct tac_thread_pool *pool, const uint32_t count[TAC_STAGES_WITH_QUEUE],
-                          bool is_idle, struct tac_error *error)
+static void pool_init(struct tac_thread_pool *pool)
 {
     struct tac_parker *parkers[TAC_POOL_HOME_THREADS_MAX];
 
     memset(pool, 0, sizeof *pool);
-    pool->is_idle = is_idle;
     pthread_mutex_init(&pool->change_lock, NULL);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->let_go, NULL);
@@ -459,6 +538,26 @@ int tac_thread_pool_start(struct tac_thread_pool *pool, const uint32_t count[TAC
             tac_event_count_create(&pool->events[thread->home], parkers, TAC_POOL_HOME_THREADS_MAX);
         }
     }
+}
+
+int tac_thread_pool_start(struct tac_thread_pool *pool, const uint32_t count[TAC_STAGES_WITH_QUEUE],
+                          bool is_idle, struct tac_error *error)
+{
+    pool_init(pool);
+    pool->is_idle = is_idle;
+    if (tac_thread_pool_change(pool, count, error) != TACTUS_OK) {
+        tac_thread_pool_stop(pool);
+        return error->code;
+    }
+    return TACTUS_OK;
+}
+
+int tac_thread_pool_start_stepped(struct tac_thread_pool *pool,
+                                  const uint32_t          count[TAC_STAGES_WITH_QUEUE],
+                                  struct tac_error       *error)
+{
+    pool_init(pool);
+    pool->is_stepped = true;
     if (tac_thread_pool_change(pool, count, error) != TACTUS_OK) {
         tac_thread_pool_stop(pool);
         return error->code;

@@ -26,7 +26,10 @@
  * other stores longer than for a step of each.
  * A thread that ends lets go of all, and owes a wake-up (note: wake-up passed on): to any home,
  * since with `assist` it may have been woken for the work of another one. Its parker stays until
- * the pool ends: who has claimed its bit may still be about to write the token. */
+ * the pool ends: who has claimed its bit may still be about to write the token.
+ *
+ * For the simulator the threads may be virtual: their turns are steps that a store's caller makes,
+ * one at a time. All stores of such a pool belong to one thread of the process. */
 #ifndef TACTUS_STAGES_THREAD_POOL_H
 #define TACTUS_STAGES_THREAD_POOL_H
 
@@ -83,6 +86,7 @@ struct tac_thread_pool {
     struct tac_event_count events[TAC_STAGES_WITH_QUEUE];
     struct tac_pool_thread threads[TAC_POOL_THREADS_MAX];
     bool                   is_idle; /* The threads run when nobody else wants a processor */
+    bool                   is_stepped; /* The threads are virtual */
     uint64_t               version; /* Atomic; note: membership */
     /* One join, end of a leave, or change of the threads at a time; it may last. Before `lock`. */
     pthread_mutex_t change_lock;
@@ -99,6 +103,10 @@ struct tac_thread_pool {
 TAC_MUST_CHECK int tac_thread_pool_start(struct tac_thread_pool *pool,
                                          const uint32_t count[TAC_STAGES_WITH_QUEUE], bool is_idle,
                                          struct tac_error *error);
+/* The same with virtual threads. */
+TAC_MUST_CHECK int tac_thread_pool_start_stepped(struct tac_thread_pool *pool,
+                                                 const uint32_t    count[TAC_STAGES_WITH_QUEUE],
+                                                 struct tac_error *error);
 /* No store is in it. */
 void tac_thread_pool_stop(struct tac_thread_pool *pool);
 
@@ -125,5 +133,11 @@ void tac_thread_pool_report(struct tac_thread_pool *pool, struct tac_pool_member
 /* Of all threads since the start. */
 void tac_thread_pool_times(struct tac_thread_pool *pool, uint64_t *ret_busy_ns,
                            uint64_t *ret_idle_ns);
+
+/* Of virtual threads: a turn of the one that the number chooses; a turn of each; and, when these
+ * have found nothing, a wait for I/O that is under way. False: nothing was done. */
+bool tac_thread_pool_step(struct tac_thread_pool *pool, uint64_t number);
+bool tac_thread_pool_step_all(struct tac_thread_pool *pool);
+bool tac_thread_pool_wait_for_io(struct tac_thread_pool *pool);
 
 #endif
