@@ -29,6 +29,7 @@
     X(PAUSED, "a pause of compaction")                                                             \
     X(PAUSED_LONG, "a call that a pause refused, done again after it")                             \
     X(WORKERS_CHANGED, "other workers in place of those that had jobs")                            \
+    X(POOLED, "jobs beside those of another store in a pool")                                      \
     X(LEFT_IO, "a step that left the device to its work")                                          \
     X(EVENT_TOLD, "events that agree with the statistics, of each kind but errors")                \
     X(RATE_WAIT, "a wait for the rate of I/O")                                                     \

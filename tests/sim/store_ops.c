@@ -169,6 +169,7 @@ void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max)
     world->options.io_rate_max_bytes =
         rate_draw(&(struct tac_prng){tac_mix_u64(seed ^ 0x72617465)}) * (uint64_t)TAC_KIB;
     sim_fault_plan_draw(&world->faults, seed, world->is_twin, world->op_count);
+    world->is_pooled = tac_mix_u64(seed ^ 0x706f6f6c) % 3 == 0; /* Aside like pauses */
 }
 
 void sim_world_twist(struct sim_world *world, uint64_t seed)
@@ -181,6 +182,7 @@ void sim_world_twist(struct sim_world *world, uint64_t seed)
     world->is_undisturbed = sim_world_loses_nothing(world);
     world->options.scrub_days = world->options.scrub_days == 0; /* On in one of the two runs */
     world->options.io_rate_max_bytes = world->options.io_rate_max_bytes == 0 ? TAC_MIB : 0;
+    world->is_pooled = !world->is_pooled;
 }
 
 /* ---- lists ---------------------------------------------------------------------------------- */
@@ -449,13 +451,14 @@ void sim_world_print(const struct sim_world *world, FILE *file)
     fprintf(file,
             "# block %u memtable %llu table %llu slice %llu runs %u ratio %u beats %u lag %u "
             "checkpoint %u filter %u file %llu ring %u workers %u/%u/%u assist %d scrub %u rate "
-            "%llu%s%s%s%s\n",
+            "%llu%s%s%s%s%s\n",
             o->block_size, (unsigned long long)o->memtable_size, (unsigned long long)o->table_size,
             (unsigned long long)o->slice_size, o->runs_per_level, o->last_ratio, o->beats_per_bar,
             o->lag_beats, o->checkpoint_interval_bars, o->filter_bits_per_key,
             (unsigned long long)o->file_size_max, o->ring_size, s->workers_read, s->workers_merge,
             s->workers_write, s->assist, o->scrub_days, (unsigned long long)o->io_rate_max_bytes,
-            world->is_twin ? " twin" : "", world->is_small ? " small" : "", logs[o->log],
+            world->is_twin ? " twin" : "", world->is_small ? " small" : "",
+            world->is_pooled ? " pooled" : "", logs[o->log],
             sim_fault_class_text(world->faults.class));
     for (uint32_t i = 0; i < world->tree_count; i++) {
         const struct store_model_spec *spec = &world->specs[i];

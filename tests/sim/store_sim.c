@@ -89,8 +89,8 @@ static void store_open(struct sim *sim)
         if (sim_disk_open(&sim->disk, &storage, &error) != TACTUS_OK) {
             sim_fail(sim, "open of the disk: %d %s", error.code, error.message);
         }
-        if (tac_store_open(storage, &options, &stepping, &place, &sim->store, &error) !=
-            TACTUS_OK) {
+        if (tac_store_open_in(sim->pool.pool, storage, &options, &stepping, &place, &sim->store,
+                              &error) != TACTUS_OK) {
             storage->ops->close(storage);
             sim_open_failed(sim, &error);
         } else if (sim->faults.has_stopped) {
@@ -499,8 +499,10 @@ static void run_threads(struct sim *sim, uint32_t seed)
 
     sim_stepping_draw(&stepping, &prng);
     tac_error_clear(&error);
-    if (tac_store_workers_change(sim->store, &sim->store->options, &stepping, &error) !=
-        TACTUS_OK) {
+    if (sim->pool.pool != NULL) {
+        sim_pool_change(&sim->pool, &stepping);
+    } else if (tac_store_workers_change(sim->store, &sim->store->options, &stepping, &error) !=
+               TACTUS_OK) {
         sim_fail(sim, "threads: %s", error.message);
     }
     sim->report->marks.count[MARK_WORKERS_CHANGED] += has_jobs;
@@ -509,7 +511,7 @@ static void run_threads(struct sim *sim, uint32_t seed)
 static void run_step(struct sim *sim, uint32_t count)
 {
     struct pollfd poll_device = {.events = POLLIN};
-    bool          has_descriptor = sim->world->seed % 2 == 0;
+    bool          has_descriptor = sim->world->seed % 2 == 0 && sim->pool.pool == NULL;
 
     if (has_descriptor && tactus_descriptor(sim->store, &poll_device.fd) != TACTUS_OK) {
         sim_fail(sim, "descriptor: %s", tactus_message());
@@ -649,6 +651,9 @@ static void sim_begin(struct sim *sim)
     sim->disk.observe_context = sim;
     tac_scrub_clock_replace(scrub_clock_ns);
     sim_faults_create(&sim->faults, &world->faults, world->options.block_size, &sim->report->marks);
+    if (world->is_pooled) {
+        sim_pool_begin(&sim->pool, world->seed, &world->stepping);
+    }
     store_create(sim);
     store_open(sim);
     tactus_replay_end(sim->store);
@@ -692,6 +697,9 @@ static void sim_free(struct sim *sim)
     if (sim->store != NULL) {
         store_abandon(sim);
     }
+    if (sim->pool.pool != NULL) {
+        sim_pool_end(&sim->pool);
+    }
     sim_disk_destroy(&sim->disk);
     sim_faults_destroy(&sim->faults);
     store_model_free(sim->model);
@@ -699,6 +707,15 @@ static void sim_free(struct sim *sim)
     free(sim->buffer);
     free(sim->expected);
     free(sim->entries);
+}
+
+/* What the op has left unfinished goes on meanwhile. */
+static void neighbour_run(struct sim *sim)
+{
+    if (sim->pool.pool != NULL) {
+        sim->report->marks.count[MARK_POOLED] += sim_pool_is_busy(&sim->pool, sim->store);
+        sim_pool_op(&sim->pool);
+    }
 }
 
 static void ops_run(struct sim *sim, const struct sim_op *ops, const bool *keep)
@@ -723,6 +740,7 @@ static void ops_run(struct sim *sim, const struct sim_op *ops, const bool *keep)
         }
         run_op(sim, op);
         sim->report->ops_run++;
+        neighbour_run(sim);
         if (sim_is_down(sim)) {
             sim->report->marks.count[MARK_CUT_IN_OP] += sim->disk.has_crashed;
             sim_recover(sim);
@@ -742,6 +760,9 @@ void sim_run(const struct sim_world *world, const struct sim_op *ops, const bool
         ops_run(&sim, ops, keep);
         sim_op_begin(&sim, world->op_count);
         sim_end(&sim);
+    }
+    if (sim.pool.pool != NULL && !sim_pool_is_right(&sim.pool)) {
+        sim_fail(&sim, "the store beside it in the pool is not what it is on its own");
     }
     sim_free(&sim);
 }

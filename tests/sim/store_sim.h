@@ -10,6 +10,7 @@
  *   store_ops.c   draws worlds and lists
  *   store_sim.c   runs a list
  *   sim_log.c     does ops, and does them again
+ *   sim_pool.c    another store, which has the same threads
  *   store_check.c what must hold after an op, a bar, a reopen, a crash
  *   sim_faults.c  what the disk does wrong
  *   store_faults.c  what must hold then
@@ -26,6 +27,7 @@
 #include "tests/sim/marks.h"
 #include "tests/sim/sim_log.h"
 #include "tests/sim/sim_disk.h"
+#include "tests/sim/sim_pool.h"
 #include "tests/sim/store_model.h"
 
 #define SIM_ITERATORS 4
@@ -89,6 +91,7 @@ struct sim_world {
                                           crashes; with one the first run has, the second not */
     bool                    is_undisturbed; /* Ops that take the store down are passed over */
     bool                    ends_bare; /* At the end everything is deleted */
+    bool                    is_pooled; /* In a pool beside another store. Of twins one is */
     struct sim_fault_plan   faults;
 };
 
@@ -149,6 +152,7 @@ struct sim {
     struct tactus          *store;
     struct store_model     *model;
     struct sim_log          log_ops;
+    struct sim_pool         pool;
     struct sim_iterator     iterators[SIM_ITERATORS];
     struct sim_events       events;
     struct sim_rate         rate;
