@@ -27,7 +27,9 @@ enum {
     EVENT_REMOVE,
     EVENT_NEW_BLOCK = 4, /* … goes into a new block, */
     EVENT_PATCH = 8,     /* … is followed by a change of its block */
+    EVENT_OPS = 16,      /* Of a tree: with the ops that created and dropped it */
 };
+#define OP_PERSISTED 1000
 #define TABLE_FIELDS_BYTES 128
 #define TABLE_KEY_MIN_SIZE 76
 #define TABLE_KEY_MAX_SIZE 78
@@ -47,7 +49,7 @@ static struct chain chain;
 /* ---- the chain ------------------------------------------------------------------------------ */
 
 /* Takes one event. Returns its size in the block. */
-static uint32_t event_take(struct fuzz_input *input, uint32_t kind, uint8_t *event)
+static uint32_t event_take(struct fuzz_input *input, uint32_t control, uint8_t *event)
 {
     static const uint8_t kinds[] = {
         [EVENT_TREE] = TAC_MANIFEST_EVENT_TREE,
@@ -55,6 +57,7 @@ static uint32_t event_take(struct fuzz_input *input, uint32_t kind, uint8_t *eve
         [EVENT_REMOVE] = TAC_MANIFEST_EVENT_REMOVE,
     };
     uint32_t size = TAC_MANIFEST_EVENT_REMOVE_BYTES, keys;
+    uint32_t kind = control % 4u;
 
     memset(event, 0, TAC_MANIFEST_EVENT_BYTES_MAX);
     switch (kind) {
@@ -63,7 +66,8 @@ static uint32_t event_take(struct fuzz_input *input, uint32_t kind, uint8_t *eve
         fuzz_take(input, event, size);
         return size;
     case EVENT_TREE:
-        size = TAC_MANIFEST_EVENT_TREE_BYTES;
+        size = (control & EVENT_OPS) != 0 ? TAC_MANIFEST_EVENT_TREE_OPS_BYTES
+                                          : TAC_MANIFEST_EVENT_TREE_BYTES;
         fuzz_take(input, event, size);
         break;
     case EVENT_TABLE:
@@ -93,7 +97,7 @@ static void blocks_fill(struct fuzz_input *input)
     chain.used_bytes[0] = TAC_LOG_OFFSET_EVENTS;
     while (input->size > 0) {
         uint8_t  control = fuzz_take_u8(input);
-        uint32_t size = event_take(input, control % 4u, event);
+        uint32_t size = event_take(input, control, event);
 
         if ((control & EVENT_NEW_BLOCK) != 0 || chain.used_bytes[i] + size > BLOCK_SIZE) {
             if (i + 1 == CHAIN_MAX) {
@@ -181,7 +185,7 @@ static void replayed_free(struct replayed *replayed)
     tac_manifest_free(replayed->manifest);
 }
 
-/* Readers find every table by its keys, in the version of the manifest. */
+/* Readers find every table of an open tree by its keys, in the version of the manifest. */
 static void version_check(struct tac_manifest *manifest)
 {
     struct tac_version *version = tac_version_new(TABLES_MAX);
@@ -190,8 +194,10 @@ static void version_check(struct tac_manifest *manifest)
     tac_version_fill(version, manifest, 1);
     for (uint32_t i = 0; i < tac_manifest_tree_count(manifest); i++) {
         const struct tac_manifest_tree *tree = tac_manifest_tree(manifest, i);
+        uint32_t                        id = tac_tree_id(i, tree->generation);
 
-        for (uint32_t level = 0; level < TACTUS_LEVELS_MAX; level++) {
+        tac_assert((tac_version_tree_find(version, id) != NULL) == tree->is_open);
+        for (uint32_t level = 0; tree->is_open && level < TACTUS_LEVELS_MAX; level++) {
             const struct tac_manifest_level *tables = &tree->levels[level];
             const struct tac_version_level  *runs = &version->trees[i].levels[level];
 
@@ -211,6 +217,34 @@ static void version_check(struct tac_manifest *manifest)
     tac_version_free(version);
 }
 
+/* Some of the discarded tables go, then bars end until numbers are free; another tree gets one. */
+static void trees_go_on(struct replayed *replayed)
+{
+    struct tac_manifest    *manifest = replayed->manifest;
+    const struct tac_layout layout = {TACTUS_LAYOUT_FIXED, 40, 8};
+    struct tac_error        error;
+    uint32_t                number;
+
+    for (uint32_t i = 0; i < tac_manifest_tree_count(manifest); i++) {
+        struct tac_manifest_discards *discards = &tac_manifest_tree(manifest, i)->discards;
+
+        while (discards->table_count > i % 2) {
+            struct tac_table *table = discards->tables[0];
+
+            tac_manifest_log_remove(replayed->log, table);
+            tac_manifest_remove(manifest, table);
+            tac_manifest_table_give_back(manifest, table);
+        }
+    }
+    for (uint32_t bar = 0; bar <= TAC_TREE_LINGER_BARS; bar++) {
+        tac_manifest_trees_settle(manifest, OP_PERSISTED + bar);
+        tac_assert(tac_manifest_check(manifest, &error) == TACTUS_OK);
+    }
+    if (tac_manifest_tree_add(manifest, "another", &layout, &number, &error) == TACTUS_OK) {
+        tac_manifest_log_tree(replayed->log, tac_manifest_tree(manifest, number));
+    }
+}
+
 /* The log goes on, as after an open: a bar with changes, then a checkpoint. */
 static void log_go_on(struct replayed *replayed, struct tac_free_set *free_set)
 {
@@ -218,6 +252,7 @@ static void log_go_on(struct replayed *replayed, struct tac_free_set *free_set)
     struct tac_manifest_log *log = replayed->log;
     uint32_t                 count;
 
+    trees_go_on(replayed);
     for (uint32_t i = 0; i < tac_manifest_tree_count(manifest); i++) {
         struct tac_manifest_tree *tree = tac_manifest_tree(manifest, i);
 
@@ -252,6 +287,9 @@ static void accepted(struct replayed *replayed)
     int                  rv = tac_manifest_check(replayed->manifest, &error);
 
     tac_assert(free_set != NULL);
+    tac_assert(rv == TACTUS_OK);
+    tac_manifest_trees_forget(replayed->manifest, OP_PERSISTED);
+    rv = tac_manifest_check(replayed->manifest, &error);
     tac_assert(rv == TACTUS_OK);
     version_check(replayed->manifest);
     for (uint64_t i = 0, address; i < chain.count; i++) {
@@ -307,9 +345,17 @@ static uint8_t *give_event(uint8_t *at, uint8_t control, const uint8_t *event, u
     return fuzz_give(at, event, size);
 }
 
+static uint8_t *give_state(uint8_t *at, uint8_t control, const struct tac_manifest_tree *tree)
+{
+    uint8_t  event[TAC_MANIFEST_EVENT_TREE_OPS_BYTES];
+    uint32_t size = tac_manifest_event_encode_tree(event, tree);
+
+    control |= size == TAC_MANIFEST_EVENT_TREE_OPS_BYTES ? EVENT_OPS : 0;
+    return give_event(at, control | EVENT_TREE, event, size);
+}
+
 static uint8_t *give_tree(uint8_t *at, uint8_t control, uint32_t id, uint32_t last_level)
 {
-    uint8_t                  event[TAC_MANIFEST_EVENT_TREE_BYTES];
     struct tac_manifest_tree tree = {
         .id = id,
         .name = {'t', (char)('a' + id)},
@@ -317,8 +363,7 @@ static uint8_t *give_tree(uint8_t *at, uint8_t control, uint32_t id, uint32_t la
         .planner = {.last_level = last_level, .flush_mean = 1000, .work_mean = 2000},
     };
 
-    return give_event(at, control | EVENT_TREE, event,
-                      tac_manifest_event_encode_tree(event, &tree));
+    return give_state(at, control, &tree);
 }
 
 static uint8_t *give_table(uint8_t *at, uint8_t control, uint32_t tree, uint32_t id, uint32_t level)
@@ -355,13 +400,49 @@ static uint8_t *give_remove(uint8_t *at, uint8_t control, uint32_t tree, uint32_
                       tac_manifest_event_encode_remove(event, &table));
 }
 
+/* Trees that are dropped: one that is gone, with tables or with another one in its place; and those
+ * whose ops an open forgets. */
+static uint8_t *give_dropped(uint8_t *at, uint32_t number)
+{
+    struct tac_manifest_tree tree = {
+        .name = "ta",
+        .layout = {TACTUS_LAYOUT_VARIABLE, 4, 32},
+        .planner = {.last_level = 2},
+    };
+
+    at = give_tree(at, 0, 0, 2);
+    at = give_table(at, 0, 0, 1, 0);
+    at = give_table(at, 0, 0, 2, 2);
+    if (number == 12) {
+        tree.is_gone = true;
+        tree.linger_bars = TAC_TREE_LINGER_BARS;
+        return give_state(at, EVENT_NEW_BLOCK, &tree);
+    }
+    if (number == 13) {
+        at = give_remove(at, 0, 0, 1);
+        at = give_remove(at, EVENT_NEW_BLOCK, 0, 2);
+        tree.generation = 1;
+        tree.layout.key_size = 2;
+        return give_state(at, 0, &tree);
+    }
+    tree.dropped_op = OP_PERSISTED + 2;
+    at = give_state(at, 0, &tree);
+    tree.id = 1;
+    tree.created_op = OP_PERSISTED + 3;
+    tree.dropped_op = number == 14 ? 0 : OP_PERSISTED + 4;
+    return give_state(at, EVENT_NEW_BLOCK, &tree);
+}
+
 /* Chains of one to four blocks: trees, tables of three levels, updates and removes of them. */
 size_t fuzz_seed(uint32_t number, uint8_t *buffer)
 {
     uint8_t *at = fuzz_give(buffer, "\xff\x00\xff\x00\x00\x01\x01", 7);
 
-    if (number >= 12) {
+    if (number >= 16) {
         return 0;
+    }
+    if (number >= 12) {
+        return (size_t)(give_dropped(at, number) - buffer);
     }
     if (number == 0) {
         return (size_t)(at - buffer);

@@ -32,6 +32,7 @@ static void compaction_observe(struct marks *marks, const struct tac_bar *bar,
         marks->count[MARK_MOVE]++;
         break;
     case TAC_PLAN_DISCARD:
+        marks->count[MARK_TABLE_DISCARDED]++;
         break;
     }
     marks->count[MARK_SLICE] += compaction->slice.size > 0;

@@ -43,6 +43,9 @@
     X(EXPIRED, "an iterator that expired")                                                         \
     X(OLD_ITERATOR, "an iterator that was used after a bar's end")                                 \
     X(BOUNDED_ITERATOR, "an iterator with keys between bounds")                                    \
+    X(TREE_DROPPED, "a tree dropped")                                                              \
+    X(TREE_NUMBER_AGAIN, "a tree with the number of one that was dropped")                         \
+    X(TABLE_DISCARDED, "a discarded table in a plan")                                              \
     X(CONDITION, "a batch whose conditions held")                                                  \
     X(CONFLICT, "a batch with a condition that did not hold")                                      \
     X(HELD, "compaction held back over several bars")                                              \

@@ -121,6 +121,17 @@ static int tree_run(struct sim *sim, uint32_t number)
     return tactus_tree_create(sim->store, name, &tree->spec.layout, &tree->id);
 }
 
+/* Ids as of the op that the store has opened at: what follows may drop trees and make others. */
+static void trees_find(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->model->tree_count; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "tree-%u", i);
+        tac_maybe(tactus_tree_find(sim->store, name, &sim->model->trees[i].id) == TACTUS_OK);
+    }
+}
+
 static int record_run(struct sim *sim, const struct sim_record *record)
 {
     const struct sim_entry *entries =
@@ -133,6 +144,8 @@ static int record_run(struct sim *sim, const struct sim_record *record)
         return batch_run(sim, record, entries);
     case SIM_RECORD_TREE_CREATE:
         return tree_run(sim, record->tree);
+    case SIM_RECORD_TREE_DROP:
+        return tactus_tree_drop(sim->store, sim->model->trees[record->tree].id);
     case SIM_RECORD_DRAIN:
         return tactus_drain(sim->store);
     case SIM_RECORD_COMPACT:
@@ -195,6 +208,9 @@ static void record_model(struct sim *sim, const struct sim_record *record)
     if (record->kind == SIM_RECORD_TREE_CREATE) {
         sim->model->trees[record->tree].created_op = op;
     }
+    if (record->kind == SIM_RECORD_TREE_DROP) {
+        store_model_drop(sim->model, record->tree, op);
+    }
 }
 
 int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool is_held,
@@ -251,21 +267,6 @@ int sim_log_checkpoint(struct sim *sim)
     return result;
 }
 
-/* The tree of an op that the log has lost may be there all the same, in a checkpoint that was begun
- * after it. Another op takes the number. */
-static int tree_redo(struct sim *sim, struct sim_record *record, int result)
-{
-    if (record->kind != SIM_RECORD_TREE_CREATE || result != TACTUS_EEXISTS ||
-        sim->world->options.log != TACTUS_LOG_INTERVAL) {
-        return result;
-    }
-    sim->model->trees[record->tree].created_op = sim->model->op;
-    *record = (struct sim_record){.kind = SIM_RECORD_HOLD,
-                                  .is_held = sim->store->is_held,
-                                  .entry_first = record->entry_first};
-    return record_run(sim, record);
-}
-
 void sim_log_redo(struct sim *sim, uint64_t op)
 {
     struct sim_log *log = &sim->log_ops;
@@ -274,9 +275,10 @@ void sim_log_redo(struct sim *sim, uint64_t op)
     while (sim->model->op < op - 1 && sim->model->op < log->record_count) {
         record_model(sim, &log->records[sim->model->op]);
     }
+    trees_find(sim);
     for (; op <= log->record_count; op++) {
         struct sim_record *record = &log->records[op - 1];
-        int                result = tree_redo(sim, record, record_run(sim, record));
+        int                result = record_run(sim, record);
 
         log->redone_result = result;
         if (result == TACTUS_EFULL && op == log->record_count && op > sim->model->op &&

@@ -12,6 +12,7 @@ enum sim_record_kind {
     SIM_RECORD_WRITE, /* One entry, no batch */
     SIM_RECORD_BATCH,
     SIM_RECORD_TREE_CREATE,
+    SIM_RECORD_TREE_DROP,
     SIM_RECORD_DRAIN,
     SIM_RECORD_COMPACT,
     SIM_RECORD_HOLD,

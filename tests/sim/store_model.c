@@ -105,11 +105,25 @@ struct store_model *store_model_new(const struct store_model_spec *specs, uint32
 
 static void *memory_copy(const void *memory, size_t size)
 {
-    void *copy = malloc(size);
+    void *copy = malloc(size + 1);
 
     tac_assert(copy != NULL);
-    memcpy(copy, memory, size);
+    if (size > 0) {
+        memcpy(copy, memory, size);
+    }
     return copy;
+}
+
+static void lives_truncate(struct store_model_tree *tree, uint64_t op)
+{
+    if (tree->created_op > op) {
+        tree->created_op = STORE_MODEL_NEVER;
+    }
+    while (tree->life_count > 0 && tree->lives[tree->life_count - 1].dropped_op > op) {
+        uint64_t created_op = tree->lives[--tree->life_count].created_op;
+
+        tree->created_op = created_op <= op ? created_op : STORE_MODEL_NEVER;
+    }
 }
 
 static void tree_copy(struct store_model_tree *tree, uint64_t op)
@@ -129,9 +143,8 @@ static void tree_copy(struct store_model_tree *tree, uint64_t op)
         key->versions =
             key->count == 0 ? NULL : memory_copy(key->versions, key->count * sizeof *key->versions);
     }
-    if (tree->created_op > op) {
-        tree->created_op = STORE_MODEL_NEVER;
-    }
+    tree->lives = memory_copy(tree->lives, tree->life_count * sizeof *tree->lives);
+    lives_truncate(tree, op);
 }
 
 struct store_model *store_model_copy(const struct store_model *model, uint64_t op)
@@ -153,6 +166,7 @@ void store_model_free(struct store_model *model)
         }
         free(model->trees[i].keys);
         free(model->trees[i].memory);
+        free(model->trees[i].lives);
     }
     free(model);
 }
@@ -184,6 +198,23 @@ void store_model_write(struct store_model *model, uint32_t tree, uint32_t key, u
     at->versions[at->count - 1].op = op;
 }
 
+void store_model_drop(struct store_model *model, uint32_t tree, uint64_t op)
+{
+    struct store_model_tree   *at = &model->trees[tree];
+    struct store_model_version gone = {.is_tombstone = true};
+
+    tac_assert(at->created_op < op);
+    for (uint32_t key = 0; key < at->key_count; key++) {
+        if (store_model_get(model, tree, key, op) != NULL) {
+            store_model_write(model, tree, key, op, &gone);
+        }
+    }
+    at->lives = realloc(at->lives, (at->life_count + 1) * sizeof *at->lives);
+    tac_assert(at->lives != NULL);
+    at->lives[at->life_count++] = (struct store_model_life){at->created_op, op};
+    at->created_op = STORE_MODEL_NEVER;
+}
+
 void store_model_truncate(struct store_model *model, uint64_t op)
 {
     tac_assert(op <= model->op);
@@ -197,9 +228,7 @@ void store_model_truncate(struct store_model *model, uint64_t op)
                 key->count--;
             }
         }
-        if (tree->created_op > op) {
-            tree->created_op = STORE_MODEL_NEVER;
-        }
+        lives_truncate(tree, op);
     }
     model->op = op;
 }

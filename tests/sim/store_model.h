@@ -46,6 +46,11 @@ struct store_model_key {
     struct store_model_version *versions; /* Ascending by op */
 };
 
+/* A tree that was dropped: another one of the same name, with the same keys, may have come since. */
+struct store_model_life {
+    uint64_t created_op, dropped_op;
+};
+
 struct store_model_tree {
     struct store_model_spec spec;
     uint64_t                created_op; /* STORE_MODEL_NEVER: it does not exist */
@@ -53,6 +58,8 @@ struct store_model_tree {
     struct store_model_key *keys;
     uint32_t                key_count;
     uint8_t                *memory; /* Of the keys */
+    struct store_model_life *lives; /* Before the present one, in order */
+    uint32_t                 life_count;
 };
 
 struct store_model {
@@ -69,6 +76,8 @@ void                store_model_free(struct store_model *model);
 /* Ops never fall; of two versions with one op the later call counts. */
 void store_model_write(struct store_model *model, uint32_t tree, uint32_t key, uint64_t op,
                        const struct store_model_version *version);
+/* The tree's records are deleted with it, in the model one by one. */
+void store_model_drop(struct store_model *model, uint32_t tree, uint64_t op);
 /* Everything after the op is gone. */
 void store_model_truncate(struct store_model *model, uint64_t op);
 

@@ -387,6 +387,31 @@ static void rates_draw(const struct sim_world *world, struct sim_op *ops)
     }
 }
 
+/* In half of the lists some gets become drops of trees, and a later one the tree's creation; aside
+ * like pauses. Tree 0 stays until it has grown. */
+static void drops_draw(const struct sim_world *world, struct sim_op *ops)
+{
+    struct tac_prng prng = {tac_mix_u64(world->seed ^ 0x64726f7073)};
+    uint32_t        every = draw(&prng, 0, 1) * draw(&prng, 4, 120);
+
+    for (uint32_t i = world->tree_count; i < world->op_count && every > 0; i++) {
+        uint32_t again = i + 1 + draw(&prng, 0, world->op_count / 16);
+
+        if (ops[i].kind != SIM_GET || draw(&prng, 1, every) != 1 ||
+            (ops[i].tree == 0 && i < world->op_count - world->op_count / 16)) {
+            continue;
+        }
+        ops[i].kind = SIM_TREE_DROP;
+        while (again < world->op_count && ops[again].kind != SIM_GET) {
+            again++;
+        }
+        if (again < world->op_count) {
+            ops[again].kind = SIM_TREE_CREATE;
+            ops[again].tree = ops[i].tree;
+        }
+    }
+}
+
 struct sim_op *sim_ops_draw(const struct sim_world *world)
 {
     struct draft   draft = {.prng = {tac_mix_u64(world->seed ^ 0x6f7073)}, .world = world};
@@ -414,6 +439,7 @@ struct sim_op *sim_ops_draw(const struct sim_world *world)
     pauses_draw(world, ops);
     threads_draw(world, ops);
     rates_draw(world, ops);
+    drops_draw(world, ops);
     /* All trees but perhaps the last exist from the beginning. */
     for (uint32_t tree = 0; tree < world->tree_count; tree++) {
         uint32_t at = tree > 0 && tree + 1 == world->tree_count ? tree + tree_late : tree;

@@ -234,8 +234,27 @@ static void tree_create(struct sim *sim, uint32_t number)
         }
         return;
     }
+    sim->report->marks.count[MARK_TREE_NUMBER_AGAIN] +=
+        result == TACTUS_OK && tree->id != tac_tree_number(tree->id);
     if (result != TACTUS_EOPTION || !sim->world->is_small) { /* A file too small for such records */
         (void)sim_result(sim, result, "tree create");
+    }
+}
+
+/* From then on nobody knows the id. */
+static void tree_drop(struct sim *sim, uint32_t number)
+{
+    struct store_model_tree *tree = &sim->model->trees[number];
+    uint32_t                 id = tree->id;
+    int                      result = sim_log_do(sim, SIM_RECORD_TREE_DROP, number, false, NULL, 0);
+
+    if (!sim_result(sim, result, "tree drop") || tree->created_op != STORE_MODEL_NEVER) {
+        return;
+    }
+    sim->report->marks.count[MARK_TREE_DROPPED]++;
+    result = tactus_get(sim->store, id, tree->keys[0].bytes, tree->keys[0].size, NULL, 0, NULL);
+    if (result != TACTUS_ENOTREE || tactus_tree_drop(sim->store, id) != TACTUS_ENOTREE) {
+        sim_fail(sim, "tree %u was dropped, and is there: %d", number, result);
     }
 }
 
@@ -409,7 +428,7 @@ static void run_full(struct sim *sim)
 static void compacted_check(struct sim *sim, const struct sim_op *op)
 {
     struct tac_manifest_tree *state =
-        tac_manifest_tree(sim->store->manifest, sim->model->trees[op->tree].id);
+        tac_manifest_tree(sim->store->manifest, tac_tree_number(sim->model->trees[op->tree].id));
     uint32_t last = state->planner.last_level;
     uint64_t live;
 
@@ -572,6 +591,9 @@ static void run_op(struct sim *sim, const struct sim_op *op)
     case SIM_TREE_CREATE:
         tree_create(sim, op->tree);
         return;
+    case SIM_TREE_DROP:
+        tree_drop(sim, op->tree);
+        return;
     case SIM_DRAIN:
     case SIM_COMPACT:
         run_drain(sim, op);
@@ -724,14 +746,15 @@ static void ops_run(struct sim *sim, const struct sim_op *ops, const bool *keep)
 
     for (uint32_t i = 0; i < world->op_count; i++) {
         const struct sim_op *op = &ops[i];
-        bool                 is_of_tree = op->kind <= SIM_ITERATOR_OPEN || op->kind == SIM_COMPACT;
+        bool                 is_of_tree =
+            op->kind <= SIM_ITERATOR_OPEN || op->kind == SIM_COMPACT || op->kind == SIM_TREE_DROP;
+        bool takes_down = op->kind >= SIM_REOPEN && op->kind != SIM_TREE_DROP;
 
         if (keep != NULL && !keep[i]) {
             continue;
         }
         sim_op_begin(sim, i);
-        if ((is_of_tree && !tree_is_there(sim, op)) ||
-            (world->is_undisturbed && op->kind >= SIM_REOPEN)) {
+        if ((is_of_tree && !tree_is_there(sim, op)) || (world->is_undisturbed && takes_down)) {
             continue;
         }
         if (sim->log != NULL) {

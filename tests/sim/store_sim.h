@@ -57,7 +57,8 @@
     X(CRASH_LATER, "crash-later")       /* power cut after `count` more requests */                \
     X(PAUSE, "pause")                   /* count 0: resume. Not drawn like those above */          \
     X(THREADS, "threads")               /* other virtual workers; neither is this, … */            \
-    X(RATE, "rate")                     /* … nor this: `count` KiB of I/O a second; 0: no limit */
+    X(RATE, "rate")                     /* … nor this: `count` KiB of I/O a second, 0: all; */     \
+    X(TREE_DROP, "tree-drop")           /* … nor this */
 
 enum sim_op_kind {
 #define SIM_OP_NAME(name, text) SIM_##name,

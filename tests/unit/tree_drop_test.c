@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Trees are dropped while the store runs: name and id are gone at once, the space comes back, numbers
  * are used again, and no crash keeps half of a drop. */
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include "base/prng.h"
 #include "base/units.h"
 #include "pipeline/store.h"
+#include "queues/atomics.h"
 #include "tests/lib/small_options.h"
 #include "tests/lib/tap.h"
 
@@ -273,8 +275,8 @@ static void test_most(void)
                tactus_last_op(store) == op,
            "there are %u trees at most", TACTUS_TREES_MAX);
     fill(store, trees[7], 0, 2000);
-    expect(tactus_tree_drop(store, trees[7]), "drop");
     expect(tactus_pause(store), "pause");
+    tap_ok(tactus_tree_drop(store, trees[7]) == TACTUS_OK, "one can be dropped in a pause");
     tap_ok(tactus_tree_create(store, "more", &layout, &tree) == TACTUS_EPAUSED,
            "in a pause a create does not wait for a number");
     expect(tactus_resume(store), "resume");
@@ -368,6 +370,117 @@ static void test_log(void)
     tactus_abandon(store);
 }
 
+/* ---- threads -------------------------------------------------------------------------------- */
+
+/* Readers beside a thread that creates, fills and drops: each value names the tree that it is of. */
+struct busy {
+    struct tactus *store;
+    uint32_t       tree;           /* Atomic: the one that is there, or was a moment ago */
+    uint32_t       is_over, wrong; /* Atomics */
+    uint64_t       found, gone;    /* Atomics */
+};
+
+#define BUSY_KEYS 200
+
+static void read_check(struct busy *busy, uint32_t tree, int code, const void *value, size_t size)
+{
+    uint32_t of = TAC_TREE_ID_NONE;
+
+    if (code == TACTUS_OK && size == VALUE_BYTES) {
+        memcpy(&of, value, sizeof of);
+        tac_atomic_fetch_add_u64(&busy->found, 1);
+    }
+    tac_atomic_fetch_add_u64(&busy->gone, code == TACTUS_ENOTREE);
+    if (code == TACTUS_OK
+            ? of != tree
+            : code != TACTUS_ENOTFOUND && code != TACTUS_ENOTREE && code != TACTUS_EEXPIRED) {
+        tac_atomic_fetch_add_u32(&busy->wrong, 1);
+    }
+}
+
+static void busy_scan(struct busy *busy, uint32_t tree)
+{
+    struct tactus_iterator *iterator;
+    int                     code = tactus_iterator_open(busy->store, tree, &iterator);
+
+    if (code != TACTUS_OK) {
+        read_check(busy, tree, code, NULL, 0);
+        return;
+    }
+    for (code = tactus_iterator_first(iterator); code == TACTUS_OK;
+         code = tactus_iterator_next(iterator)) {
+        const void *key, *value;
+        size_t      key_size, value_size;
+
+        tactus_iterator_record(iterator, &key, &key_size, &value, &value_size);
+        read_check(busy, tree, code, value, value_size);
+    }
+    read_check(busy, tree, code, NULL, 0);
+    tactus_iterator_close(iterator);
+}
+
+static void *busy_reader(void *context)
+{
+    struct busy *busy = context;
+    uint8_t      value[VALUE_BYTES];
+
+    for (uint64_t i = 0; tac_atomic_load_acquire_u32(&busy->is_over) == 0; i++) {
+        uint32_t tree = tac_atomic_load_acquire_u32(&busy->tree);
+        uint64_t key = i % BUSY_KEYS;
+        size_t   size = 0;
+
+        if (i % 50 == 0) {
+            busy_scan(busy, tree);
+        } else {
+            int code = tactus_get(busy->store, tree, &key, sizeof key, value, sizeof value, &size);
+
+            read_check(busy, tree, code, value, size);
+        }
+    }
+    return NULL;
+}
+
+static void test_threads(void)
+{
+    struct tactus_options options;
+    struct busy           busy = {0};
+    pthread_t             readers[2];
+    uint8_t               value[VALUE_BYTES] = {0};
+    uint32_t              tree;
+
+    options_make(&options);
+    options.threads = 3;
+    options.backend = TACTUS_BACKEND_MEMORY;
+    busy.store = store_open(&options);
+    tac_atomic_store_release_u32(&busy.tree, tree_make(busy.store, "t"));
+    for (uint32_t i = 0; i < 2; i++) {
+        if (pthread_create(&readers[i], NULL, busy_reader, &busy) != 0) {
+            tap_bail("no thread");
+        }
+    }
+    for (uint32_t round = 0; round < 150; round++) {
+        tree = tac_atomic_load_relaxed_u32(&busy.tree);
+        memcpy(value, &tree, sizeof tree);
+        for (uint64_t key = 0; key < BUSY_KEYS * (1 + round % 3); key++) {
+            uint64_t number = key % BUSY_KEYS;
+
+            expect(tactus_put(busy.store, tree, &number, sizeof number, value, sizeof value),
+                   "put");
+        }
+        expect(tactus_tree_drop(busy.store, tree), "drop");
+        tac_atomic_store_release_u32(&busy.tree, tree_make(busy.store, "t"));
+    }
+    tac_atomic_store_release_u32(&busy.is_over, 1);
+    for (uint32_t i = 0; i < 2; i++) {
+        pthread_join(readers[i], NULL);
+    }
+    tap_ok(busy.wrong == 0 && busy.found > 0,
+           "beside drops %llu reads find their own tree's records, and %llu no tree",
+           (unsigned long long)busy.found, (unsigned long long)busy.gone);
+    tap_ok(tac_trees_id(busy.store, 0) != 0, "and numbers were used again");
+    tactus_abandon(busy.store);
+}
+
 /* ---- a full store --------------------------------------------------------------------------- */
 
 static void test_full(uint32_t runs_per_level)
@@ -411,6 +524,7 @@ int main(void)
     test_most();
     test_moved();
     test_log();
+    test_threads();
     test_full(4);
     test_full(1);
     (void)unlink(PATH);
