@@ -695,7 +695,7 @@ struct tactus_event {
     uint64_t duration_ns;           /* All but MOVE and ERROR: how long it took. FLUSH, COMPACTION:
                                        from the begin of its first job to the end of its last one.
                                        0: it had begun when nobody listened */
-    uint32_t tree;                  /* JOB, FLUSH, COMPACTION, MOVE */
+    uint32_t tree;                  /* JOB, FLUSH, COMPACTION, MOVE: its id */
     uint32_t level_from, level_to;  /* The same, of tables; a flush: both 0 */
     uint32_t jobs;                  /* FLUSH, COMPACTION */
     uint64_t tables_in, tables_out; /* JOB, FLUSH, COMPACTION: read, written. MOVE: both those moved */

@@ -83,6 +83,11 @@ TAC_MUST_CHECK int tac_manifest_tree_restore(struct tac_manifest            *man
 /* Numbers in use so far, those of trees that are gone included. */
 uint32_t                  tac_manifest_tree_count(const struct tac_manifest *manifest);
 struct tac_manifest_tree *tac_manifest_tree(struct tac_manifest *manifest, uint32_t tree);
+/* For callers, whether it is open or not. */
+static inline uint32_t tac_manifest_tree_id(struct tac_manifest *manifest, uint32_t tree)
+{
+    return tac_tree_id(tree, tac_manifest_tree(manifest, tree)->generation);
+}
 /* TACTUS_ENOTREE: no open tree has the name; no error text. */
 TAC_MUST_CHECK int tac_manifest_tree_find(struct tac_manifest *manifest, const char *name,
                                           uint32_t *ret_tree);

@@ -387,7 +387,7 @@ static void compaction_tell(struct tactus *store, const struct tac_bar_compactio
         .kind = is_flush  ? TACTUS_EVENT_FLUSH
                 : is_move ? TACTUS_EVENT_MOVE
                           : TACTUS_EVENT_COMPACTION,
-        .tree = compaction->tree,
+        .tree = tac_manifest_tree_id(store->manifest, compaction->tree),
         .level_from = compaction->level_source,
         .level_to = compaction->level_target,
         .jobs = compaction->job_count,
@@ -415,7 +415,7 @@ static void damage_tell(struct tactus *store, const struct tac_bar_compaction *c
                    &(struct tactus_event){
                        .kind = TACTUS_EVENT_ERROR,
                        .code = error->code,
-                       .tree = compaction->tree,
+                       .tree = tac_manifest_tree_id(store->manifest, compaction->tree),
                        .level_from = compaction->level_source,
                        .level_to = compaction->level_target,
                        .text = error->message,
@@ -435,6 +435,7 @@ static void compaction_apply(struct tactus *store, const struct tac_bar_compacti
     } else if (compaction->kind == TAC_PLAN_DISCARD) {
         input_remove(store, &compaction->inputs[0]);
         store->totals.discards_done++;
+        return; /* No event is of it. */
     } else {
         for (uint32_t i = 0; i < compaction->input_count; i++) {
             input_apply(store, compaction, &compaction->inputs[i]);

@@ -95,13 +95,16 @@ static void job_tell(struct tactus *store, struct tac_job *job)
     struct tactus_event              event = {
                      .kind = TACTUS_EVENT_JOB,
                      .code = job->result,
-                     .tree = job->tree,
+                     .tree = tac_manifest_tree_id(store->manifest, job->tree),
                      .level_from = compaction->level_source,
                      .level_to = compaction->level_target,
                      .tables_in = job->input_count,
                      .text = job->result != TACTUS_OK ? job->message : NULL,
     };
 
+    if (job->is_discard) {
+        return; /* Neither flush nor compaction: statistics count it. */
+    }
     job->end_ns = tac_events_now_ns(&store->events);
     tac_store_job_describe(job, &event);
     tac_events_add(&store->events, &event, job->begin_ns);
