@@ -14,5 +14,9 @@ TAC_MUST_CHECK int tac_thread_start(pthread_t *ret_thread, const char *name, voi
 /* From now on the thread runs when nobody else wants a processor (SCHED_IDLE; there is no way back
  * without privileges). TACTUS_EOPTION: the system refuses it. */
 TAC_MUST_CHECK int tac_thread_make_idle(pthread_t thread, struct tac_error *error);
+/* Of the calling thread's I/O, as ioprio_set(2) has it. False: the system refuses it. */
+bool tac_thread_io_priority_set(uint16_t io_priority);
+/* Whether a thread of this process may have it. TACTUS_EOPTION. */
+TAC_MUST_CHECK int tac_thread_io_priority_check(uint16_t io_priority, struct tac_error *error);
 
 #endif

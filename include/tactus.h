@@ -100,6 +100,14 @@ enum tactus_priority {
                                    compaction gets next to nothing, and writes wait for it */
 };
 
+/* What the device does first, where its scheduler heeds priorities (ioprio_set(2); bfq does). */
+enum tactus_io_priority {
+    TACTUS_IO_PRIORITY_NORMAL = 0, /* As the system has it for a thread */
+    TACTUS_IO_PRIORITY_LOW = 1,    /* The last of the best-effort class */
+    TACTUS_IO_PRIORITY_IDLE = 2,   /* The idle class: when nobody else wants the device. Where others
+                                      take all of it, compaction stands still, and writes wait */
+};
+
 enum tactus_backend {
     TACTUS_BACKEND_AUTO = 0,     /* io_uring, or pread/pwrite where that is missing or forbidden */
     TACTUS_BACKEND_IO_URING = 1,
@@ -192,6 +200,8 @@ struct tactus_options {
     uint64_t io_rate_max_bytes;      /* What flushes, compactions and checkpoints may read and write
                                         in a second, together; see tactus_io_rate_change. 0: no
                                         limit; 0. */
+    enum tactus_io_priority io_priority; /* Of what stage threads, or io_uring for them, read and
+                                        write; TACTUS_IO_PRIORITY_NORMAL. */
 };
 
 /* Fills in every default. struct_size: of the struct that the program was compiled with; for calls

@@ -57,6 +57,7 @@ static void defaults_set(struct tactus_options *options)
     options->log_interval_ms = 100;
     options->scrub_days = 0;
     options->io_rate_max_bytes = 0;
+    options->io_priority = TACTUS_IO_PRIORITY_NORMAL;
 }
 
 void tactus_options_init_sized(struct tactus_options *options, size_t struct_size)
@@ -110,6 +111,7 @@ enum option_kind {
     OPTION_BACKEND,
     OPTION_LOG,
     OPTION_PRIORITY,
+    OPTION_IO_PRIORITY,
     OPTION_UUID
 };
 
@@ -160,6 +162,7 @@ static const struct option_entry entries[] = {
     OPTION(log_loss_accepted, OPTION_BOOL, 0, 1),
     OPTION(scrub_days, OPTION_U32, 0, 3650),
     OPTION(io_rate_max_bytes, OPTION_U64, 0, TAC_TIB),
+    OPTION(io_priority, OPTION_IO_PRIORITY, 0, 2),
 };
 
 static int bad_value(const struct option_entry *entry, const char *value, const char *expected,
@@ -240,6 +243,7 @@ static int value_parse(const struct option_entry *entry, const char *value, uint
     static const char *const booleans[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
     static const char *const backends[] = {"auto", "io_uring", "posix", "memory"};
     static const char *const priorities[] = {"normal", "idle"};
+    static const char *const io_priorities[] = {"normal", "low", "idle"};
     static const char *const logs[] = {"none", "host", "interval", "sync"};
 
     switch (entry->kind) {
@@ -257,6 +261,11 @@ static int value_parse(const struct option_entry *entry, const char *value, uint
     case OPTION_PRIORITY:
         if (!word_parse(value, priorities, TAC_ARRAY_COUNT(priorities), ret_number)) {
             return bad_value(entry, value, "normal or idle", error);
+        }
+        return TACTUS_OK;
+    case OPTION_IO_PRIORITY:
+        if (!word_parse(value, io_priorities, TAC_ARRAY_COUNT(io_priorities), ret_number)) {
+            return bad_value(entry, value, "normal, low or idle", error);
         }
         return TACTUS_OK;
     case OPTION_LOG:
@@ -307,6 +316,7 @@ static size_t entry_bytes(const struct option_entry *entry)
     case OPTION_BACKEND:
     case OPTION_LOG:
     case OPTION_PRIORITY:
+    case OPTION_IO_PRIORITY:
         return sizeof(uint32_t);
     }
     tac_unreachable();
@@ -562,7 +572,8 @@ int tac_options_resolve(struct tactus_options *options, struct tac_error *error)
         free_option_check("log", (uint64_t)options->log, error) != TACTUS_OK ||
         free_option_check("log_interval_ms", options->log_interval_ms, error) != TACTUS_OK ||
         free_option_check("scrub_days", options->scrub_days, error) != TACTUS_OK ||
-        free_option_check("io_rate_max_bytes", options->io_rate_max_bytes, error) != TACTUS_OK) {
+        free_option_check("io_rate_max_bytes", options->io_rate_max_bytes, error) != TACTUS_OK ||
+        free_option_check("io_priority", (uint64_t)options->io_priority, error) != TACTUS_OK) {
         return error->code;
     }
     return TACTUS_OK;

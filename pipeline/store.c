@@ -2,6 +2,7 @@
 /* store -- create, open, close: everything a store will ever need is allocated here. */
 #include "pipeline/store.h"
 
+#include <linux/ioprio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,8 @@
 #include "pipeline/wal_open.h"
 #include "queues/atomics.h"
 #include "reading/page_keeper.h"
+
+#define IO_PRIORITY_LAST 7 /* Of the eight of a class */
 
 /* ---- create --------------------------------------------------------------------------------- */
 
@@ -748,6 +751,21 @@ static struct tac_worker_counts worker_counts(const struct tactus_options *optio
     return counts;
 }
 
+static int io_priority_take(struct tactus *store, struct tac_error *error)
+{
+    switch (store->options.io_priority) {
+    case TACTUS_IO_PRIORITY_NORMAL:
+        return TACTUS_OK;
+    case TACTUS_IO_PRIORITY_LOW:
+        store->storage->io_priority = IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, IO_PRIORITY_LAST);
+        break;
+    case TACTUS_IO_PRIORITY_IDLE:
+        store->storage->io_priority = IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0);
+        break;
+    }
+    return tac_thread_io_priority_check(store->storage->io_priority, error);
+}
+
 int tac_store_open(struct tac_storage *storage, const struct tactus_options *options,
                    const struct tac_stepping *stepping, const struct tac_log_place *place,
                    struct tactus **ret_store, struct tac_error *error)
@@ -784,6 +802,7 @@ int tac_store_open_in(struct tactus_pool *shared, struct tac_storage *storage,
     }
     store->tight_plan_every = stepping != NULL ? stepping->tight_plan_every : 0;
     if (tac_options_resolve(&store->options, error) != TACTUS_OK ||
+        io_priority_take(store, error) != TACTUS_OK ||
         superblock_open(storage, &superblock, error) != TACTUS_OK) {
         parts_destroy(store);
         return error->code;

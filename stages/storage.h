@@ -93,6 +93,7 @@ struct tac_storage {
     const struct tac_storage_ops *ops;
     bool                          is_direct;
     uint32_t                      alignment_bytes; /* Of offsets, sizes and memory */
+    uint16_t io_priority; /* Of requests, as ioprio_set(2) has it; before any queue. 0: none */
     /* The backend's */
     struct tac_storage_counters counters;  /* Any thread; atomics */
     pid_t                       owner_pid; /* Who opened it */

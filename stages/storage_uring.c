@@ -203,6 +203,9 @@ static void request_enqueue(struct uring_queue *queue, struct tac_io *io)
         io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
         break;
     }
+    if (io->kind != TAC_IO_SYNC) {
+        sqe->ioprio = queue->base.storage->io_priority;
+    }
     io_uring_sqe_set_data(sqe, io);
     tac_io_list_append(&queue->queued, io);
 }

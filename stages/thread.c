@@ -39,7 +39,10 @@ static void *worker_main(void *argument)
     struct tac_worker_slot *slot = argument;
     struct tac_worker      *worker = &slot->worker;
     struct tac_event_count *event = worker->stages->events[worker->home];
+    uint16_t                io_priority = worker->stages->storage->io_priority;
 
+    /* The open has made sure that it may be set. */
+    tac_maybe(io_priority == 0 || tac_thread_io_priority_set(io_priority));
     tac_profile_begin(&worker->profile);
     while (tac_atomic_load_acquire_u32(slot->stop) == 0) {
         enum tac_wait wait;

@@ -87,6 +87,8 @@ static const struct choice freedoms[] = {
     {"log", {"none", "interval", "sync"}},
     {"log_interval_ms", {"1", "30"}},
     {"scrub_days", {"0", "1"}},
+    {"io_rate_max_bytes", {"0", "0", "100MiB"}},
+    {"io_priority", {"normal", "low", "idle"}},
 };
 
 int tac_stress_options_init(struct tactus_options *options)

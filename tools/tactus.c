@@ -21,7 +21,8 @@ static const struct tac_command commands[] = {
      "    level0_cache_size 0)  threads_priority=normal (or idle)\n"
      "  threads=auto (one for each processor)  pool_size=0 (the least)\n"
      "  ring_size=256  io_depth=4  tables_max=16384  assist=true  direct_io=true\n"
-     "  scrub_days=0 (never)\n"
+     "  scrub_days=0 (never)  io_rate_max_bytes=0 (no limit)\n"
+     "  io_priority=normal (or low, idle)\n"
      "include/tactus.h says what each of them does.\n",
      TAC_TAKES_COMMON, 0, 0, tac_cmd_create},
     {"tree", "STORE create NAME | STORE drop NAME | STORE list", "Makes, drops or lists trees",

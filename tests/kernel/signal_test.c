@@ -4,6 +4,8 @@
 #define _GNU_SOURCE 1
 
 #include <dirent.h>
+#include <errno.h>
+#include <linux/ioprio.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -229,6 +231,59 @@ static int child_priority(const void *context)
     return 0;
 }
 
+/* How many threads of the store have this priority of I/O, and how many another one. */
+static int io_priorities_count(int io_priority, uint32_t *ret_same, uint32_t *ret_other)
+{
+    DIR           *directory = opendir("/proc/self/task");
+    struct dirent *entry;
+
+    *ret_same = *ret_other = 0;
+    CHECK(directory != NULL);
+    while ((entry = readdir(directory)) != NULL) {
+        char name[32] = "";
+
+        (void)task_blocked(entry->d_name, name);
+        if (strncmp(name, "tac-", 4) == 0) {
+            bool is_same =
+                syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, atoi(entry->d_name)) == io_priority;
+
+            *ret_same += is_same;
+            *ret_other += !is_same;
+        }
+    }
+    closedir(directory);
+    return 0;
+}
+
+/* The same for the priority of I/O, which the caller keeps. */
+static int child_io_priority(const void *context)
+{
+    const struct mode    *mode = context;
+    struct tactus_options options;
+    struct tactus        *store;
+    int                   own = (int)syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0);
+    int lowest[] = {IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, 7), IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0)};
+    uint32_t same, other;
+
+    sequence_options(&options, mode->backend, mode->threads);
+    CHECK(tactus_create(path, &options) == TACTUS_OK);
+    for (uint32_t i = 0; i < 2; i++) {
+        options.io_priority = i == 0 ? TACTUS_IO_PRIORITY_LOW : TACTUS_IO_PRIORITY_IDLE;
+        CHECK(tactus_open(path, &options, &store) == TACTUS_OK);
+        CHECK(sequence_run(store, tactus_last_op(store) + 2000) == TACTUS_OK);
+        CHECK(io_priorities_count(lowest[i], &same, &other) == 0);
+        CHECK(same == 3 * mode->threads + 1 && other == 0);
+        CHECK(syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0) == own);
+        CHECK(sequence_close(store) == TACTUS_OK);
+    }
+    if (!child_filter_deny(__NR_ioprio_set, EPERM)) {
+        return child_skip("no filter of system calls here");
+    }
+    CHECK(tactus_open(path, &options, &store) == TACTUS_EOPTION);
+    CHECK(strstr(tactus_message(), "io_priority") != NULL);
+    return 0;
+}
+
 int main(void)
 {
     const char *base = getenv("TMPDIR");
@@ -253,5 +308,12 @@ int main(void)
     (void)unlink(path);
     child_check(child_priority, &modes[3], "stage threads have the priority that was asked for");
     (void)unlink(path);
+    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(modes); i++) {
+        if (modes[i].threads == 0 || (modes[i].backend == TACTUS_BACKEND_IO_URING && !has_uring)) {
+            continue;
+        }
+        child_check(child_io_priority, &modes[i], "%s: so has their I/O", modes[i].name);
+        (void)unlink(path);
+    }
     return tap_done();
 }

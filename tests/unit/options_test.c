@@ -190,6 +190,10 @@ static void test_memory(void)
                tactus_options_set(&options, "threads_priority", "low") == TACTUS_EOPTION &&
                says("threads_priority") && says("idle"),
            "a priority that there is not: %s", tactus_message());
+    tap_ok(opened("threads=3, io_priority=idle", &stats) == TACTUS_OK &&
+               tactus_options_set(&options, "io_priority", "high") == TACTUS_EOPTION &&
+               says("io_priority") && says("low"),
+           "nor is there such a one of I/O: %s", tactus_message());
 }
 
 static void test_threads(void)
