@@ -49,8 +49,9 @@ enum {
     OFFSET_CONTROL_FLAGS = 384,
     OFFSET_BARS_STUCK = 388,
     OFFSET_MANUAL_TREES = 392,
-    OFFSET_BARS_SETTLED = 400, /* u32; 404 to 511 zero */
-    OFFSET_FREE_SET = 512,     /* References of 24 bytes; from its end on zero */
+    OFFSET_BARS_SETTLED = 400,
+    OFFSET_BARS_OWED = 404, /* u32; 408 to 511 zero */
+    OFFSET_FREE_SET = 512,  /* References of 24 bytes; from its end on zero */
     REFERENCE_BYTES = 24,
 };
 #define MAGIC "TACTUS\r\n"
@@ -165,6 +166,7 @@ void tac_superblock_encode(uint8_t *copy, const struct tac_superblock *superbloc
     tac_store_u32(copy + OFFSET_BARS_STUCK, superblock->control.bars_stuck);
     tac_store_u64(copy + OFFSET_MANUAL_TREES, superblock->control.manual_trees);
     tac_store_u32(copy + OFFSET_BARS_SETTLED, superblock->control.bars_settled);
+    tac_store_u32(copy + OFFSET_BARS_OWED, superblock->control.bars_owed);
     for (uint32_t i = 0; i < superblock->free_set_block_count; i++) {
         reference_store(copy + OFFSET_FREE_SET + i * REFERENCE_BYTES, superblock->free_set[i]);
     }
@@ -280,6 +282,11 @@ static int contents_check(const struct tac_superblock *superblock, struct tac_er
                              "superblock: control flags 0x%x are impossible",
                              superblock->control.flags);
     }
+    if (superblock->control.bars_owed > TAC_BARS_OWED_MAX) {
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "superblock: an ingest owes %u bars; at most %u",
+                             superblock->control.bars_owed, TAC_BARS_OWED_MAX);
+    }
     if (superblock->table_count > superblock->table_id_last) {
         return tac_error_set(error, TACTUS_ECORRUPT,
                              "superblock: %llu tables, but the last one has id %llu",
@@ -346,6 +353,7 @@ static int copy_decode(const uint8_t *copy, struct tac_superblock *ret_superbloc
                 .bars_stuck = tac_load_u32(copy + OFFSET_BARS_STUCK),
                 .manual_trees = tac_load_u64(copy + OFFSET_MANUAL_TREES),
                 .bars_settled = tac_load_u32(copy + OFFSET_BARS_SETTLED),
+                .bars_owed = tac_load_u32(copy + OFFSET_BARS_OWED),
             },
     };
     int rv = features_check(copy, error);

@@ -37,8 +37,12 @@ struct tac_control {
     uint32_t flags;
     uint32_t bars_stuck;   /* Bars in which something found no room, since anything was done */
     uint32_t bars_settled; /* Of a drain: bars in a row that left nothing due */
+    uint32_t bars_owed;    /* That the ingest of op P is still to end */
     uint64_t manual_trees; /* Bit for each tree that a drain compacts whole */
 };
+
+/* Bars that one ingest may owe. */
+#define TAC_BARS_OWED_MAX 4096
 
 struct tac_superblock {
     uint8_t            uuid[TACTUS_UUID_BYTES];

@@ -132,6 +132,7 @@ static struct tac_superblock superblock_example(void)
         .control = {.flags = TAC_CONTROL_HELD | TAC_CONTROL_UNFINISHED | TAC_CONTROL_FULL_FOR_PUTS,
                     .bars_stuck = 3,
                     .bars_settled = 2,
+                    .bars_owed = 3,
                     .manual_trees = 5},
     };
 
@@ -185,6 +186,7 @@ static bool superblocks_equal(const struct tac_superblock *a, const struct tac_s
            a->table_count == b->table_count && a->blocks_in_file == b->blocks_in_file &&
            a->control.flags == b->control.flags && a->control.bars_stuck == b->control.bars_stuck &&
            a->control.bars_settled == b->control.bars_settled &&
+           a->control.bars_owed == b->control.bars_owed &&
            a->control.manual_trees == b->control.manual_trees &&
            a->manifest_newest.address == b->manifest_newest.address &&
            a->manifest_oldest_sequence == b->manifest_oldest_sequence &&
@@ -272,6 +274,9 @@ static void test_contents(void)
     tap_ok(choose_changed(384, 128) == TACTUS_OK && choose_changed(384, 256) == TACTUS_ECORRUPT &&
                choose_changed(384, 16 | 32) == TACTUS_ECORRUPT,
            "control flags that nobody knows, or that contradict each other");
+    tap_ok(choose_changed(400, 4096ull << 32) == TACTUS_OK &&
+               choose_changed(400, 4097ull << 32) == TACTUS_ECORRUPT,
+           "more bars than an ingest may owe");
     tap_ok(choose_changed(80, 1ull << 63) == TACTUS_ECORRUPT &&
                choose_changed(264, 1ull << 63) == TACTUS_ECORRUPT &&
                choose_changed(272, 1ull << 63) == TACTUS_ECORRUPT &&
