@@ -11,7 +11,7 @@
  *          otherwise. Writes are put in one order by a lock; reads take none. An iterator and a
  *          batch belong to one thread at a time.
  * Memory   Everything is allocated by tactus_open within a budget that tactus_stat reports;
- *          iterators allocate their own buffers when they are opened.
+ *          iterators allocate their own buffers when they are opened, and so does tactus_ingest.
  * Sizes    Bytes, unless the name says something else. Names end in the unit.
  */
 #ifndef TACTUS_H
@@ -401,6 +401,39 @@ TACTUS_API int tactus_batch_expect(struct tactus_batch *batch, uint32_t tree, co
  * TACTUS_ECONFLICT when a condition does not hold: nothing has changed, but that is an op too. The
  * batch keeps its entries when it fails, unless it was applied and the sync of the log failed. */
 TACTUS_API int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op);
+
+/* A record of a sorted run. */
+struct tactus_run_record {
+    const void *key;
+    size_t      key_size;
+    const void *value;        /* Not looked at if is_tombstone, nor is its size */
+    size_t      value_size;
+    bool        is_tombstone; /* Deletes the key */
+};
+
+/* Takes a sorted run, of any length, into a tree as tables, past memtable and write-ahead log: one op,
+ * whole or not at all. Where nothing of the tree lies in the range of a table, it goes to the last
+ * level at once and is not written again. When the call returns, the run and all ops before it are in
+ * a durable checkpoint: an application with its own log may forget them. An empty run is no op.
+ * read_fn gives the next records of the run: *ret_records points to *ret_count of them, keys strictly
+ * ascending over the whole run. They stay its own, and as they are until its next call, or this one
+ * returns. A count of 0, which it finds there, ends the run. Any other code than TACTUS_OK ends the
+ * ingest with that code. It may get and iterate in the store, and call no other function on it.
+ * Writes of other threads, tactus_stat and what else takes a place among the ops wait meanwhile, as
+ * for tactus_drain; reads do not. It ends the bar, and then a bar for each memtable of what it could
+ * not place in the last level, so that compaction keeps up.
+ * Whatever ends the ingest with an error before the run is whole in tables, the reader's code among
+ * them, changes nothing and takes no number: TACTUS_EINVAL, TACTUS_EKEYSIZE, TACTUS_EVALUESIZE and
+ * TACTUS_ELAYOUT name the record, the first is 1; TACTUS_EFULL: there is no room, or the run has more
+ * tables than tables_max, or than the manifest can note at once (some thousands): ingest it in parts;
+ * TACTUS_ENOMEM, TACTUS_EPAUSED, and TACTUS_ECORRUPT as for tactus_put. TACTUS_EOPTION: with
+ * runs_per_level of 1 there are no sorted runs. After TACTUS_EIO or TACTUS_EPOISONED open the store
+ * again: the run is in it if tactus_last_op says so. *ret_op may be NULL. */
+TACTUS_API int tactus_ingest(struct tactus *store, uint32_t tree,
+                             int (*read_fn)(void *context,
+                                            const struct tactus_run_record **ret_records,
+                                            size_t *ret_count),
+                             void *context, uint64_t *ret_op);
 
 /* ---- reading -------------------------------------------------------------------------------- */
 

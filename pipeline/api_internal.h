@@ -34,9 +34,12 @@ static inline void tac_api_unlock(struct tactus *store)
 /* TACTUS_ENOTREE. No lock: the tree may have been dropped by the time that it is used (trees.h). */
 TAC_MUST_CHECK int tac_api_tree_layout(struct tactus *store, uint32_t tree,
                                        struct tac_layout *ret_layout);
-/* TACTUS_EKEYSIZE, TACTUS_ELAYOUT. */
+/* TACTUS_EKEYSIZE, TACTUS_ELAYOUT; of a whole record also TACTUS_EVALUESIZE, TACTUS_EINVAL. */
 TAC_MUST_CHECK int tac_api_key_check(const struct tac_layout *layout, const void *key,
                                      size_t key_size);
+TAC_MUST_CHECK int tac_api_record_check(const struct tac_layout *layout, const void *key,
+                                        size_t key_size, const void *value, size_t value_size,
+                                        bool is_tombstone);
 /* Of a store without stage threads, with commit_lock: a step of some worker, or of the scrub.
  * may_wait: for the device, if only that has something to do. */
 bool tac_api_step(struct tactus *store, bool may_wait);

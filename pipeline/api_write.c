@@ -44,6 +44,30 @@ static uint64_t tombstone_extra(const struct tac_layout *layout)
     return layout->kind == TACTUS_LAYOUT_FIXED ? layout->value_size : 0;
 }
 
+int tac_api_record_check(const struct tac_layout *layout, const void *key, size_t key_size,
+                         const void *value, size_t value_size, bool is_tombstone)
+{
+    if (tac_api_key_check(layout, key, key_size) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    if (is_tombstone) {
+        return TACTUS_OK;
+    }
+    if (value == NULL && value_size > 0) {
+        return tac_error_set(&tac_api_error, TACTUS_EINVAL, "no value");
+    }
+    if (value_size > layout->value_size) {
+        return tac_error_set(&tac_api_error, TACTUS_EVALUESIZE,
+                             "value of %zu bytes; at most %u here", value_size, layout->value_size);
+    }
+    if (layout->kind == TACTUS_LAYOUT_FIXED && value_size != layout->value_size) {
+        return tac_error_set(&tac_api_error, TACTUS_ELAYOUT,
+                             "value of %zu bytes; values of this tree have %u", value_size,
+                             layout->value_size);
+    }
+    return TACTUS_OK;
+}
+
 /* *ret_accounted: what the record fills of a memtable. */
 static int record_check(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
                         const void *value, size_t value_size, bool is_tombstone,
@@ -51,28 +75,12 @@ static int record_check(struct tactus *store, uint32_t tree, const void *key, si
 {
     struct tac_layout layout;
 
-    if (tac_api_tree_layout(store, tree, &layout) != TACTUS_OK ||
-        tac_api_key_check(&layout, key, key_size) != TACTUS_OK) {
+    if (tac_api_tree_layout(store, tree, &layout) != TACTUS_OK) {
         return tac_api_error.code;
     }
     *ret_accounted = tac_memtable_record_accounted((uint32_t)key_size, (uint32_t)value_size) +
                      (is_tombstone ? tombstone_extra(&layout) : 0);
-    if (is_tombstone) {
-        return TACTUS_OK;
-    }
-    if (value == NULL && value_size > 0) {
-        return tac_error_set(&tac_api_error, TACTUS_EINVAL, "no value");
-    }
-    if (value_size > layout.value_size) {
-        return tac_error_set(&tac_api_error, TACTUS_EVALUESIZE,
-                             "value of %zu bytes; at most %u here", value_size, layout.value_size);
-    }
-    if (layout.kind == TACTUS_LAYOUT_FIXED && value_size != layout.value_size) {
-        return tac_error_set(&tac_api_error, TACTUS_ELAYOUT,
-                             "value of %zu bytes; values of this tree have %u", value_size,
-                             layout.value_size);
-    }
-    return TACTUS_OK;
+    return tac_api_record_check(&layout, key, key_size, value, value_size, is_tombstone);
 }
 
 /* ---- one record ----------------------------------------------------------------------------- */

@@ -295,19 +295,18 @@ static void input_apply(struct tactus *store, const struct tac_bar_compaction *c
     }
 }
 
-static void table_enter(struct tactus *store, struct tac_table *table, uint32_t tree,
-                        uint32_t level, uint64_t stamp)
+void tac_store_table_enter(struct tactus *store, struct tac_table *table, uint32_t tree,
+                           uint32_t level, uint64_t stamp, uint64_t op)
 {
     table->next = NULL;
     table->id = ++store->table_id_last;
     table->tree = tree;
     table->level = level;
     table->stamp = stamp;
-    table->snapshot_min = store->last_op;
+    table->snapshot_min = op;
     table->snapshot_max = UINT64_MAX;
     tac_manifest_insert(store->manifest, table);
     tac_manifest_log_insert(store->manifest_log, tac_manifest_tree(store->manifest, tree), table);
-    store->totals.tables_written++;
 }
 
 /* One stamp for all outputs of a compaction: they do not overlap each other. */
@@ -324,7 +323,9 @@ static void outputs_apply(struct tactus *store, const struct tac_bar_compaction 
             struct tac_table *table = job->outputs;
 
             job->outputs = table->next;
-            table_enter(store, table, compaction->tree, compaction->level_target, stamp);
+            tac_store_table_enter(store, table, compaction->tree, compaction->level_target, stamp,
+                                  store->last_op);
+            store->totals.tables_written++;
         }
         store->totals.records_overwritten += job->overwritten.records;
         store->totals.tombstones_dropped += job->tombstones_dropped.records;

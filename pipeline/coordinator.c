@@ -14,6 +14,7 @@
 #include "base/mutant.h"
 #include "base/units.h"
 #include "pipeline/admission.h"
+#include "pipeline/ingest.h"
 #include "pipeline/pacing.h"
 #include "pipeline/recovery.h"
 #include "pipeline/space.h"
@@ -228,32 +229,30 @@ static bool credit_grant(struct tactus *store, bool is_paused)
 
 /* ---- plan and bar --------------------------------------------------------------------------- */
 
-/* The file grows ahead of the plan's reservations, in steps that depend on the plan alone. Where the
- * device has no room for a step, what is in use and a checkpoint will do; a step is tried again when
- * that does not fit either, not at each plan: to try takes the device's last room for a moment. */
-static bool file_grow(struct tactus *store)
+/* Where the device has no room for a step, what is in use and a checkpoint will do; a step is tried
+ * again when that does not fit either, not at each plan: to try takes the device's last room for a
+ * moment. */
+int tac_store_file_grow(struct tactus *store, struct tac_error *error)
 {
-    uint64_t         block_size = store->geometry.block_size;
-    uint64_t         used = tac_free_set_blocks_used(store->free_set);
-    uint64_t         step = tac_max_u64(TAC_GRID_BLOCKS_MIN, 64 * TAC_MIB / block_size);
-    uint64_t         size = store->storage->ops->size(store->storage);
-    uint64_t         most = tac_max_u64(store->shape.file_size_max / block_size, used);
-    uint64_t         wanted = tac_min_u64(tac_round_up(used + step / 2, step), most) * block_size;
-    uint64_t         needed = used + tac_checkpoint_log_blocks((uint32_t)block_size);
-    struct tac_error error;
+    uint64_t block_size = store->geometry.block_size;
+    uint64_t used = tac_free_set_blocks_used(store->free_set);
+    uint64_t step = tac_max_u64(TAC_GRID_BLOCKS_MIN, 64 * TAC_MIB / block_size);
+    uint64_t size = store->storage->ops->size(store->storage);
+    uint64_t most = tac_max_u64(store->shape.file_size_max / block_size, used);
+    uint64_t wanted = tac_min_u64(tac_round_up(used + step / 2, step), most) * block_size;
+    uint64_t needed = used + tac_checkpoint_log_blocks((uint32_t)block_size);
 
     needed = tac_min_u64(needed + TAC_FREE_SET_BLOCKS_MAX, most) * block_size;
     if (wanted <= size || (store->is_growth_refused && needed <= size)) {
-        return true;
+        return TACTUS_OK;
     }
     store->is_growth_refused =
-        store->storage->ops->resize(store->storage, wanted, &error) != TACTUS_OK;
+        store->storage->ops->resize(store->storage, wanted, error) != TACTUS_OK;
     if (store->is_growth_refused && needed > size &&
-        store->storage->ops->resize(store->storage, needed, &error) != TACTUS_OK) {
-        tac_store_poison(store, error.code, error.message);
-        return false;
+        store->storage->ops->resize(store->storage, needed, error) != TACTUS_OK) {
+        return error->code;
     }
-    return true;
+    return TACTUS_OK;
 }
 
 /* Plans. Where a flush finds no room it is planned again without compactions and with as few tables
@@ -284,6 +283,8 @@ static void bar_plan(struct tactus *store)
 
 static void plan_make(struct tactus *store)
 {
+    struct tac_error error;
+
     bar_plan(store);
     tac_space_fullness_update(store);
     if (store->bar.flush_found_no_room) {
@@ -291,7 +292,8 @@ static void plan_make(struct tactus *store)
         tac_store_poison(store, TACTUS_EFULL, "no room for the flush of a memtable");
         return;
     }
-    if (!file_grow(store)) {
+    if (tac_store_file_grow(store, &error) != TACTUS_OK) {
+        tac_store_poison(store, error.code, error.message);
         return;
     }
     store->is_planned = true;
@@ -380,7 +382,7 @@ static int bar_end(struct tactus *store, struct tac_error *error)
 {
     struct tac_checkpoint *checkpoint = &store->checkpoint;
     uint32_t               log_blocks = tac_checkpoint_log_blocks(store->geometry.block_size);
-    bool                   is_due;
+    bool                   is_due, has_entered;
 
     store->bar_count++;
     store->bars_stuck = store->has_progressed ? 0 : store->bars_stuck + store->has_skipped;
@@ -388,6 +390,11 @@ static int bar_end(struct tactus *store, struct tac_error *error)
     store->has_progressed = store->has_skipped = false;
     store->totals.bars++;
     store->persisted_op = store->immutable_last_op;
+    store->bars_owed -= store->bars_owed > 0;
+    has_entered = store->ingest_enters;
+    if (has_entered) {
+        tac_ingest_enter(store);
+    }
     tac_manifest_trees_settle(store->manifest, store->persisted_op);
     tac_checkpoint_effect(store);
     checkpoint->bars_since++;
@@ -395,10 +402,10 @@ static int bar_end(struct tactus *store, struct tac_error *error)
         settled_update(store);
     }
     is_due = checkpoint->bars_since >= store->shape.checkpoint_interval_bars ||
-             store->wants_checkpoint || tac_recovery_is_drained(store) ||
+             store->wants_checkpoint || has_entered || tac_recovery_is_drained(store) ||
              tac_atomic_load_relaxed_u32(&store->fullness) != TAC_NOT_FULL ||
              tac_manifest_log_room(store->manifest_log) < log_blocks / 2;
-    if (is_due) {
+    if (is_due && store->ingest == NULL) {
         if (tac_checkpoint_begin(store, error) != TACTUS_OK) {
             return error->code;
         }

@@ -133,6 +133,24 @@ static uint64_t unit_of(const struct tac_planner_options *options,
     return tac_min_u64(tac_max_u64(mean, least), options->memtable_size);
 }
 
+/* The same for a bar that brings it so much. A burst after small bars counts at once: its tables
+ * would be slivers of the mean's. */
+static uint64_t unit_with(const struct tac_planner_options *options,
+                          const struct tac_planner_state *state, uint64_t arriving_bytes)
+{
+    return tac_min_u64(tac_max_u64(unit_of(options, state), arriving_bytes / 2),
+                       options->memtable_size);
+}
+
+uint64_t tac_planner_table_bytes(const struct tac_planner_options *options,
+                                 const struct tac_planner_state *state, uint64_t arriving_bytes)
+{
+    uint64_t parts = tac_max_u64(2 * (uint64_t)options->runs_per_level, PARTS_MIN);
+    uint64_t unit = unit_with(options, state, tac_min_u64(arriving_bytes, options->memtable_size));
+
+    return tac_min_u64(tac_max_u64(unit / parts, options->block_size), options->table_size);
+}
+
 /* unit * growth^power / 2; a sum that does not fit is as good as no limit. */
 static uint64_t half_power(uint64_t unit, uint32_t growth, uint32_t power)
 {
@@ -421,18 +439,11 @@ static void plan_flush(struct tac_planner *planner)
 static void planner_begin(struct tac_planner *planner, const struct tac_planner_state *state,
                           const struct tac_plan_input *input)
 {
-    uint32_t parts = (uint32_t)tac_max_u64(2 * planner->options.runs_per_level, PARTS_MIN);
-
     tac_assert(state->last_level >= 1 && state->last_level < TACTUS_LEVELS_MAX);
     planner->input = input;
     planner->last_level = state->last_level;
-    /* A burst after small bars counts at once: its tables would be slivers of the mean's. */
-    planner->unit_bytes =
-        tac_min_u64(tac_max_u64(unit_of(&planner->options, state), planner->flush_weight / 2),
-                    planner->options.memtable_size);
-    planner->table_bytes =
-        tac_min_u64(tac_max_u64(planner->unit_bytes / parts, planner->options.block_size),
-                    planner->options.table_size);
+    planner->unit_bytes = unit_with(&planner->options, state, planner->flush_weight);
+    planner->table_bytes = tac_planner_table_bytes(&planner->options, state, planner->flush_weight);
     planner->arrival_count = 0;
     planner->cut_class_level = TAC_EDGE_NONE;
     memset(planner->arriving, 0, sizeof planner->arriving);
@@ -460,6 +471,18 @@ static void flush_mean_update(struct tac_planner_state *state, uint64_t flush_by
         state->flush_mean += (value - state->flush_mean) / weight;
     } else {
         state->flush_mean -= (state->flush_mean - value) / weight;
+    }
+}
+
+/* Past some memtables the mean is as good as one. */
+void tac_planner_arrive(const struct tac_planner_options *options, struct tac_planner_state *state,
+                        uint64_t weight)
+{
+    for (uint32_t i = 0; i < 4u << MEAN_SHIFT && weight > 0; i++) {
+        uint64_t piece = tac_min_u64(weight, options->memtable_size);
+
+        flush_mean_update(state, piece);
+        weight -= piece;
     }
 }
 

@@ -147,6 +147,14 @@ uint32_t tac_planner_sink(const struct tac_planner_options *options,
 /* Size of a level as capacities count it: bytes, and for a tombstone one more mean record. */
 uint64_t tac_planner_level_size(uint64_t bytes, uint64_t records, uint64_t tombstones);
 
+/* T: what a table should hold, in a tree that is to get so many bytes at once, a memtable at most. */
+uint64_t tac_planner_table_bytes(const struct tac_planner_options *options,
+                                 const struct tac_planner_state *state, uint64_t arriving_bytes);
+/* Tables of this weight come to the tree that no flush has made: they count as the flushes of full
+ * memtables that they might have been. */
+void tac_planner_arrive(const struct tac_planner_options *options, struct tac_planner_state *state,
+                        uint64_t weight);
+
 /* True when no level above the last is over its size or depth: with empty memtables the tree is
  * settled. */
 bool tac_planner_is_settled(struct tac_planner *planner, const struct tac_planner_state *state,

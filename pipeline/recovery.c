@@ -16,6 +16,7 @@ static struct tac_control control_of(const struct tactus *store, bool is_unfinis
 {
     struct tac_control control = {.bars_stuck = store->bars_stuck,
                                   .bars_settled = store->bars_settled,
+                                  .bars_owed = store->bars_owed,
                                   .manual_trees = store->manual_trees};
 
     control.flags = (store->is_held ? TAC_CONTROL_HELD : 0u) |
@@ -50,7 +51,8 @@ void tac_recovery_describe(const struct tactus *store, struct tac_superblock *ne
     bool     is_unfinished;
 
     next->op_persisted = store->persisted_op;
-    next->op_compacted = store->last_op;
+    /* An ingest is persisted when its tables enter, and takes its number when that is durable. */
+    next->op_compacted = tac_max_u64(store->last_op, store->persisted_op);
     if (store->is_draining) {
         /* Drained: both memtables are empty, so all ops are in tables, the drain's number too. */
         next->op_persisted =
@@ -83,6 +85,7 @@ void tac_recovery_begin(struct tactus *store, const struct tac_superblock *super
     store->manual_trees = superblock->control.manual_trees;
     store->bars_stuck = superblock->control.bars_stuck;
     store->bars_settled = superblock->control.bars_settled;
+    store->bars_owed = superblock->control.bars_owed;
     store->fullness = fullness_of(flags);
     store->is_full_of_tables = (flags & TAC_CONTROL_FULL_OF_TABLES) != 0;
     store->mutable_may_fill = store->fullness != TAC_FULL_FOR_DELETES;

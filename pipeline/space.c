@@ -16,6 +16,8 @@
 
 #include "base/mutant.h"
 #include "base/units.h"
+#include "pipeline/ingest.h"
+#include "pipeline/recovery.h"
 #include "queues/atomics.h"
 
 struct need {
@@ -143,7 +145,8 @@ void tac_space_order(struct tactus *store, struct tac_bar_order *order)
     uint64_t    checkpoints = checkpoints_need(store, fill);
     uint64_t    room = tac_manifest_log_room(store->manifest_log);
     uint64_t    seal =
-        tac_manifest_log_blocks_for(&store->geometry, tac_manifest_tree_count(store->manifest), 1);
+        tac_manifest_log_blocks_for(&store->geometry, tac_manifest_tree_count(store->manifest), 1) +
+        tac_ingest_log_blocks(store);
 
     order->blocks_kept = flushes.blocks + checkpoints;
     order->tables_kept = flushes.tables;
@@ -152,6 +155,35 @@ void tac_space_order(struct tactus *store, struct tac_bar_order *order)
     order->flush_tables_kept = flushes.tables;
     order->key_size_max = key_size_max(store);
     order->log_blocks_max = room > seal ? room - seal : 0;
+}
+
+/* What fullness_update would have of a store that is not full, with a bar of work as small as can be.
+ * In the log the running plan's events come first, then those of the flush that the ingest ends. */
+void tac_space_ingest(struct tactus *store, struct tac_space_room *ret_room)
+{
+    bool        is_planned = !tac_recovery_is_refilling(store);
+    uint64_t    trees = tac_manifest_tree_count(store->manifest);
+    struct need fill = fill_need(store);
+    struct need flushes = flushes_need(store, fill, flushes_to_come(store, is_planned) + 1);
+    uint64_t    carry = TAC_BAR_LOG_CARRY_BLOCKS * (trees + 1);
+    uint64_t    events = trees + fill.tables;
+    uint64_t    log_kept;
+
+    if (is_planned) {
+        carry += TAC_BAR_LOG_CARRY_BLOCKS * ((uint64_t)store->bar.compaction_count + 1);
+        events += store->bar.log_events;
+    }
+    log_kept =
+        tac_manifest_log_blocks_for(&store->geometry, events, key_size_max(store)) + carry + trees;
+    *ret_room = (struct tac_space_room){
+        .blocks = tac_subtract_floor_zero(tac_free_set_free_count(store->free_set),
+                                          flushes.blocks + 4 * fill.blocks +
+                                              2 * checkpoints_need(store, fill)),
+        .tables = tac_subtract_floor_zero(tac_manifest_tables_free(store->manifest),
+                                          flushes.tables + 2 * fill.tables +
+                                              (is_planned ? store->bar.tables_replaced : 0)),
+        .log_blocks = tac_subtract_floor_zero(tac_manifest_log_room(store->manifest_log), log_kept),
+    };
 }
 
 void tac_space_fullness_update(struct tactus *store)

@@ -24,6 +24,13 @@
 /* Fills what the order says of room, before the plan is made. */
 void tac_space_order(struct tactus *store, struct tac_bar_order *order);
 
+/* What an ingest may take, now that the plan is made, so that puts are still let in behind it. */
+struct tac_space_room {
+    uint64_t blocks, tables;
+    uint64_t log_blocks; /* Of the manifest log, for what its tables' events begin */
+};
+void tac_space_ingest(struct tactus *store, struct tac_space_room *ret_room);
+
 /* After the plan has reserved: what its writers will be told at its end. */
 void tac_space_fullness_update(struct tactus *store);
 

@@ -11,6 +11,7 @@
 #include "base/thread.h"
 #include "base/units.h"
 #include "pipeline/admission.h"
+#include "pipeline/ingest.h"
 #include "pipeline/options.h"
 #include "pipeline/pacing.h"
 #include "pipeline/pool.h"
@@ -646,6 +647,7 @@ static void parts_destroy(struct tactus *store)
     tac_wal_destroy(&store->wal);
     tac_scrub_destroy(&store->scrub);
     tac_events_destroy(&store->events);
+    tac_ingest_free(store->ingest_cut);
     pthread_mutex_destroy(&store->commit_lock);
     pthread_mutex_destroy(&store->stats_lock);
     pthread_mutex_destroy(&store->workers_lock);
@@ -834,6 +836,7 @@ int tac_store_open_in(struct tactus_pool *shared, struct tac_storage *storage,
     }
     tac_recovery_start(store);
     if (tac_store_io_rate_change(store, store->options.io_rate_max_bytes, error) != TACTUS_OK ||
+        tac_ingest_bars_end(store, error) != TACTUS_OK ||
         tac_wal_replay(store, place, error) != TACTUS_OK ||
         tac_scrub_start(store, error) != TACTUS_OK) {
         workers_stop(store);

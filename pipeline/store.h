@@ -96,6 +96,9 @@ struct tactus {
     bool     is_flushing; /* A drain that flushes first: as if held */
     uint64_t manual_trees;
     uint64_t control_op; /* A drain or a checkpoint that is under way; 0: none */
+    struct tac_ingest *ingest;        /* Its run is in tables, which are to enter; NULL: none */
+    bool               ingest_enters; /* At the next bar's end */
+    struct tac_ingest *ingest_cut;    /* One that the end of all writing has cut off */
 
     struct tac_wal wal;       /* storage NULL: there is none */
     bool           is_logged; /* Checkpoints say that there is a log beside the file … */
@@ -141,6 +144,7 @@ struct tactus {
     uint32_t                 bars_stuck;  /* Something found no room, since anything was done */
     uint32_t                 bars_settled; /* In a drain: bars in a row that left nothing due */
     uint32_t                 bars_idle;   /* Nothing was there to be done */
+    uint32_t                 bars_owed;   /* That an ingest is still to end */
     bool                     is_expiring; /* This bar's end has begun to wait for readers */
     bool                     is_checkpoint_late; /* This bar's end has waited for one */
     bool                     is_growth_refused;  /* The device had no room for a step of the file */
@@ -228,6 +232,10 @@ void tac_store_memtables_swap(struct tactus *store);
 void tac_store_planner_options(const struct tactus *store, struct tac_planner_options *options);
 void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order);
 
+/* The file grows ahead of what is reserved, in steps that depend on that alone. One thread at a time:
+ * the coordinator, or, while it rests, the writer. TACTUS_EFULL, TACTUS_EIO. */
+TAC_MUST_CHECK int tac_store_file_grow(struct tactus *store, struct tac_error *error);
+
 /* Brings `reported` up to date. Coordinator. */
 void tac_store_report(struct tactus *store);
 
@@ -236,6 +244,9 @@ void tac_store_report(struct tactus *store);
 TAC_MUST_CHECK int tac_store_commit_plan(struct tactus *store, struct tac_error *error);
 /* Adds what a job did to what an event tells. */
 void tac_store_job_describe(const struct tac_job *job, struct tactus_event *event);
+/* A new table joins the manifest and its log, visible from the op on. Coordinator. */
+void tac_store_table_enter(struct tactus *store, struct tac_table *table, uint32_t tree,
+                           uint32_t level, uint64_t stamp, uint64_t op);
 
 /* ---- writer.c; all with commit_lock held ---- */
 typedef bool tac_store_condition_fn(struct tactus *store, uint64_t argument);
@@ -244,6 +255,8 @@ TAC_MUST_CHECK int tac_writer_begin(struct tactus *store, uint64_t accounted_byt
                                     struct tac_error *error);
 /* After the op's records are in: makes it visible, moves the beat. */
 void tac_writer_end(struct tactus *store);
+/* Whether a put would be refused, whatever its size. */
+TAC_MUST_CHECK int tac_writer_put_check(struct tactus *store, struct tac_error *error);
 /* Ends the plan that runs (a bar, or half of one), with full credit. */
 TAC_MUST_CHECK int tac_writer_end_plan(struct tactus *store, struct tac_error *error);
 /* Until the plan that runs now has been made: from then to its end the coordinator leaves the
@@ -264,6 +277,9 @@ TAC_MUST_CHECK int tac_writer_tree_room(struct tactus *store, struct tac_error *
 TAC_MUST_CHECK int tac_writer_nothing(struct tactus *store, struct tac_error *error);
 /* A durable checkpoint that takes no op: for what else it says. Takes commit_lock itself. */
 TAC_MUST_CHECK int tac_writer_mark(struct tactus *store, struct tac_error *error);
+/* Until the op is in a durable checkpoint: one that is under way or due. */
+TAC_MUST_CHECK int tac_writer_durable_wait(struct tactus *store, uint64_t op,
+                                           struct tac_error *error);
 /* All ops up to this one are in a durable checkpoint. */
 bool tac_writer_is_checkpointed(struct tactus *store, uint64_t op);
 /* The same, after the checkpoint that is under way, if one is. */

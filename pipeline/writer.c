@@ -318,6 +318,14 @@ static int op_check(struct tactus *store, uint64_t accounted_bytes, bool has_put
     return TACTUS_OK;
 }
 
+int tac_writer_put_check(struct tactus *store, struct tac_error *error)
+{
+    int result = op_check(store, 0, true, error);
+
+    /* A replay: there was room for it. */
+    return result == TACTUS_EFULL && store->is_replaying ? TACTUS_OK : result;
+}
+
 static void wait_count(struct tactus *store, uint64_t waited_ns)
 {
     uint64_t waited_us = tac_div_ceil(waited_ns, 1000);
@@ -500,7 +508,7 @@ static int checkpoint_begin(struct tactus *store, uint64_t op, struct tac_error 
     return result;
 }
 
-static int durable_wait(struct tactus *store, uint64_t op, struct tac_error *error)
+int tac_writer_durable_wait(struct tactus *store, uint64_t op, struct tac_error *error)
 {
     wait_until(store, op_is_durable, op);
     return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
@@ -558,7 +566,7 @@ int tac_writer_checkpoint(struct tactus *store, struct tac_error *error)
         result = checkpoint_begin(store, store->last_op, error);
         control_end(store);
     }
-    return result == TACTUS_OK ? durable_wait(store, store->last_op, error) : result;
+    return result == TACTUS_OK ? tac_writer_durable_wait(store, store->last_op, error) : result;
 }
 
 static bool memtables_are_empty(const struct tactus *store)
@@ -658,7 +666,7 @@ int tac_writer_drain(struct tactus *store, uint64_t manual_trees, struct tac_err
     if (result == TACTUS_OK || result == TACTUS_EFULL || result == TACTUS_ECORRUPT) {
         struct tac_error later;
 
-        if (durable_wait(store, store->last_op, &later) != TACTUS_OK) {
+        if (tac_writer_durable_wait(store, store->last_op, &later) != TACTUS_OK) {
             *error = later;
             result = later.code;
         }

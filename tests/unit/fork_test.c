@@ -26,6 +26,15 @@ struct open_store {
 /* The address of a key, so that the calls below stay on a line. */
 #define KEY "b", (size_t)1
 
+/* A sorted run without records. */
+static int run_end(void *context, const struct tactus_run_record **ret_records, size_t *ret_count)
+{
+    (void)context;
+    (void)ret_records;
+    *ret_count = 0;
+    return TACTUS_OK;
+}
+
 static int child_writes(const void *context)
 {
     const struct open_store *open = context;
@@ -38,6 +47,7 @@ static int child_writes(const void *context)
     CHECK(tactus_compare_and_set(open->store, open->tree, KEY, KEY, KEY) == TACTUS_EFORKED);
     CHECK(tactus_delete(open->store, open->tree, KEY) == TACTUS_EFORKED);
     CHECK(tactus_batch_commit(open->batch, NULL) == TACTUS_EFORKED);
+    CHECK(tactus_ingest(open->store, open->tree, run_end, NULL, NULL) == TACTUS_EFORKED);
     CHECK(tactus_tree_create(open->store, "other", &layout, NULL) == TACTUS_EFORKED);
     CHECK(tactus_tree_drop(open->store, open->tree) == TACTUS_EFORKED);
     CHECK(tactus_drain(open->store) == TACTUS_EFORKED);
