@@ -426,9 +426,9 @@ struct tactus_run_record {
  * them, changes nothing and takes no number: TACTUS_EINVAL, TACTUS_EKEYSIZE, TACTUS_EVALUESIZE and
  * TACTUS_ELAYOUT name the record, the first is 1; TACTUS_EFULL: there is no room, or the run has more
  * tables than tables_max, or than the manifest can note at once (some thousands): ingest it in parts;
- * TACTUS_ENOMEM, TACTUS_EPAUSED, and TACTUS_ECORRUPT as for tactus_put. TACTUS_EOPTION: with
- * runs_per_level of 1 there are no sorted runs. After TACTUS_EIO or TACTUS_EPOISONED open the store
- * again: the run is in it if tactus_last_op says so. *ret_op may be NULL. */
+ * TACTUS_ENOMEM, TACTUS_EPAUSED, TACTUS_ECORRUPT as for tactus_put, TACTUS_EIO when the file cannot
+ * grow. TACTUS_EOPTION: with runs_per_level of 1 there are no sorted runs. After TACTUS_EPOISONED open
+ * the store again: the run is in it if tactus_last_op says so. *ret_op may be NULL. */
 TACTUS_API int tactus_ingest(struct tactus *store, uint32_t tree,
                              int (*read_fn)(void *context,
                                             const struct tactus_run_record **ret_records,

@@ -227,7 +227,8 @@ static int sealed_write(struct tac_ingest *ingest, struct tac_error *error)
                                 address * block_size, error) != TACTUS_OK) {
             (void)tac_error_wrap(error, "a sorted run");
             tac_store_poison(ingest->store, error->code, error->message);
-            return error->code;
+            error->code = TACTUS_EPOISONED;
+            return tac_error_wrap(error, "writing has stopped");
         }
         ingest->written += count;
     }

@@ -49,6 +49,11 @@
     X(CONDITION, "a batch whose conditions held")                                                  \
     X(CONFLICT, "a batch with a condition that did not hold")                                      \
     X(HELD, "compaction held back over several bars")                                              \
+    X(INGESTED_DEEP, "a table of a sorted run that went to the last level")                        \
+    X(INGESTED_TOP, "a table of a sorted run that went above the last level")                      \
+    X(INGEST_BARS, "a sorted run that ended a bar for each memtable of it")                        \
+    X(INGEST_OWING, "a crash while a sorted run still owed bars")                                  \
+    X(INGEST_SPOILT, "a sorted run that went wrong, and changed nothing")                          \
     X(FELL_BACK, "a crash that took ops back")                                                     \
     X(IN_FLIGHT, "a crash that found the checkpoint in flight durable")                            \
     X(REFILLED, "a recovery that refilled the memtable")                                           \

@@ -132,6 +132,76 @@ static void trees_find(struct sim *sim)
     }
 }
 
+#define RUN_RECORDS_MAX 8 /* That one call of the reader gives */
+
+struct run_reader {
+    struct sim              *sim;
+    const struct sim_entry  *entries;
+    uint32_t                 next, count;
+    uint32_t                 fails_at, swaps_at;
+    uint8_t                 *values;
+    struct tactus_run_record records[RUN_RECORDS_MAX];
+};
+
+static int run_read(void *context, const struct tactus_run_record **ret_records, size_t *ret_count)
+{
+    struct run_reader *reader = context;
+    uint32_t           value_max = reader->sim->world->options.block_size / 4;
+    uint32_t           most = 1 + reader->next % RUN_RECORDS_MAX;
+    uint32_t           given = 0;
+
+    memset(reader->values, 0xee, (size_t)RUN_RECORDS_MAX * value_max);
+    for (; given < most && reader->next < reader->count; given++) {
+        const struct sim_entry       *entry = &reader->entries[reader->next];
+        const struct store_model_key *key =
+            &reader->sim->model->trees[entry->tree].keys[entry->key];
+        uint8_t *value = reader->values + (size_t)given * value_max;
+
+        if (reader->next == reader->fails_at) {
+            return SIM_READER_CODE;
+        }
+        if (!entry->version.is_tombstone) {
+            store_model_value(entry->version.value_seed, entry->version.value_size, value);
+        }
+        reader->records[given] = (struct tactus_run_record){
+            .key = key->bytes,
+            .key_size = key->size,
+            .value = value,
+            .value_size = entry->version.value_size,
+            .is_tombstone = entry->version.is_tombstone,
+        };
+        if (reader->next == reader->swaps_at) {
+            reader->swaps_at = UINT32_MAX;
+        } else {
+            reader->next++;
+        }
+    }
+    *ret_records = reader->records;
+    *ret_count = given;
+    return TACTUS_OK;
+}
+
+int sim_ingest_run(struct sim *sim, const struct sim_entry *entries, uint32_t count,
+                   uint32_t fails_at, uint32_t swaps_at)
+{
+    struct run_reader reader = {
+        .sim = sim, .entries = entries, .count = count, .fails_at = fails_at, .swaps_at = swaps_at};
+    uint64_t before = tactus_last_op(sim->store), op = 0;
+    int      result;
+
+    tac_assert(count > 0);
+    reader.values = malloc((size_t)RUN_RECORDS_MAX * (sim->world->options.block_size / 4));
+    tac_assert(reader.values != NULL);
+    result =
+        tactus_ingest(sim->store, sim->model->trees[entries[0].tree].id, run_read, &reader, &op);
+    free(reader.values);
+    if (result == TACTUS_OK && (op != before + 1 || tactus_durable_op(sim->store) < op)) {
+        sim_fail(sim, "ingest: op %llu after %llu, durable %llu", (unsigned long long)op,
+                 (unsigned long long)before, (unsigned long long)tactus_durable_op(sim->store));
+    }
+    return result;
+}
+
 static int record_run(struct sim *sim, const struct sim_record *record)
 {
     const struct sim_entry *entries =
@@ -154,6 +224,8 @@ static int record_run(struct sim *sim, const struct sim_record *record)
         return tactus_compaction_hold(sim->store, record->is_held);
     case SIM_RECORD_CHECKPOINT:
         return tactus_checkpoint(sim->store);
+    case SIM_RECORD_INGEST:
+        return sim_ingest_run(sim, entries, record->entry_count, UINT32_MAX, UINT32_MAX);
     }
     tac_unreachable();
 }
@@ -235,6 +307,10 @@ int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool i
     }
     if (was_taken) {
         record_model(sim, record);
+    }
+    sim->is_cut_ingest = kind == SIM_RECORD_INGEST && !was_taken && sim_is_down(sim);
+    if (sim->is_cut_ingest && !sim_is_logged(sim) && sim_in_flight_op(sim) > sim->model->op) {
+        record_model(sim, record); /* The next open may find it there. */
     }
     if (!sim_is_logged(sim) || (!was_taken && !sim_is_down(sim))) {
         record_drop(log);

@@ -17,6 +17,7 @@ enum sim_record_kind {
     SIM_RECORD_COMPACT,
     SIM_RECORD_HOLD,
     SIM_RECORD_CHECKPOINT,
+    SIM_RECORD_INGEST, /* Entries in the order of their keys */
 };
 
 struct sim_entry {
@@ -52,6 +53,11 @@ int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool i
 /* A checkpoint that is to meet a failure nobody has told of yet: it fails, but it may have taken its
  * number before. */
 int sim_log_checkpoint(struct sim *sim);
+/* Hands the entries over as a sorted run. fails_at: in place of that one the reader fails with
+ * SIM_READER_CODE; swaps_at: that one comes twice; or UINT32_MAX. */
+#define SIM_READER_CODE 4711
+int sim_ingest_run(struct sim *sim, const struct sim_entry *entries, uint32_t count,
+                   uint32_t fails_at, uint32_t swaps_at);
 /* Does all ops from `op` on again; the model gets those that it does not have. */
 void sim_log_redo(struct sim *sim, uint64_t op);
 

@@ -412,6 +412,23 @@ static void drops_draw(const struct sim_world *world, struct sim_op *ops)
     }
 }
 
+/* In two of three lists, but for runs of 1, some gets become sorted runs of about so many keys; aside
+ * like pauses. One in eight is of some memtables. */
+static void ingests_draw(const struct sim_world *world, struct sim_op *ops)
+{
+    struct tac_prng prng = {tac_mix_u64(world->seed ^ 0x696e67657374)};
+    uint32_t        every = draw(&prng, 0, 2) == 0 ? 0 : draw(&prng, 4, 60);
+    uint32_t        most = DRAW_OF(&prng, 4, 40, 200, 400);
+
+    for (uint32_t i = 0; i < world->op_count && every > 0 && world->options.runs_per_level > 1;
+         i++) {
+        if (ops[i].kind == SIM_GET && draw(&prng, 1, every) == 1) {
+            ops[i].kind = SIM_INGEST;
+            ops[i].count = draw(&prng, 1, draw(&prng, 0, 7) == 0 ? 8 * most : most);
+        }
+    }
+}
+
 struct sim_op *sim_ops_draw(const struct sim_world *world)
 {
     struct draft   draft = {.prng = {tac_mix_u64(world->seed ^ 0x6f7073)}, .world = world};
@@ -440,6 +457,7 @@ struct sim_op *sim_ops_draw(const struct sim_world *world)
     threads_draw(world, ops);
     rates_draw(world, ops);
     drops_draw(world, ops);
+    ingests_draw(world, ops);
     /* All trees but perhaps the last exist from the beginning. */
     for (uint32_t tree = 0; tree < world->tree_count; tree++) {
         uint32_t at = tree > 0 && tree + 1 == world->tree_count ? tree + tree_late : tree;

@@ -118,8 +118,7 @@ static void store_abandon(struct sim *sim)
     sim->store = NULL;
 }
 
-/* The op of the checkpoint that may have become durable unseen; else that of the durable one. */
-static uint64_t in_flight_op(const struct sim *sim)
+uint64_t sim_in_flight_op(const struct sim *sim)
 {
     const struct tac_checkpoint *checkpoint = &sim->store->checkpoint;
     bool                         is_in_flight = checkpoint->state == TAC_CHECKPOINT_SUPERBLOCK ||
@@ -163,11 +162,14 @@ void sim_recover(struct sim *sim)
         sim_check_stopped(sim);
     }
     durable_op = tactus_durable_op(sim->store);
-    other_op = in_flight_op(sim);
+    other_op = sim_in_flight_op(sim);
     /* A drain that failed has its number all the same. */
     if (!sim_is_logged(sim)) {
-        sim->model->op = tactus_last_op(sim->store);
+        sim->model->op = tac_max_u64(sim->model->op, tactus_last_op(sim->store));
     }
+    sim->is_cut_ingest = false;
+    sim->report->marks.count[MARK_INGEST_OWING] +=
+        sim_is_logged(sim) && sim->store->checkpoint.durable.control.bars_owed > 0;
     sim_stopped_cut(sim);
     store_abandon(sim);
     sim_recovery_arm(sim);
@@ -190,7 +192,7 @@ static void run_reopen(struct sim *sim)
 {
     struct tac_error error;
     uint64_t         durable_op = tactus_durable_op(sim->store);
-    uint64_t         other_op = in_flight_op(sim);
+    uint64_t         other_op = sim_in_flight_op(sim);
     bool             is_whole;
     int              result;
 
@@ -498,6 +500,108 @@ static void run_hold(struct sim *sim, bool is_held)
     }
 }
 
+/* ---- sorted runs ---------------------------------------------------------------------------- */
+
+/* Some keys from op->key on, in their order, a part of them or none tombstones. */
+static uint32_t run_draw(struct sim *sim, const struct sim_op *op, struct tac_prng *prng,
+                         struct sim_entry *entries)
+{
+    const struct store_model_tree *tree = &sim->model->trees[op->tree];
+    uint32_t                       step = 1 + (uint32_t)tac_prng_below(prng, 3);
+    uint32_t                       tombstones = (uint32_t)tac_prng_below(prng, 5);
+    uint32_t                       count = 0;
+
+    for (uint32_t key = op->key % tree->key_count; key < tree->key_count && count < op->count;
+         key += 1 + (uint32_t)tac_prng_below(prng, step)) {
+        struct sim_entry *entry = &entries[count++];
+
+        *entry = (struct sim_entry){
+            .tree = op->tree,
+            .key = key,
+            .version = {.value_seed = (uint32_t)tac_prng_next(prng),
+                        .is_tombstone =
+                            tac_prng_below(prng, 4) < tombstones && tac_prng_below(prng, 2) == 0},
+        };
+        if (!entry->version.is_tombstone) {
+            entry->version.value_size = value_size_draw(tree, op->size + key % 50);
+        }
+    }
+    return count;
+}
+
+/* A reader that fails, or a key that comes twice: nothing has changed. What such a run leaves in
+ * free blocks a crash may take back: where whole files are compared it fails before the first. */
+static void ingest_spoil(struct sim *sim, struct tac_prng *prng, const struct sim_entry *entries,
+                         uint32_t count)
+{
+    bool     is_swap = !sim->world->is_twin && tac_prng_below(prng, 2) == 0;
+    uint32_t at = sim->world->is_twin ? 0 : (uint32_t)tac_prng_below(prng, count);
+    uint64_t before = tactus_last_op(sim->store);
+    uint64_t bar = sim->store->bar_count;
+    uint64_t acquired = tac_free_set_acquired_count(sim->store->free_set);
+    int      result =
+        sim_ingest_run(sim, entries, count, is_swap ? UINT32_MAX : at, is_swap ? at : UINT32_MAX);
+
+    if (result == TACTUS_EPAUSED || (result == TACTUS_EFULL && sim->world->is_small) ||
+        sim_is_down(sim) || sim_is_refused(sim, result)) {
+        return;
+    }
+    if (result != (is_swap ? TACTUS_EINVAL : SIM_READER_CODE) ||
+        tactus_last_op(sim->store) != before || sim->store->bar_count != bar ||
+        tac_free_set_acquired_count(sim->store->free_set) != acquired) {
+        sim_fail(sim, "a run that goes wrong at record %u of %u: %d %s", at, count, result,
+                 tactus_message());
+    }
+    sim->report->marks.count[MARK_INGEST_SPOILT]++;
+}
+
+/* Where its tables have gone; compactions since may have moved them. */
+static void ingest_observe(struct sim *sim, uint32_t tree, uint64_t bar_before)
+{
+    struct tac_manifest_tree *at =
+        tac_manifest_tree(sim->store->manifest,
+                          tac_tree_number(sim->model->trees[tree].id));
+    uint64_t *count = sim->report->marks.count;
+
+    if (sim->store->bar_count > bar_before + 2) {
+        count[MARK_INGEST_BARS]++;
+        return;
+    }
+    for (uint32_t level = 0; level <= at->planner.last_level; level++) {
+        for (uint32_t i = 0; i < at->levels[level].table_count; i++) {
+            bool is_new = at->levels[level].tables[i]->snapshot_min == sim->model->op;
+
+            count[MARK_INGESTED_DEEP] += is_new && level == at->planner.last_level;
+            count[MARK_INGESTED_TOP] += is_new && level < at->planner.last_level;
+        }
+    }
+}
+
+static void run_ingest(struct sim *sim, const struct sim_op *op)
+{
+    struct tac_prng   prng = {tac_mix_u64(op->seed)};
+    struct sim_entry *entries = calloc(op->count, sizeof *entries);
+    uint32_t          count;
+    uint64_t          bar = sim->store->bar_count;
+    int               result;
+
+    tac_assert(entries != NULL);
+    sim->entries = entries;
+    count = run_draw(sim, op, &prng, entries);
+    if (tac_prng_below(&prng, 6) == 0) {
+        ingest_spoil(sim, &prng, entries, count);
+    } else {
+        result = sim_log_do(sim, SIM_RECORD_INGEST, op->tree, false, entries, count);
+        if (write_result(sim, result, "ingest") && !sim_is_down(sim)) {
+            ingest_observe(sim, op->tree, bar);
+        }
+    }
+    free(entries);
+    sim->entries = NULL;
+}
+
+/* ---- pauses and workers --------------------------------------------------------------------- */
+
 /* It changes nothing that is written: the model knows nothing of it. */
 static void run_pause(struct sim *sim, bool is_paused)
 {
@@ -609,6 +713,9 @@ static void run_op(struct sim *sim, const struct sim_op *op)
         return;
     case SIM_RATE:
         sim_rate_change(sim, op->count * (uint64_t)TAC_KIB);
+        return;
+    case SIM_INGEST:
+        run_ingest(sim, op);
         return;
     case SIM_CHECKPOINT:
         run_checkpoint(sim);
@@ -747,8 +854,10 @@ static void ops_run(struct sim *sim, const struct sim_op *ops, const bool *keep)
     for (uint32_t i = 0; i < world->op_count; i++) {
         const struct sim_op *op = &ops[i];
         bool                 is_of_tree =
-            op->kind <= SIM_ITERATOR_OPEN || op->kind == SIM_COMPACT || op->kind == SIM_TREE_DROP;
-        bool takes_down = op->kind >= SIM_REOPEN && op->kind != SIM_TREE_DROP;
+            op->kind <= SIM_ITERATOR_OPEN || op->kind == SIM_COMPACT ||
+            op->kind == SIM_TREE_DROP || op->kind == SIM_INGEST;
+        bool takes_down =
+            op->kind >= SIM_REOPEN && op->kind != SIM_TREE_DROP && op->kind != SIM_INGEST;
 
         if (keep != NULL && !keep[i]) {
             continue;

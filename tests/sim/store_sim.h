@@ -58,7 +58,8 @@
     X(PAUSE, "pause")                   /* count 0: resume. Not drawn like those above */          \
     X(THREADS, "threads")               /* other virtual workers; neither is this, … */            \
     X(RATE, "rate")                     /* … nor this: `count` KiB of I/O a second, 0: all; */     \
-    X(TREE_DROP, "tree-drop")           /* … nor this */
+    X(TREE_DROP, "tree-drop")           /* … nor this; */                                          \
+    X(INGEST, "ingest")                 /* … nor this: `count` keys from `key` on, as a run */
 
 enum sim_op_kind {
 #define SIM_OP_NAME(name, text) SIM_##name,
@@ -165,6 +166,7 @@ struct sim {
     bool                    is_paused;
     uint64_t                held_since_bar;
     bool                    has_recovered;
+    bool                    is_cut_ingest; /* The op that was cut off may be visible whole */
     uint8_t                *buffer;       /* Of a value; twice the largest */
     uint8_t                *expected;
     struct sim_entry       *entries;      /* Of the batch that is being made */
@@ -189,6 +191,8 @@ static inline bool sim_is_logged(const struct sim *sim)
     return sim->world->options.log != TACTUS_LOG_NONE;
 }
 
+/* The op of the checkpoint that may have become durable unseen; else that of the durable one. */
+uint64_t sim_in_flight_op(const struct sim *sim);
 /* Power cut or kill: takes the store down and comes back. */
 void sim_recover(struct sim *sim);
 /* Puts an entry into a batch. */
