@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The programs of examples/, as their readers have them: compiled against an installed Tactus by
-# what pkg-config says, with the shared library and with the archive, and run. Two of them are
+# what pkg-config says, with the shared library and with the archive, and run. Three of them are
 # killed at random moments. README shows the first one as it is.
 #
 # KILLS=n kills of each, SEED=n another choice of moments and lines.
@@ -257,6 +257,95 @@ host_log_checks() {
     is "$kind: host_log refuses a log that begins after the store ends" host_log_refuses
 }
 
+# ---- host_memtable -------------------------------------------------------------------------------
+
+puts=30000
+
+host_memtable_lines() {
+    awk -v seed="$seed" -v puts=$puts 'BEGIN {
+        srand(seed)
+        for (i = 1; i <= puts; i++) {
+            # Some keys again and again, and some that nothing lies over yet.
+            key = rand() < 0.7 ? "key-" int(rand() * 8000) : sprintf("new-%07d", i)
+            if (rand() < 0.15) {
+                delete value[key]
+                print "del " key
+            } else {
+                value[key] = sprintf("%0" 20 + int(rand() * 100) "d", i)
+                print "put " key " " value[key]
+            }
+            if (i % 10 == 0) {
+                key = "key-" int(rand() * 8000)
+                print "get " key
+                print (key in value ? "value " value[key] : "none") >"values"
+            }
+        }
+        print "list"
+        for (key in value) {
+            print key "\t" value[key] | "sort >records"
+        }
+    }' >puts
+}
+
+host_memtable_runs() {
+    rm -rf whole && mkdir whole &&
+        "$bin/host_memtable" whole "$host_options,threads=0" <puts >out 2>err &&
+        [ "$(tail -n 1 out)" = "acknowledged $puts" ] &&
+        "$root_tactus" digest whole/store "${caches[@]}" >digest
+}
+
+host_memtable_answers() {
+    grep -E '^(value |none$)' out >answered
+    cmp answered values
+}
+
+host_memtable_lists() { # DIRECTORY
+    grep $'\t' out >listed
+    cmp listed records && "$root_tactus" verify "$1/store" "${caches[@]}" >verified 2>err
+}
+
+# One log, of what is in the memtable; the runs before it are in the store alone.
+host_memtable_is_trimmed() {
+    echo whole/log-* >logs
+    [ "$(wc -w <logs)" = 1 ] && [ "$(sed 's/.*-//' logs)" -gt 15 ]
+}
+
+# Each run goes on from the last line that the one before has acknowledged, or a later one.
+host_memtable_survives() {
+    local acknowledged=0 cut=0 line lines round
+
+    rm -rf cut && mkdir cut
+    for ((round = 0; round < kills; round++)); do
+        lines_drawn $round $((1 + puts / 64 / kills))
+        input=puts killed "$lines" "$bin/host_memtable" cut "$host_options" || return 1
+        line=$(sed -n 's/^recovered //p' out)
+        if [ "${line:-$acknowledged}" -lt "$acknowledged" ]; then
+            echo "line $acknowledged was acknowledged, the recovery came to $line" >>err
+            return 1
+        fi
+        line=$(sed -n 's/^acknowledged //p' out | tail -n 1)
+        acknowledged=${line:-$acknowledged}
+        [ $status = 0 ] || [ -z "$line" ] || cut=$((cut + 1))
+    done
+    echo "# $cut runs ended after an acknowledgement, the last one after line $acknowledged of $puts"
+    [ $cut -gt 0 ] && "$bin/host_memtable" cut "$host_options" <puts >out 2>err &&
+        [ "$(tail -n 1 out)" = "acknowledged $puts" ]
+}
+
+host_memtable_is_same() {
+    "$root_tactus" digest cut/store "${caches[@]}" >digested 2>err && cmp digested digest
+}
+
+host_memtable_checks() {
+    is "$kind: host_memtable takes $puts puts and deletes" host_memtable_runs
+    is "$kind: host_memtable answers from its memtables and the store" host_memtable_answers
+    is "$kind: host_memtable lists all that is there" host_memtable_lists whole
+    is "$kind: host_memtable keeps no log of what the store has" host_memtable_is_trimmed
+    is "$kind: host_memtable goes on after $kills kills" host_memtable_survives
+    is "$kind: then all is there" host_memtable_lists cut
+    is "$kind: and the digest is that of the run that was not killed" host_memtable_is_same
+}
+
 # ---- event_loop ----------------------------------------------------------------------------------
 
 event_loop_lines() {
@@ -376,7 +465,7 @@ two_stores_checks() {
 
 # ---- all of them ---------------------------------------------------------------------------------
 
-examples=(first_store indexed_objects host_log event_loop two_stores)
+examples=(first_store indexed_objects host_log host_memtable event_loop two_stores)
 
 checks() { # KIND OTHER_LIBRARY PKG_CONFIG_OPTION…
     local name other=$2
@@ -400,6 +489,7 @@ checks() { # KIND OTHER_LIBRARY PKG_CONFIG_OPTION…
     indexed_objects_checks 'no log' "$small" 20000 0 'what was done up to some op'
     indexed_objects_checks 'log=sync' "$small,log=sync" 200 '' 'all that the program told of'
     host_log_checks
+    host_memtable_checks
     event_loop_checks
     two_stores_checks
 }
@@ -416,6 +506,7 @@ is "every example is compiled here" test \
     "$(cd "$source/examples" && printf '%s\n' *.c | sort | tr '\n' ' ')" = \
     "$(printf '%s.c\n' "${examples[@]}" | sort | tr '\n' ' ')"
 host_log_ops
+host_memtable_lines
 event_loop_lines
 checks shared '*.a' --cflags --libs
 checks archive 'libtactus.so*' --cflags --static --libs
