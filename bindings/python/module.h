@@ -136,6 +136,8 @@ struct tac_py_tree {
 };
 
 PyObject *tac_py_tree_new(struct tac_py_store *store, const struct tactus_tree_info *info);
+/* A method of Tree; run.c. */
+PyObject *tac_py_tree_ingest(PyObject *object, PyObject *records);
 /* The argument as a tree of this store; NULL and an exception if it is none. */
 struct tac_py_tree *tac_py_tree_take(struct tac_py_store *store, PyObject *object);
 

@@ -247,6 +247,7 @@ class ClosingTest(InFolder):
             lambda: store.threads_change(1, 1, 1),
             lambda: store.io_rate_change(0),
             lambda: tree.get_many([b"a"]),
+            lambda: tree.ingest([(b"a", b"1")]),
             lambda: store.durable_op,
             lambda: store.last_op,
             lambda: store.replay_op,
@@ -846,6 +847,43 @@ class BatchTest(InMemory):
                 store.close()
 
 
+class RunTest(InMemory):
+    def test_a_sorted_run(self):
+        fill(self.tree, 1000)
+        before = self.store.last_op
+        op = self.tree.ingest((key_of(n), b"run%d" % n if n % 3 else None)
+                              for n in range(500, 3000))
+        self.assertEqual(op, before + 1)
+        self.assertEqual(self.store.durable_op, op)
+        self.assertEqual(self.tree[key_of(499)], b"value")
+        self.assertEqual(self.tree[key_of(500)], b"run500")
+        self.assertEqual(self.tree.get(key_of(501)), None)
+        self.assertEqual(len(list(self.tree)), 500 + sum(n % 3 > 0 for n in range(500, 3000)))
+        self.assertEqual(self.tree.ingest([]), None)
+        self.assertEqual(self.tree.ingest({b"zz": memoryview(b"1")}.items()), op + 1)
+        self.assertEqual(self.tree[b"zz"], b"1")
+        copy = self.store.create_tree("copy")
+        copy.ingest(self.tree.items())
+        self.assertEqual(list(copy.items()), list(self.tree.items()))
+
+    def test_a_run_that_goes_wrong_changes_nothing(self):
+        def records(count, last):
+            for number in range(count):
+                yield key_of(number), b"value"
+            yield last if last else 1 // 0
+
+        before = self.store.last_op
+        with self.assertRaises(tactus.Invalid) as caught:
+            self.tree.ingest(records(1000, (key_of(7), b"")))
+        self.assertIn("record 1001", caught.exception.message)
+        self.assertRaises(ZeroDivisionError, self.tree.ingest, records(1000, None))
+        for wrong in (7, b"ab", (b"a",), (b"a", b"b", b"c"), (None, b"1"), (b"a", 7), [b"a", b"b"]):
+            self.assertRaises(TypeError, self.tree.ingest, records(300, wrong))
+        self.assertRaises(TypeError, self.tree.ingest, 7)
+        self.assertRaises(TypeError, self.tree.ingest)
+        self.assertEqual((self.store.last_op, list(self.tree)), (before, []))
+
+
 class MaintenanceTest(InMemory):
     def test_compaction(self):
         fill(self.tree, 2000)
@@ -1171,6 +1209,7 @@ class ThreadTest(InFolder):
                 "drain": store.drain,
                 "checkpoint": store.checkpoint,
                 "compact": tree.compact,
+                "ingest": lambda: tree.ingest((key_of(n), b"v") for n in range(5000)),
                 "stat": store.stat,
                 "verify": store.verify,
                 "open": lambda: memory_store().close(),
@@ -1238,6 +1277,7 @@ class ForkTest(InFolder):
                     lambda: store.threads_change(1, 1, 1),
                     lambda: store.io_rate_change(0),
                     lambda: tree.get_many([b"a"]),
+                    lambda: tree.ingest([(b"a", b"1")]),
                     lambda: store.durable_op,
                     lambda: store.last_op,
                     lambda: store.replay_op,

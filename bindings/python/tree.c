@@ -480,6 +480,13 @@ static PyObject *tree_drop(PyObject *object, PyObject *unused)
     return tac_py_none(object, code);
 }
 
+PyDoc_STRVAR(ingest_doc,
+             "ingest($self, records, /)\n--\n\n"
+             "Take in an iterable of (key, value) in the order of their keys as tables; one op.\n\n"
+             "None for a value deletes the key. Returns the op's number when it is durable, None\n"
+             "if there are no records. Writes of other threads wait meanwhile; the iterable may\n"
+             "read in the store, but neither write nor call anything else.");
+
 /* ---- iterating ------------------------------------------------------------------------------ */
 
 static PyObject *range_open(PyObject *object, PyObject *arguments, PyObject *keywords,
@@ -602,6 +609,7 @@ static PyMethodDef tree_methods[] = {
     {"compare_and_set", tree_compare_and_set, METH_VARARGS, compare_and_set_doc},
     {"compact", tree_compact, METH_NOARGS, compact_doc},
     {"drop", tree_drop, METH_NOARGS, drop_doc},
+    {"ingest", tac_py_tree_ingest, METH_O, ingest_doc},
     {"items", (PyCFunction)(void (*)(void))tree_items, METH_VARARGS | METH_KEYWORDS, items_doc},
     {"keys", (PyCFunction)(void (*)(void))tree_keys, METH_VARARGS | METH_KEYWORDS, keys_doc},
     {"values", (PyCFunction)(void (*)(void))tree_values, METH_VARARGS | METH_KEYWORDS, values_doc},
