@@ -94,6 +94,17 @@ is "load takes 30000 lines, many memtables" load many m
 is "scan gives all of them back" holds m many.sorted
 "$tactus" scan m | "$tactus" load copy
 is "what scan prints, load reads" holds copy many.sorted
+new_store run
+is "load --sorted takes them in order" load many.sorted run --sorted
+is "and stores them" holds run many.sorted
+is "over what is there, too" load many.sorted copy --sorted
+is "and nothing changes" holds copy many.sorted
+is "load --sorted wants them in order" fails_with_input many 4 'record [0-9]* of the run.*ascend' \
+    load run --sorted
+is "and then stores nothing" holds run many.sorted
+cut -f 1 many.sorted >keys.sorted
+is "load --sorted --delete" load keys.sorted copy --sorted --delete
+is "deletes" holds copy empty
 tac many.sorted >expected
 is "scan --reverse" prints expected scan m --reverse
 awk -F '\t' '$1 >= "key010000" && $1 < "key010100x"' many.sorted >expected

@@ -25,6 +25,9 @@ static const struct option_entry entries[TAC_OPTIONS_COUNT] = {
                            "keys and values hold tab, newline, backslash and other\n"
                            "bytes as \\t \\n \\\\ \\xHH"},
     [TAC_OPTION_DELETE] = {"delete", NULL, "delete the lines' keys; values are ignored"},
+    [TAC_OPTION_SORTED] = {"sorted", NULL,
+                           "the lines are in the order of their keys: they become\n"
+                           "tables at once, all of them or none"},
     [TAC_OPTION_FROM] = {"from", "KEY", "start at this key"},
     [TAC_OPTION_TO] = {"to", "KEY", "end before this key"},
     [TAC_OPTION_LIMIT] = {"limit", "N", "stop after N records"},
@@ -217,6 +220,9 @@ static int argument_set(struct tac_arguments *arguments, enum tac_option option,
         return TAC_EXIT_OK;
     case TAC_OPTION_DELETE:
         arguments->has_delete = true;
+        return TAC_EXIT_OK;
+    case TAC_OPTION_SORTED:
+        arguments->has_sorted = true;
         return TAC_EXIT_OK;
     case TAC_OPTION_FROM:
         arguments->from = value;

@@ -2,7 +2,8 @@
 /* load -- lines of a file into a tree, in batches.
  *
  * Whatever ends a load early (a bad line, a full store, a signal), the lines before it are stored
- * and the store is closed properly; the message says how many they are.
+ * and the store is closed properly; the message says how many they are. With --sorted all lines are
+ * one run, and none is stored.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +40,8 @@ struct load {
     size_t                      begin, end;
     bool                        is_at_end;
     bool                        has_progress;
+    struct tactus_run_record    record;     /* --sorted: the line that the run's reader gives */
+    int                         run_status; /* Why that one has ended the run */
     uint64_t                    start_ns, progress_ns;
 };
 
@@ -221,6 +224,20 @@ static int record_add(struct load *load, const char *key, size_t key_size, const
     return load->batch_bytes >= BATCH_BYTES ? batch_commit(load) : TAC_EXIT_OK;
 }
 
+/* One line of a run at a time: the next one may move the buffer. */
+static void run_record_set(struct load *load, const char *key, size_t key_size, const char *value,
+                           size_t value_size)
+{
+    load->batch_lines++;
+    load->record = (struct tactus_run_record){
+        .key = key,
+        .key_size = key_size,
+        .value = value,
+        .value_size = value_size,
+        .is_tombstone = load->arguments->has_delete,
+    };
+}
+
 static int line_add(struct load *load, char *line, size_t size)
 {
     char  *tab = memchr(line, '\t', size);
@@ -238,7 +255,47 @@ static int line_add(struct load *load, char *line, size_t size)
     if (status == TAC_EXIT_OK) {
         status = part_unescape(load, value, &value_size);
     }
+    if (status == TAC_EXIT_OK && load->arguments->has_sorted) {
+        run_record_set(load, line, key_size, value, value_size);
+        return TAC_EXIT_OK;
+    }
     return status != TAC_EXIT_OK ? status : record_add(load, line, key_size, value, value_size);
+}
+
+/* ---- a sorted run --------------------------------------------------------------------------- */
+
+static int run_read(void *context, const struct tactus_run_record **ret_records, size_t *ret_count)
+{
+    struct load *load = context;
+    char        *line = NULL;
+    size_t       size;
+
+    load->run_status = line_next(load, &line, &size);
+    if (load->run_status == TAC_EXIT_OK && line != NULL) {
+        load->run_status = line_add(load, line, size);
+    }
+    if (load->run_status != TAC_EXIT_OK || signal_taken != 0) {
+        return TACTUS_EINVAL; /* What it was has been said. */
+    }
+    *ret_records = &load->record;
+    *ret_count = line != NULL;
+    return TACTUS_OK;
+}
+
+static int run_load(struct load *load)
+{
+    int code = tactus_ingest(load->session.store, load->session.tree, run_read, load, NULL);
+
+    if (load->run_status != TAC_EXIT_OK || signal_taken != 0) {
+        return load->run_status;
+    }
+    if (code != TACTUS_OK) {
+        int status = tac_fail_code(code);
+
+        return code == TACTUS_EINVAL ? TAC_EXIT_INPUT : status;
+    }
+    load->loaded = load->batch_lines;
+    return TAC_EXIT_OK;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */
@@ -325,8 +382,9 @@ static int load_run(struct load *load)
     }
     signals_take();
     load->start_ns = tac_now_ns();
-    load->has_progress = isatty(STDERR_FILENO) != 0;
-    status = lines_load(load);
+    /* Statistics wait for a run's end. */
+    load->has_progress = isatty(STDERR_FILENO) != 0 && !load->arguments->has_sorted;
+    status = load->arguments->has_sorted ? run_load(load) : lines_load(load);
     if (status == TAC_EXIT_OK && signal_taken == 0 && load->arguments->has_json) {
         status = statistics_print(load);
     }

@@ -35,6 +35,7 @@ enum tac_option {
     TAC_OPTION_TREE,
     TAC_OPTION_ESCAPE,
     TAC_OPTION_DELETE,
+    TAC_OPTION_SORTED,
     TAC_OPTION_FROM,
     TAC_OPTION_TO,
     TAC_OPTION_LIMIT,
@@ -65,6 +66,7 @@ struct tac_arguments {
     struct tactus_layout  layout; /* key_size 0: not given */
     bool                  has_escape;
     bool                  has_delete;
+    bool                  has_sorted;
     bool                  has_reverse;
     bool                  has_count;
     bool                  has_json;

@@ -36,8 +36,11 @@ static const struct tac_command commands[] = {
     {"load", "STORE [FILE]", "Stores the records of a file or, without one or with -, of its input",
      "A line is a record: key, tab, value. Only the first tab counts. Of two records with one\n"
      "key the later one stays. Every line up to an error is stored; the error says where it is.\n"
+     "With --sorted keys must ascend as bytes (LC_ALL=C sort), each once; on error none is "
+     "stored.\n"
      "With --json the statistics of the whole load, compaction included, come at the end.\n",
-     TAC_TAKES_COMMON | TAC_TAKES(TREE) | TAC_TAKES(ESCAPE) | TAC_TAKES(DELETE) | TAC_TAKES(JSON),
+     TAC_TAKES_COMMON | TAC_TAKES(TREE) | TAC_TAKES(ESCAPE) | TAC_TAKES(DELETE) |
+         TAC_TAKES(SORTED) | TAC_TAKES(JSON),
      0, 1, tac_cmd_load},
     {"get", "STORE KEY", "Prints the value of a key and a newline", "",
      TAC_TAKES_COMMON | TAC_TAKES(TREE) | TAC_TAKES(ESCAPE), 1, 1, tac_cmd_get},
