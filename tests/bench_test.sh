@@ -180,6 +180,21 @@ for shape in B C; do
     is "shape $shape: and is the same" equal digest again.json shape.json
 done
 
+# ---- bulk ----------------------------------------------------------------------------------------
+
+bulks() { # FILE ARGUMENT…
+    bench "$1" bulk "${@:2}" "${small[@]}" && has_fields "$1" &&
+        has "$1" records_done $records && has "$1" operations 1
+}
+
+is 'bulk takes all records as one run' bulks bulk.json --store bulk
+is 'and writes less than half of what puts do' computes bulk.json \
+    "v[\"written_bytes\"] < $(field ingest.json written_bytes) / 2 &&
+     v[\"records_per_s_settled\"] > 0"
+is 'its store can be read' bench get.json get --store bulk --operations 100 "${small[@]}"
+is 'bulk: of shape C, without threads, in memory' bulks bulk.json --shape C --threads 0 \
+    --backend memory
+
 # ---- compact -------------------------------------------------------------------------------------
 
 compacts() { # FILE ARGUMENT…

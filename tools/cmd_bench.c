@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/units.h"
 #include "tools/bench_report.h"
 #include "tools/bench_store.h"
@@ -23,6 +24,7 @@
 
 enum workload_kind {
     WORKLOAD_INGEST,
+    WORKLOAD_BULK,
     WORKLOAD_COMPACT,
     WORKLOAD_READ
 };
@@ -37,6 +39,7 @@ struct workload {
 
 static const struct workload workloads[] = {
     {"ingest", WORKLOAD_INGEST, TAC_BENCH_PUT, TAC_BENCH_MAKE_PUT, 0},
+    {"bulk", WORKLOAD_BULK, TAC_BENCH_PUT, TAC_BENCH_OPERATIONS_COUNT, 0},
     {"get", WORKLOAD_READ, TAC_BENCH_GET, TAC_BENCH_MAKE_GET, 1000000},
     {"getmany", WORKLOAD_READ, TAC_BENCH_GET_MANY, TAC_BENCH_OPERATIONS_COUNT, 20000},
     {"miss", WORKLOAD_READ, TAC_BENCH_MISS, TAC_BENCH_MAKE_MISS, 1000000},
@@ -67,13 +70,14 @@ static void usage_print(FILE *out)
           "Measures the engine on this machine; docs/BENCHMARK.md explains every figure.\n\n"
           "workloads:\n"
           "  ingest    puts records in random order of keys, then waits until all is settled\n"
+          "  bulk      hands all records over as one sorted run\n"
           "  get       reads random records\n"
           "  getmany   reads 64 random records at once\n"
           "  miss      asks for random keys that are not there\n"
           "  scan      reads 100 records from a random key on\n"
           "  fullscan  reads all records in order\n"
           "  compact   merges eight overlapping runs into one\n"
-          "The reading ones use the store that ingest or compact left at --store, or build it.\n\n"
+          "The reading ones use the store that one of the others left at --store, or build it.\n\n"
           "options:\n"
           "  --shape A|B|C        A: key 16 B, value 112 B; B: 8 B and 8 B;\n"
           "                       C: 16 to 40 B and 0 to 400 B, variable (A)\n"
@@ -81,7 +85,7 @@ static void usage_print(FILE *out)
           "  --seed S             all keys and values follow from it (1)\n"
           "  --store PATH         where the store is and stays; without it a temporary file in\n"
           "                       $TMPDIR, or in the current directory\n"
-          "  --force              ingest, compact: overwrite the store at --store\n"
+          "  --force              ingest, bulk, compact: overwrite the store at --store\n"
           "  --operations M       reading: operations of all readers together (get and miss\n"
           "                       1000000, getmany 20000, scan 10000, fullscan one for each\n"
           "                       reader)\n"
@@ -255,7 +259,7 @@ static int arguments_check(const struct bench *bench)
         return tac_fail(TAC_EXIT_USAGE, "--timeline is for ingest");
     }
     if (is_reading && bench->store.may_overwrite) {
-        return tac_fail(TAC_EXIT_USAGE, "--force is for ingest and compact");
+        return tac_fail(TAC_EXIT_USAGE, "--force is for ingest, bulk and compact");
     }
     if (bench->store.path != NULL && bench->store.options.backend == TACTUS_BACKEND_MEMORY) {
         return tac_fail(TAC_EXIT_USAGE, "a store in memory has no path: leave out --store");
@@ -513,6 +517,131 @@ static int ingest_run(struct bench *bench)
     return status == TAC_EXIT_OK ? tac_bench_store_mark(&bench->store) : status;
 }
 
+/* ---- bulk ----------------------------------------------------------------------------------- */
+
+#define BULK_BLOCK_RECORDS 256
+
+/* A record's number by its key, of which the first eight bytes are enough. */
+struct bulk_key {
+    uint64_t prefix, number;
+};
+
+struct bulk {
+    const struct bench      *bench;
+    struct bulk_key         *keys;
+    uint64_t                 next;
+    struct tac_bench_sums    sums;
+    struct tac_bench_record  block[BULK_BLOCK_RECORDS];
+    struct tactus_run_record records[BULK_BLOCK_RECORDS];
+};
+
+static int bulk_compare(const void *a, const void *b)
+{
+    const struct bulk_key *x = a, *y = b;
+
+    return (x->prefix > y->prefix) - (x->prefix < y->prefix);
+}
+
+static struct bulk *bulk_new(const struct bench *bench)
+{
+    const struct tac_bench_store *store = &bench->store;
+    struct bulk                  *bulk = calloc(1, sizeof *bulk);
+
+    if (bulk == NULL) {
+        return NULL;
+    }
+    bulk->bench = bench;
+    bulk->keys = malloc(store->records * sizeof *bulk->keys);
+    if (bulk->keys == NULL) {
+        free(bulk);
+        return NULL;
+    }
+    for (uint64_t i = 0; i < store->records; i++) {
+        struct tac_bench_record record;
+
+        tac_bench_key_make(store->shape, store->seed, i, &record);
+        bulk->keys[i] = (struct bulk_key){tac_key_prefix(record.key, 8), i};
+    }
+    qsort(bulk->keys, store->records, sizeof *bulk->keys, bulk_compare);
+    return bulk;
+}
+
+static int bulk_read(void *context, const struct tactus_run_record **ret_records, size_t *ret_count)
+{
+    struct bulk                  *bulk = context;
+    const struct tac_bench_store *store = &bulk->bench->store;
+    size_t                        count = 0;
+
+    for (; count < BULK_BLOCK_RECORDS && bulk->next < store->records; count++, bulk->next++) {
+        struct tac_bench_record *record = &bulk->block[count];
+
+        tac_bench_key_make(store->shape, store->seed, bulk->keys[bulk->next].number, record);
+        tac_bench_value_make(record);
+        bulk->records[count] = (struct tactus_run_record){record->key, record->key_size,
+                                                          record->value, record->value_size, false};
+        bulk->sums.records++;
+        bulk->sums.bytes += record->key_size + record->value_size;
+        bulk->sums.key_prefix += record->key_prefix;
+    }
+    *ret_records = bulk->records;
+    *ret_count = count;
+    return TACTUS_OK;
+}
+
+static int bulk_measure(struct bench *bench, struct bulk *bulk)
+{
+    struct tac_bench_report *report = &bench->report;
+    struct tactus           *store = bench->store.store;
+    struct tac_bench_usage   begin, end;
+    struct tac_histogram     latency;
+    uint64_t                 begin_ns, end_ns, settled_ns;
+    int                      code;
+
+    tac_bench_usage_take(store, &begin);
+    begin_ns = tac_now_ns();
+    code = tactus_ingest(store, bench->store.tree, bulk_read, bulk, NULL);
+    end_ns = tac_now_ns();
+    if (code == TACTUS_OK) {
+        code = tactus_drain(store);
+    }
+    settled_ns = tac_now_ns();
+    if (code != TACTUS_OK) {
+        return tac_fail_code(code);
+    }
+    tac_bench_usage_take(store, &end);
+    tac_histogram_init(&latency);
+    tac_histogram_record(&latency, end_ns - begin_ns);
+    bench->store.sums = bulk->sums;
+    report->operations = 1;
+    report->records_done = bench->store.records;
+    report->user_bytes = report->live_bytes = bulk->sums.bytes;
+    tac_bench_report_times(report, begin_ns, end_ns, settled_ns);
+    tac_bench_report_costs(report, &begin, &end);
+    tac_bench_report_stages(report, &begin, &end);
+    tac_bench_report_latency(report, &latency);
+    tac_bench_report_store(report, store);
+    return TAC_EXIT_OK;
+}
+
+/* The records are sorted before it begins. */
+static int bulk_run(struct bench *bench)
+{
+    struct bulk *bulk = bulk_new(bench);
+    int          status;
+
+    if (bulk == NULL) {
+        return tac_fail(TAC_EXIT_FAILED, "out of memory to sort %" PRIu64 " records",
+                        bench->store.records);
+    }
+    status = tac_bench_store_make(&bench->store);
+    if (status == TAC_EXIT_OK) {
+        status = bulk_measure(bench, bulk);
+    }
+    free(bulk->keys);
+    free(bulk);
+    return status == TAC_EXIT_OK ? tac_bench_store_mark(&bench->store) : status;
+}
+
 /* ---- compact -------------------------------------------------------------------------------- */
 
 /* With an eighth of all accounted bytes and one largest record more, every bar but the last takes
@@ -717,6 +846,8 @@ static int workload_run(struct bench *bench)
     switch (bench->workload->kind) {
     case WORKLOAD_INGEST:
         return ingest_run(bench);
+    case WORKLOAD_BULK:
+        return bulk_run(bench);
     case WORKLOAD_COMPACT:
         return compact_run(bench);
     case WORKLOAD_READ:

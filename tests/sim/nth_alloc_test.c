@@ -60,13 +60,16 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size)
 /* ---- the calls ------------------------------------------------------------------------------ */
 
 struct bench {
-    char                    path[512];
-    struct tactus_options   options;
-    struct tactus          *store;
-    uint32_t                tree;
-    struct tactus_batch    *batch;
-    struct tactus_iterator *iterator;
-    char                    large[900];
+    char                     path[512];
+    struct tactus_options    options;
+    struct tactus           *store;
+    uint32_t                 tree;
+    struct tactus_batch     *batch;
+    struct tactus_iterator  *iterator;
+    char                     large[900];
+    struct tactus_run_record record;
+    char                     run_key[16];
+    uint32_t                 run_next;
 };
 
 /* Each does one thing and, where it succeeds, undoes it with no allocation failing. */
@@ -137,6 +140,28 @@ static int batch_call(struct bench *bench)
 static int put_call(struct bench *bench)
 {
     return tactus_put(bench->store, bench->tree, "put", 3, bench->large, 10);
+}
+
+static int run_read(void *context, const struct tactus_run_record **ret_records, size_t *ret_count)
+{
+    struct bench *bench = context;
+
+    bench->record = (struct tactus_run_record){bench->run_key, 5, bench->large, 50, false};
+    snprintf(bench->run_key, sizeof bench->run_key, "run-%u", bench->run_next);
+    *ret_records = &bench->record;
+    *ret_count = bench->run_next < 10;
+    bench->run_next++;
+    return TACTUS_OK;
+}
+
+static int ingest_call(struct bench *bench)
+{
+    uint64_t before = tactus_last_op(bench->store);
+    int      code;
+
+    bench->run_next = 0;
+    code = tactus_ingest(bench->store, bench->tree, run_read, bench, NULL);
+    return tactus_last_op(bench->store) == before + (code == TACTUS_OK) ? code : TACTUS_ECORRUPT;
 }
 
 /* Of a record larger than a page, which no cache has a frame for. */
@@ -262,6 +287,7 @@ static void store_test(struct bench *bench, enum tactus_backend backend, uint32_
     check(tactus_open(bench->path, &bench->options, &bench->store), "open");
     sweep(bench, batch_call, "batch", 2);
     sweep(bench, put_call, "put", 0);
+    sweep(bench, ingest_call, "ingest", 8);
     sweep(bench, get_call, "get", 1);
     sweep(bench, scan_call, "scan", 3);
     sweep(bench, drain_call, "drain", 0);
