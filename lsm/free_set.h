@@ -3,8 +3,8 @@
  *
  * released = no longer used by the newest state, but the last durable checkpoint can still reach
  * it: never overwritten, until the op at which a checkpoint without it takes effect (rule R4).
- * Coordinator only; jobs work on address lists that were reserved for them, so addresses depend on
- * the plan alone. */
+ * Coordinator only, or, while it rests, a writer that ingests; jobs work on address lists that were
+ * reserved for them, so addresses depend on the plan alone. */
 #ifndef TACTUS_LSM_FREE_SET_H
 #define TACTUS_LSM_FREE_SET_H
 
@@ -29,7 +29,7 @@ struct tac_free_set *tac_free_set_new(uint64_t blocks_max);
 void                 tac_free_set_free(struct tac_free_set *set);
 uint64_t             tac_free_set_memory_bytes(uint64_t blocks_max);
 
-/* Reserves the `count` lowest free addresses above *cursor (in/out; start a plan with 0), in
+/* Reserves the `count` lowest free addresses above *cursor (in/out; plans and runs start with 0), in
  * ascending order. False: not that many are left below blocks_max (nothing reserved; ret_addresses
  * is undefined). A reserved block is neither free nor acquired until one of the next two. */
 bool tac_free_set_reserve(struct tac_free_set *set, uint64_t *cursor, uint64_t count,

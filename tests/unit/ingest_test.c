@@ -2,11 +2,12 @@
 /* Sorted runs from outside: where their tables go, what tombstones do, what a wrong run changes
  * (nothing), what a crash leaves, and that a store that cannot hold a run says so first. */
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/units.h"
-#include "pipeline/store.h"
+#include "queues/atomics.h"
 #include "tactus.h"
 #include "tests/lib/small_options.h"
 #include "tests/lib/tap.h"
@@ -389,6 +390,95 @@ static void test_runs_of_one(void)
     close_ok(store);
 }
 
+/* ---- beside others -------------------------------------------------------------------------- */
+
+#define BESIDE_KEYS 3000
+#define BESIDE_RUNS 12
+
+struct beside {
+    struct tactus *store;
+    uint32_t       tree, other;
+    uint32_t       is_over; /* Atomic */
+    uint64_t       reads, torn, puts;
+};
+
+/* What a scan finds is all of one run, and of none older than the one before. */
+static void *beside_read(void *argument)
+{
+    struct beside *beside = argument;
+    uint64_t       last = 0;
+
+    while (tac_atomic_load_acquire_u32(&beside->is_over) == 0) {
+        struct tactus_iterator *iterator;
+        uint64_t                first = 0;
+        int                     result;
+
+        if (tactus_iterator_open(beside->store, beside->tree, &iterator) != TACTUS_OK) {
+            tap_bail("iterator: %s", tactus_message());
+        }
+        for (result = tactus_iterator_first(iterator); result == TACTUS_OK;
+             result = tactus_iterator_next(iterator)) {
+            const void *key, *value;
+            size_t      key_size, value_size;
+            uint64_t    run;
+
+            tactus_iterator_record(iterator, &key, &key_size, &value, &value_size);
+            memcpy(&run, (const uint8_t *)value + 8, sizeof run);
+            first = first == 0 ? run : first;
+            beside->torn += run != first;
+            beside->reads++;
+        }
+        beside->torn += result != TACTUS_ENOTFOUND && result != TACTUS_EEXPIRED;
+        if (first != 0) { /* It may have expired before that. */
+            beside->torn += first < last;
+            last = first;
+        }
+        tactus_iterator_close(iterator);
+    }
+    return NULL;
+}
+
+static void *beside_write(void *argument)
+{
+    struct beside *beside = argument;
+
+    while (tac_atomic_load_acquire_u32(&beside->is_over) == 0) {
+        put(beside->store, beside->other, beside->puts++, 1);
+    }
+    return NULL;
+}
+
+static void test_beside(void)
+{
+    struct tactus_layout layout = {TACTUS_LAYOUT_FIXED, 8, VALUE_BYTES};
+    struct beside        beside = {0};
+    pthread_t            reader, writer;
+
+    beside.store = store_open(4, TAC_GIB, &beside.tree);
+    if (tactus_tree_create(beside.store, "other", &layout, &beside.other) != TACTUS_OK ||
+        pthread_create(&reader, NULL, beside_read, &beside) != 0 ||
+        pthread_create(&writer, NULL, beside_write, &beside) != 0) {
+        tap_bail("no tree, or no threads");
+    }
+    for (uint64_t i = 1; i <= BESIDE_RUNS; i++) {
+        uint64_t op;
+
+        if (ingest(beside.store, beside.tree, run_of(0, BESIDE_KEYS, 1, i), &op) != TACTUS_OK) {
+            tap_bail("ingest: %s", tactus_message());
+        }
+    }
+    tac_atomic_store_release_u32(&beside.is_over, 1);
+    pthread_join(reader, NULL);
+    pthread_join(writer, NULL);
+    tap_ok(beside.reads > 0 && beside.torn == 0,
+           "%" PRIu64 " reads beside %d runs: each scan sees one whole run, none an older one",
+           beside.reads, BESIDE_RUNS);
+    tap_ok(all_have(beside.store, beside.other, 0, beside.puts, 1, 1) &&
+               all_have(beside.store, beside.tree, 0, BESIDE_KEYS, 1, BESIDE_RUNS),
+           "%" PRIu64 " puts of another thread are there, and the last run", beside.puts);
+    close_ok(beside.store);
+}
+
 int main(void)
 {
     tap_plan(0);
@@ -400,5 +490,6 @@ int main(void)
     test_errors();
     test_full();
     test_runs_of_one();
+    test_beside();
     return tap_done();
 }
