@@ -17,6 +17,8 @@
 /* What stands beside the rate: a burst, and what each worker has under way. */
 #define SLACK_BYTES (RATE / 50 + 64 * 4 * 4 * TAC_KIB)
 
+static struct tactus_pool *pool; /* Where stores are opened; NULL: by themselves */
+
 static struct tactus *store_open(uint32_t threads, uint64_t rate, uint32_t *ret_tree)
 {
     struct tactus_layout  layout = {TACTUS_LAYOUT_FIXED, 8, 100};
@@ -25,14 +27,15 @@ static struct tactus *store_open(uint32_t threads, uint64_t rate, uint32_t *ret_
 
     small_options(&options);
     options.backend = TACTUS_BACKEND_MEMORY;
-    options.threads = threads;
+    options.threads = pool == NULL ? threads : TACTUS_THREADS_AUTO;
     options.memtable_size = 256 * TAC_KIB;
     options.tables_max = 4096;
     options.file_size_max = TAC_GIB;
     options.page_cache_size = options.index_cache_size = TAC_MIB;
     options.io_rate_max_bytes = rate;
     memset(options.uuid, 7, sizeof options.uuid);
-    if (tactus_open(NULL, &options, &store) != TACTUS_OK ||
+    if ((pool == NULL ? tactus_open(NULL, &options, &store)
+                      : tactus_open_in(pool, NULL, &options, &store)) != TACTUS_OK ||
         tactus_tree_create(store, "tree", &layout, ret_tree) != TACTUS_OK) {
         tap_bail("%s", tactus_message());
     }
@@ -78,6 +81,25 @@ static void test_kept(uint32_t threads, uint64_t rate, uint8_t digest[16], const
                (rate == 0 || (double)moved < (double)rate * (double)elapsed_ns / 1e9 + SLACK_BYTES),
            "%s: as fast as it may", name);
     tactus_abandon(store);
+}
+
+/* The same in a pool, whose threads look after all its stores. */
+static void test_pool(uint8_t digest[16])
+{
+    struct tactus_pool_options options;
+    struct tactus_pool        *shared;
+    uint8_t                    without[16];
+
+    tactus_pool_options_init(&options);
+    options.threads = 3;
+    if (tactus_pool_open(&options, &shared) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    pool = shared;
+    test_kept(0, 0, without, "in a pool, no limit");
+    test_kept(0, RATE, digest, "in a pool");
+    pool = NULL;
+    tap_ok(tactus_pool_close(shared) == TACTUS_OK, "the pool closes");
 }
 
 static void *drain_main(void *store) { return tactus_drain(store) == TACTUS_OK ? store : NULL; }
@@ -139,15 +161,16 @@ static void test_descriptor(void)
 
 int main(void)
 {
-    uint8_t digests[4][16] = {{0}};
+    uint8_t digests[5][16] = {{0}};
 
     tap_plan(0);
     test_kept(0, 0, digests[0], "no threads, no limit");
     test_kept(0, RATE, digests[1], "no threads");
     test_kept(3, RATE, digests[2], "three threads");
     test_kept(8, RATE, digests[3], "eight threads");
-    tap_ok(memcmp(digests[0], digests[1], 16) == 0 && memcmp(digests[0], digests[2], 16) == 0 &&
-               memcmp(digests[0], digests[3], 16) == 0,
+    test_pool(digests[4]);
+    tap_ok(memcmp(digests[0], digests[4], 16) == 0 && memcmp(digests[0], digests[1], 16) == 0 &&
+               memcmp(digests[0], digests[2], 16) == 0 && memcmp(digests[0], digests[3], 16) == 0,
            "it shows in no byte");
     test_changed(0, "no threads");
     test_changed(3, "three threads");
