@@ -200,8 +200,8 @@ struct tactus_options {
     uint64_t io_rate_max_bytes;      /* What flushes, compactions and checkpoints may read and write
                                         in a second, together; see tactus_io_rate_change. 0: no
                                         limit; 0. */
-    enum tactus_io_priority io_priority; /* Of what stage threads, or io_uring for them, read and
-                                        write; TACTUS_IO_PRIORITY_NORMAL. */
+    enum tactus_io_priority io_priority; /* Of stage threads, but for a pool's, and of requests of
+                                        io_uring; TACTUS_IO_PRIORITY_NORMAL. */
 };
 
 /* Fills in every default. struct_size: of the struct that the program was compiled with; for calls
