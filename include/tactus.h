@@ -513,9 +513,67 @@ TACTUS_API void tactus_iterator_record(const struct tactus_iterator *iterator, c
  * that was in the way. With both, all is durable, and what could be compacted is. */
 TACTUS_API int tactus_drain(struct tactus *store);
 
-/* Compacts every record of the tree into its last level, then drains, with the same errors. An
- * op. */
+/* Compacts every record of the tree into its last level, then drains, with the same errors. Writes
+ * wait until it is done: see tactus_compact_range for one that they do not wait for. An op. */
 TACTUS_API int tactus_compact(struct tactus *store, uint32_t tree);
+
+/* Compacting a key range beside the writes: it is begun, goes on with each bar that ends, and can be
+ * looked at and cancelled. Bars end when their memtable is full; a store that nobody writes to is
+ * stepped, by a loop of tactus_compact_step. One range at a time. With a log it goes on after an open;
+ * without one, an open or a close ends it. What has been done is kept in any case. */
+
+/* Begins to bring every record of the tree with a key from `low` on and before `high`, in order of
+ * memcmp, that has been written so far into the last level; NULL (with size 0): no bound. Of a bound
+ * the first 408 bytes count: one that is longer is taken as if nothing followed at `low`, and as the
+ * next string of 408 bytes at `high`. Returns at once. Until it is done each bar has up to four
+ * memtables' bytes to compact beside its own work, and a write waits for its beat's part of that. An
+ * op, which ends a tactus_compaction_hold; a later hold holds it back. TACTUS_EINVAL: `low` is not
+ * below `high`. TACTUS_EKEYSIZE: a bound has size 0 or more than TACTUS_KEY_SIZE_MAX.
+ * TACTUS_EEXISTS: a range is being compacted already. */
+TACTUS_API int tactus_compact_range(struct tactus *store, uint32_t tree, const void *low,
+                                    size_t low_size, const void *high, size_t high_size);
+/* Does what is left of the bar's work at once, whatever beat it is, and ends the bar. Other threads
+ * write on meanwhile, but for the end itself. An op, with or without a range. *ret_is_done: no range
+ * is being compacted, or none any more: tactus_compact_progress says why. For a settled store call
+ * tactus_drain when it is done. TACTUS_EAGAIN: tactus_compaction_hold holds the range back, and no op
+ * was taken. TACTUS_EPAUSED. */
+TACTUS_API int tactus_compact_step(struct tactus *store, bool *ret_is_done);
+/* From the next bar on no more is done for the range; the plan of this bar is still carried out.
+ * Returns within a beat or two, as any write. An op, also if there is no range. */
+TACTUS_API int tactus_compact_cancel(struct tactus *store);
+
+enum tactus_compact_state {
+    TACTUS_COMPACT_NONE = 0,      /* No range since open */
+    TACTUS_COMPACT_FLUSHING = 1,  /* What was in the memtables is coming to tables: two bars' ends */
+    TACTUS_COMPACT_RUNNING = 2,
+    TACTUS_COMPACT_DONE = 3,      /* What lies under damaged tables apart (tables_damaged) */
+    TACTUS_COMPACT_CANCELLED = 4,
+    TACTUS_COMPACT_STUCK = 5,     /* Given up: 64 plans in a row found no room for more of it, or
+                                     more keys than a bar compacts are alike in 408 bytes */
+};
+
+/* Of the last range since open, as of the last bar's end. Bytes are those of the tables that overlap
+ * the range above the last level and have not been taken yet, as the manifest has them: keys and
+ * values, which also may be newer than the range's begin. A pass is a byte's way down one level;
+ * passes are what the speed is of, since all have to be made before the bytes in the last one are
+ * gone. */
+struct tactus_compact_progress {
+    enum tactus_compact_state state;
+    uint32_t tree;
+    uint64_t op;                 /* That began it */
+    uint32_t level;              /* That is being emptied, from the top */
+    uint64_t total_bytes;        /* When RUNNING began, in an earlier open too */
+    uint64_t left_bytes;
+    uint64_t passes_total_bytes; /* total_bytes, each as often as levels it had to go down */
+    uint64_t passes_left_bytes;
+    uint64_t bytes_per_second;   /* Passes since it was begun, or since open */
+    uint64_t elapsed_ns;         /* Since then */
+    uint64_t time_left_ns;       /* At that speed; UINT64_MAX: not known yet */
+};
+
+/* Any thread, at any time; never waits. In a forked child: all zero. */
+TACTUS_API void tactus_compact_progress(struct tactus *store,
+                                        struct tactus_compact_progress *ret_progress);
 
 /* Holds back (true) or allows again (false) every compaction but the flush. An op. A drain ends it,
  * and so does the close of a store without a log. For bulk loads that end with tactus_compact; reads
@@ -706,7 +764,51 @@ static inline void tactus_stat(struct tactus *store, struct tactus_stats *ret_st
     tactus_stat_sized(store, ret_stats, sizeof *ret_stats);
 }
 
-/* The same as text for Prometheus (exposition format 0.0.4): names begin with tactus_, units are
+enum tactus_plan_kind {
+    TACTUS_PLAN_FLUSH = 0,    /* A memtable into level 0; with runs of 1 merged with its tables */
+    TACTUS_PLAN_MERGE = 1,    /* Into the level below */
+    TACTUS_PLAN_IN_PLACE = 2, /* Within the level: it is little over much below */
+    TACTUS_PLAN_MOVE = 3,     /* A table changes level, and no byte is read */
+};
+
+/* What was due when it was chosen. */
+enum tactus_plan_reason {
+    TACTUS_PLAN_FOR_FLUSH = 0,
+    TACTUS_PLAN_FOR_DEPTH = 1, /* More than runs_per_level tables over a key */
+    TACTUS_PLAN_FOR_SIZE = 2,  /* The level is above its capacity */
+    TACTUS_PLAN_FORWARD = 3,   /* Nothing yet, but soon, and the bar had less to do than others */
+    TACTUS_PLAN_BY_HAND = 4,   /* tactus_compact_range or tactus_compact */
+    TACTUS_PLAN_FOR_SPACE = 5, /* The store is full: everything that may make room */
+};
+
+#define TACTUS_PLAN_KEY_BYTES 64
+#define TACTUS_PLAN_ENTRIES_MAX 1024
+
+struct tactus_plan_entry {
+    uint32_t                tree;
+    enum tactus_plan_kind   kind;
+    enum tactus_plan_reason reason;
+    bool     is_due;       /* Not in the plan that is being carried out: left for later bars. Then it
+                              stands for all that is due of the level for this reason */
+    uint32_t level_from, level_to;
+    uint32_t tables;       /* That it takes. FOR_DEPTH and due: so many over one key */
+    uint64_t input_bytes;  /* Keys and values that it reads, as planned; of a move 0. FOR_SIZE and
+                              due: above capacity. BY_HAND and due: of the range, in this level and
+                              further down; FOR_DEPTH and due: 0 */
+    /* The keys between which it lies; 0: none known. The whole sizes, of which there may be more than
+     * the first bytes that are here. */
+    uint32_t low_size, high_size;
+    uint8_t  low[TACTUS_PLAN_KEY_BYTES], high[TACTUS_PLAN_KEY_BYTES];
+};
+
+/* Copies up to entries_max compactions: those of the plan of this bar (with runs of 1: half a bar),
+ * as it was made in the bar's first beats and before any of it was run, in order of tree and level;
+ * then what is due and was left for later. *ret_count is how many there are, of which the first
+ * TACTUS_PLAN_ENTRIES_MAX can be had. Any thread, at any time; never waits. TACTUS_EFORKED. */
+TACTUS_API int tactus_plan(struct tactus *store, struct tactus_plan_entry *entries,
+                           uint32_t entries_max, uint32_t *ret_count);
+
+/* The statistics as text for Prometheus (exposition format 0.0.4): names begin with tactus_, units are
  * seconds and bytes. labels: what each sample is to have, such as "store=\"orders\"", or NULL.
  * Writes at most buffer_size bytes, a terminator included; *ret_size is what the whole text has,
  * without it: when that is not below buffer_size, call again with more. */

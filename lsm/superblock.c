@@ -51,8 +51,17 @@ enum {
     OFFSET_MANUAL_TREES = 392,
     OFFSET_BARS_SETTLED = 400,
     OFFSET_BARS_OWED = 404, /* u32; 408 to 511 zero */
-    OFFSET_FREE_SET = 512,  /* References of 24 bytes; from its end on zero */
+    OFFSET_FREE_SET = 512,  /* References of 24 bytes */
     REFERENCE_BYTES = 24,
+    OFFSET_SWEEP_OP = 2816,
+    OFFSET_SWEEP_BYTES_TOTAL = 2824,
+    OFFSET_SWEEP_PASSES_TOTAL = 2832,
+    OFFSET_SWEEP_TREE = 2840,       /* u8 */
+    OFFSET_SWEEP_LEVEL = 2841,      /* u8 */
+    OFFSET_SWEEP_BARS_WAIT = 2842,  /* u8 */
+    OFFSET_SWEEP_PLANS_HELD = 2843, /* u8 */
+    OFFSET_SWEEP_KEY_SIZES = 2844,  /* Three u16: low, high, place; 2850 to 2855 zero */
+    OFFSET_SWEEP_KEYS = 2856,       /* The same, zero behind their sizes; from 4080 on zero */
 };
 #define MAGIC "TACTUS\r\n"
 #define MAGIC_BYTES 8
@@ -65,8 +74,9 @@ enum {
 #define COUNTER_MAX (UINT64_MAX / 2)
 
 tac_static_assert(sizeof MAGIC - 1 == MAGIC_BYTES, "the magic is eight bytes");
-tac_static_assert(OFFSET_FREE_SET + TAC_FREE_SET_BLOCKS_MAX * REFERENCE_BYTES <=
-                      TAC_SUPERBLOCK_BYTES,
+tac_static_assert(OFFSET_FREE_SET + TAC_FREE_SET_BLOCKS_MAX * REFERENCE_BYTES <= OFFSET_SWEEP_OP,
+                  "the free set's references have their room");
+tac_static_assert(OFFSET_SWEEP_KEYS + 3 * TAC_SWEEP_KEY_BYTES <= TAC_SUPERBLOCK_BYTES,
                   "the superblock fits into its copy");
 tac_static_assert(OFFSET_UUID + TACTUS_UUID_BYTES == OFFSET_SEQUENCE, "the UUID has its room");
 
@@ -128,6 +138,46 @@ static struct tac_shape shape_decode(const uint8_t *copy)
     };
 }
 
+static void sweep_encode(uint8_t *copy, const struct tac_sweep *sweep)
+{
+    const struct tac_sweep_key *keys[] = {&sweep->low, &sweep->high, &sweep->place};
+
+    tac_store_u64(copy + OFFSET_SWEEP_OP, sweep->op);
+    tac_store_u64(copy + OFFSET_SWEEP_BYTES_TOTAL, sweep->bytes_total);
+    tac_store_u64(copy + OFFSET_SWEEP_PASSES_TOTAL, sweep->passes_total);
+    copy[OFFSET_SWEEP_TREE] = (uint8_t)sweep->tree;
+    copy[OFFSET_SWEEP_LEVEL] = (uint8_t)sweep->level;
+    copy[OFFSET_SWEEP_BARS_WAIT] = (uint8_t)sweep->bars_wait;
+    copy[OFFSET_SWEEP_PLANS_HELD] = (uint8_t)sweep->plans_held;
+    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(keys); i++) {
+        tac_assert(keys[i]->size <= TAC_SWEEP_KEY_BYTES);
+        tac_store_u16(copy + OFFSET_SWEEP_KEY_SIZES + 2 * i, (uint16_t)keys[i]->size);
+        memcpy(copy + OFFSET_SWEEP_KEYS + i * TAC_SWEEP_KEY_BYTES, keys[i]->bytes, keys[i]->size);
+    }
+}
+
+/* Sizes that cannot be are kept for contents_check; no byte is taken beyond a key's room. */
+static struct tac_sweep sweep_decode(const uint8_t *copy)
+{
+    struct tac_sweep sweep = {
+        .op = tac_load_u64(copy + OFFSET_SWEEP_OP),
+        .bytes_total = tac_load_u64(copy + OFFSET_SWEEP_BYTES_TOTAL),
+        .passes_total = tac_load_u64(copy + OFFSET_SWEEP_PASSES_TOTAL),
+        .tree = copy[OFFSET_SWEEP_TREE],
+        .level = copy[OFFSET_SWEEP_LEVEL],
+        .bars_wait = copy[OFFSET_SWEEP_BARS_WAIT],
+        .plans_held = copy[OFFSET_SWEEP_PLANS_HELD],
+    };
+    struct tac_sweep_key *keys[] = {&sweep.low, &sweep.high, &sweep.place};
+
+    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(keys); i++) {
+        keys[i]->size = tac_load_u16(copy + OFFSET_SWEEP_KEY_SIZES + 2 * i);
+        memcpy(keys[i]->bytes, copy + OFFSET_SWEEP_KEYS + i * TAC_SWEEP_KEY_BYTES,
+               tac_min_u64(keys[i]->size, TAC_SWEEP_KEY_BYTES));
+    }
+    return sweep;
+}
+
 static struct tac_u128 copy_checksum(const uint8_t *copy)
 {
     /* The UUID is not known before; it is among the covered bytes, so no seed is needed. */
@@ -167,6 +217,7 @@ void tac_superblock_encode(uint8_t *copy, const struct tac_superblock *superbloc
     tac_store_u64(copy + OFFSET_MANUAL_TREES, superblock->control.manual_trees);
     tac_store_u32(copy + OFFSET_BARS_SETTLED, superblock->control.bars_settled);
     tac_store_u32(copy + OFFSET_BARS_OWED, superblock->control.bars_owed);
+    sweep_encode(copy, &superblock->control.sweep);
     for (uint32_t i = 0; i < superblock->free_set_block_count; i++) {
         reference_store(copy + OFFSET_FREE_SET + i * REFERENCE_BYTES, superblock->free_set[i]);
     }
@@ -252,6 +303,28 @@ static int counters_check(const struct tac_superblock *superblock, struct tac_er
     return TACTUS_OK;
 }
 
+static int sweep_check(const struct tac_superblock *superblock, struct tac_error *error)
+{
+    const struct tac_sweep *sweep = &superblock->control.sweep;
+    bool is_none = sweep->op == 0 && sweep->bytes_total == 0 && sweep->passes_total == 0 &&
+                   sweep->tree == 0 && sweep->level == 0 && sweep->bars_wait == 0 &&
+                   sweep->plans_held == 0 && sweep->low.size == 0 && sweep->high.size == 0 &&
+                   sweep->place.size == 0;
+
+    if (is_none ||
+        (sweep->op > 0 && sweep->op <= superblock->op_compacted && sweep->tree < TACTUS_TREES_MAX &&
+         sweep->level < TACTUS_LEVELS_MAX && sweep->bars_wait <= TAC_SWEEP_BARS_WAIT &&
+         sweep->low.size <= TAC_SWEEP_KEY_BYTES && sweep->high.size <= TAC_SWEEP_KEY_BYTES &&
+         sweep->place.size <= TAC_SWEEP_KEY_BYTES)) {
+        return TACTUS_OK;
+    }
+    return tac_error_set(error, TACTUS_ECORRUPT,
+                         "superblock: a compaction of a range, op %llu, tree %u, level %u, keys of "
+                         "%u, %u and %u bytes, is impossible",
+                         (unsigned long long)sweep->op, sweep->tree, sweep->level, sweep->low.size,
+                         sweep->high.size, sweep->place.size);
+}
+
 /* A checksum proves nothing about who wrote it: every number is checked before it is used. */
 static int contents_check(const struct tac_superblock *superblock, struct tac_error *error)
 {
@@ -293,7 +366,8 @@ static int contents_check(const struct tac_superblock *superblock, struct tac_er
                              (unsigned long long)superblock->table_count,
                              (unsigned long long)superblock->table_id_last);
     }
-    if (counters_check(superblock, error) != TACTUS_OK) {
+    if (counters_check(superblock, error) != TACTUS_OK ||
+        sweep_check(superblock, error) != TACTUS_OK) {
         return TACTUS_ECORRUPT;
     }
     return references_check(superblock, error);
@@ -354,6 +428,7 @@ static int copy_decode(const uint8_t *copy, struct tac_superblock *ret_superbloc
                 .manual_trees = tac_load_u64(copy + OFFSET_MANUAL_TREES),
                 .bars_settled = tac_load_u32(copy + OFFSET_BARS_SETTLED),
                 .bars_owed = tac_load_u32(copy + OFFSET_BARS_OWED),
+                .sweep = sweep_decode(copy),
             },
     };
     int rv = features_check(copy, error);

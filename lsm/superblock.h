@@ -33,12 +33,36 @@ enum {
     TAC_CONTROL_FULL_MASK = TAC_CONTROL_FULL_FOR_PUTS | TAC_CONTROL_FULL_FOR_DELETES,
 };
 
+/* As much of a key as a copy of the superblock has room for. */
+#define TAC_SWEEP_KEY_BYTES 408
+/* After so many ends of bars what was in the memtables is in tables. */
+#define TAC_SWEEP_BARS_WAIT 2
+
+struct tac_sweep_key {
+    uint32_t size;                       /* 0: there is none */
+    uint8_t  bytes[TAC_SWEEP_KEY_BYTES]; /* Zero behind `size` */
+};
+
+/* A key range that is being compacted by hand, beside the writes (pipeline/sweep.h). */
+struct tac_sweep {
+    uint64_t             op; /* That began it; 0: none, and all else is zero */
+    uint64_t             bytes_total, passes_total; /* When it began to take tables; before: 0 */
+    uint32_t             tree;
+    uint32_t             level;      /* That is being emptied */
+    uint32_t             bars_wait;  /* Until what had been written before it is in tables */
+    uint32_t             plans_held; /* In a row that have not moved its place */
+    struct tac_sweep_key low, high;  /* [low, high); none: open */
+    struct tac_sweep_key place;      /* In the level: what lies below is done; none: from low on */
+};
+
 struct tac_control {
-    uint32_t flags;
-    uint32_t bars_stuck;   /* Bars in which something found no room, since anything was done */
-    uint32_t bars_settled; /* Of a drain: bars in a row that left nothing due */
-    uint32_t bars_owed;    /* That the ingest of op P is still to end */
-    uint64_t manual_trees; /* Bit for each tree that a drain compacts whole */
+    uint32_t         flags;
+    uint32_t         bars_stuck;   /* Bars in which something found no room, since anything was
+                                      done */
+    uint32_t         bars_settled; /* Of a drain: bars in a row that left nothing due */
+    uint32_t         bars_owed;    /* That the ingest of op P is still to end */
+    uint64_t         manual_trees; /* Bit for each tree that a drain compacts whole */
+    struct tac_sweep sweep;
 };
 
 /* Bars that one ingest may owe. */

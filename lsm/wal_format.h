@@ -88,7 +88,16 @@ enum tac_wal_kind {
     TAC_WAL_HOLD = 6, /* value: one byte, 0 or 1 */
     TAC_WAL_CHECKPOINT = 7,
     TAC_WAL_NOTHING = 8, /* An op whose condition did not hold: a number */
+    TAC_WAL_RANGE = 9,   /* Of a compaction of a range; value: one byte, enum tac_wal_range.
+                            BEGIN: key: the low bound; the high one is behind that byte; both 0 to
+                            TACTUS_KEY_SIZE_MAX bytes */
     TAC_WAL_TREE_DROP = 10,
+};
+
+enum tac_wal_range {
+    TAC_WAL_RANGE_BEGIN = 1,
+    TAC_WAL_RANGE_STEP = 2,
+    TAC_WAL_RANGE_CANCEL = 3,
 };
 
 struct tac_wal_entry {

@@ -383,6 +383,7 @@ static int tree_drop(struct tactus *store, uint32_t tree)
     uint32_t                   number = tac_tree_number(tree);
     const struct tac_wal_entry entry = {.kind = TAC_WAL_TREE_DROP, .is_last = true, .tree = number};
     uint64_t                   dropped_op;
+    bool                       had_run;
 
     if (tac_trees_check(store, tree, &tac_api_error) != TACTUS_OK) {
         return tac_api_error.code;
@@ -391,8 +392,12 @@ static int tree_drop(struct tactus *store, uint32_t tree)
     if (tac_recovery_is_refilling(store) && dropped_op != store->last_op + 1) {
         tac_recovery_refill_end(store); /* Else the op had run before the checkpoint. */
     }
+    had_run = tac_recovery_is_refilling(store);
     if (tac_writer_control(store, &entry, &tac_api_error) != TACTUS_OK) {
         return tac_api_error.code;
+    }
+    if (!had_run && store->sweep.op != 0 && store->sweep.tree == number) {
+        tac_sweep_end(store, TACTUS_COMPACT_CANCELLED); /* Else the sweep is the checkpoint's */
     }
     tac_manifest_tree(store->manifest, number)->dropped_op = store->last_op;
     tac_trees_close(store, number);

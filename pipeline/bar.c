@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "pipeline/admission.h"
 #include "pipeline/bar_internal.h"
+#include "pipeline/sweep.h"
 
 /* A bar's plan is some hundred jobs with their keys; far more never fit the block pool. */
 #define BAR_ARENA_BYTES (32 * TAC_MIB)
@@ -223,6 +224,9 @@ static void input_make(struct tac_bar *bar, const struct tac_bar_order *order, u
     input->is_draining = order->is_draining;
     input->is_manual = (order->manual_trees >> tree_id & 1) != 0 && input->edge_count > 0;
     input->manual_edge_max = input->edge_count == 0 ? 0 : input->edge_count - 1;
+    if (order->sweep != NULL && order->sweep->tree == tree_id) {
+        tac_sweep_input(order->sweep, bar->edge_keys, input);
+    }
 }
 
 bool tac_bar_tree_is_settled(struct tac_bar *bar, const struct tac_bar_order *order, uint32_t tree)
@@ -239,6 +243,26 @@ bool tac_bar_tree_is_settled(struct tac_bar *bar, const struct tac_bar_order *or
     }
     input_make(bar, order, tree, &input);
     return tac_planner_is_settled(bar->planner, &state->planner, &input);
+}
+
+/* Plans one tree. */
+static void tree_plan(struct tac_bar *bar, const struct tac_bar_order *order, uint32_t tree)
+{
+    struct tac_plan_input  input;
+    const struct tac_plan *plan;
+    uint32_t               skipped = bar->skipped;
+
+    input_make(bar, order, tree, &input);
+    plan =
+        tac_planner_plan(bar->planner, &tac_manifest_tree(order->manifest, tree)->planner, &input);
+    tac_bar_take_plan(bar, order, tree, &input, plan);
+    memcpy(bar->due[tree], plan->due, sizeof plan->due);
+    if (input.is_sweeping) {
+        bar->is_sweeping = true;
+        bar->is_sweep_whole = bar->skipped == skipped;
+        bar->sweep = *order->sweep;
+        tac_sweep_planned(&bar->sweep, plan, bar->edge_keys);
+    }
 }
 
 static void jobs_order(struct tac_bar *bar)
@@ -262,6 +286,8 @@ void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order)
     bar->reserve_cursor = 0;
     bar->skipped = 0;
     bar->flush_found_no_room = false;
+    bar->is_sweeping = false;
+    memset(bar->due, 0, sizeof bar->due);
     bar->compactions = tac_bar_allocate(bar, TAC_BAR_COMPACTIONS_MAX, sizeof *bar->compactions);
     bar->jobs = tac_bar_allocate(bar, TAC_BAR_JOBS_MAX, sizeof(struct tac_job *));
     bar->job_bytes = tac_bar_allocate(bar, TAC_BAR_JOBS_MAX, sizeof *bar->job_bytes);
@@ -270,17 +296,10 @@ void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order)
     tac_assert(bar->job_bytes != NULL && bar->order != NULL);
     tac_bar_take_discards(bar, order);
     for (uint32_t tree = 0; tree < tree_count; tree++) {
-        struct tac_plan_input  input;
-        const struct tac_plan *plan;
-
-        if (tac_bar_tree_is_over(tac_manifest_tree(order->manifest, tree),
-                                 order->immutable_last_op)) {
-            continue;
+        if (!tac_bar_tree_is_over(tac_manifest_tree(order->manifest, tree),
+                                  order->immutable_last_op)) {
+            tree_plan(bar, order, tree);
         }
-        input_make(bar, order, tree, &input);
-        plan = tac_planner_plan(bar->planner, &tac_manifest_tree(order->manifest, tree)->planner,
-                                &input);
-        tac_bar_take_plan(bar, order, tree, &input, plan);
     }
     jobs_order(bar);
 }

@@ -10,6 +10,7 @@
 #include "lsm/free_set.h"
 #include "lsm/manifest.h"
 #include "lsm/memtable.h"
+#include "lsm/superblock.h"
 #include "pipeline/planner.h"
 #include "stages/seat.h"
 
@@ -29,6 +30,7 @@ struct tac_bar_input {
 
 struct tac_bar_compaction {
     enum tac_plan_kind    kind;
+    enum tac_plan_reason  reason;
     uint32_t              tree;
     uint32_t              level_source, level_target;
     uint64_t              stamp; /* In place: the outputs'; else 0 */
@@ -83,6 +85,10 @@ struct tac_bar {
     uint64_t                   log_events;      /* Of the manifest log, that the plan's end makes */
     uint64_t                   reserve_cursor;
     uint32_t                   skipped; /* Compactions that found no room; they stay for later */
+    bool                       is_sweeping;   /* The plan is one of a sweep … */
+    bool                       is_sweep_whole; /* … and has all of its tree's compactions */
+    struct tac_sweep           sweep;         /* As it is when they are done */
+    struct tac_plan_due        due[TACTUS_TREES_MAX][TACTUS_LEVELS_MAX]; /* Left for later plans */
     bool                       flush_found_no_room;
 };
 
@@ -104,6 +110,7 @@ struct tac_bar_order {
     uint32_t key_size_max;                         /* Of all trees */
     uint64_t manual_trees;                         /* Bit per tree that is to be compacted whole */
     uint64_t discards_max;                         /* Discarded tables, as far as there is room */
+    const struct tac_sweep *sweep;                 /* NULL: none; read while the plan is made */
 };
 
 TAC_MUST_CHECK int tac_bar_create(struct tac_bar *bar, const struct tac_geometry *geometry,

@@ -366,6 +366,9 @@ static void compaction_make(struct bar_context *context, const struct tac_plan_c
     struct tac_bar           *bar = context->bar;
     struct tac_bar_compaction compaction = {
         .kind = planned->kind,
+        .reason = planned->reason == TAC_PLAN_BY_HAND && context->order->is_tight
+                      ? TAC_PLAN_FOR_SPACE
+                      : planned->reason,
         .tree = context->tree,
         .level_source = planned->level_source,
         .level_target = planned->level_target,

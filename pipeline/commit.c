@@ -565,6 +565,7 @@ static void last_levels_sink(struct tactus *store)
 int tac_store_commit_plan(struct tactus *store, struct tac_error *error)
 {
     struct tac_bar *bar = &store->bar;
+    bool            is_sweep_kept = bar->is_sweep_whole;
 
     tac_assert(bar->jobs_done == bar->job_count);
     store->is_flush_due = false;
@@ -587,6 +588,7 @@ int tac_store_commit_plan(struct tactus *store, struct tac_error *error)
         compaction_drop(store, compaction, damaged);
         damage_tell(store, compaction, error);
         store->is_flush_due |= is_flush;
+        is_sweep_kept = is_sweep_kept && compaction->tree != bar->sweep.tree;
     }
     tac_error_clear(error);
     if (!store->is_flush_due && store->immutable_table != NULL &&
@@ -594,6 +596,7 @@ int tac_store_commit_plan(struct tactus *store, struct tac_error *error)
         return error->code;
     }
     last_levels_sink(store);
+    tac_sweep_move(store, is_sweep_kept);
     tac_manifest_log_compact(store->manifest_log, store->manifest, tac_bar_log_carry(bar));
     return TACTUS_OK;
 }

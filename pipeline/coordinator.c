@@ -84,6 +84,10 @@ void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order)
         order->manual_trees = UINT64_MAX;
         order->is_tight = true;
     }
+    if (store->sweep.op != 0 && store->sweep.bars_wait == 0 && !order->is_held &&
+        !order->is_tight) {
+        order->sweep = &store->sweep;
+    }
     tac_space_order(store, order);
     order->discards_max = discards_share(store, fullness);
 }
@@ -211,7 +215,10 @@ static uint64_t credit_due(struct tactus *store, bool is_paused)
     granted =
         tac_pacing_granted(store->bar.bytes, beat, store->beats_per_plan, store->shape.lag_beats);
     /* All granted, or the plan is being ended: estimates of bytes hold nothing back any more. */
-    return granted >= store->bar.bytes || plan_end_is_wanted(store) ? UINT64_MAX : granted;
+    return granted >= store->bar.bytes || plan_end_is_wanted(store) ||
+                   tac_atomic_load_acquire_u32(&store->hurries) > 0
+               ? UINT64_MAX
+               : granted;
 }
 
 /* The credit is set only when it changes: a grant wakes stalled merges. */
@@ -267,7 +274,10 @@ static void bar_plan(struct tactus *store)
         before[i] = tac_manifest_tree(store->manifest, i)->planner;
     }
     tac_store_bar_order(store, &order);
-    order.is_held |= store->is_flush_due; /* The other compactions of this plan are in. */
+    if (store->is_flush_due) { /* The other compactions of this plan are in. */
+        order.is_held = true;
+        order.sweep = NULL;
+    }
     tac_bar_plan(&store->bar, &order);
     if (store->bar.flush_found_no_room ||
         (store->tight_plan_every > 0 && store->bar_count % store->tight_plan_every == 0)) {
@@ -276,6 +286,7 @@ static void bar_plan(struct tactus *store)
             tac_manifest_tree(store->manifest, i)->planner = before[i];
         }
         order.is_held = order.is_tight = true;
+        order.sweep = NULL;
         tac_bar_plan(&store->bar, &order);
     }
     store->totals.tight_plans += order.is_tight && store->bar.job_count > 0;
@@ -296,6 +307,7 @@ static void plan_make(struct tactus *store)
         tac_store_poison(store, error.code, error.message);
         return;
     }
+    tac_plan_report_take(store);
     store->is_planned = true;
     store->granted_bytes = 0;
     tac_atomic_exchange_u64(&store->stages.consumed_bytes, 0);
@@ -358,6 +370,7 @@ static void settled_update(struct tactus *store)
     tac_store_bar_order(store, &order);
     order.immutable_table = NULL;
     order.manual_trees = store->manual_trees; /* Not what a full store adds to them */
+    order.sweep = NULL;
     for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
         is_settled = is_settled && tac_bar_tree_is_settled(&store->bar, &order, i);
     }
@@ -396,6 +409,7 @@ static int bar_end(struct tactus *store, struct tac_error *error)
         tac_ingest_enter(store);
     }
     tac_manifest_trees_settle(store->manifest, store->persisted_op);
+    tac_sweep_bar_end(store);
     tac_checkpoint_effect(store);
     checkpoint->bars_since++;
     if (store->is_draining) {

@@ -14,6 +14,7 @@
 #define UNITS_WHOLE 6    /* A candidate of more compactions' bytes is a last resort */
 #define UNITS_DRAINING 4 /* What an unpaced bar may take of a level, in memtables */
 #define UNITS_MANUAL 8
+#define UNITS_SWEEP 4 /* What a sweep adds to a bar's work, in memtables; and one compaction more */
 
 /* ---- memory --------------------------------------------------------------------------------- */
 
@@ -241,8 +242,9 @@ struct pass {
     bool     is_paced;   /* Stays near the mean of the bars' work */
     bool     is_pulling; /* Only fills up to the mean; what is due soon is due */
     bool     is_draining;
-    uint64_t work_mean; /* Bytes */
-    bool     is_full;   /* The plan's arrays are used up */
+    bool     is_sweeping; /* Nothing is merged in place: it is to go down */
+    uint64_t work_mean;   /* Bytes */
+    bool     is_full;     /* The plan's arrays are used up */
 };
 
 /* What a bar with full credit is planned for: there is no writer whose waits it would lengthen. */
@@ -292,13 +294,16 @@ static void level_begin(struct tac_planner *planner, uint32_t level)
 }
 
 /* Adds the picked candidate to the plan. False: it was no use, look for another. */
-static bool candidate_add(struct tac_planner *planner, uint32_t level, struct pass *pass)
+static bool candidate_add(struct tac_planner *planner, uint32_t level, enum tac_plan_reason reason,
+                          struct pass *pass)
 {
-    const struct tac_plan_candidate *candidate = &planner->candidate;
+    struct tac_plan_candidate *candidate = &planner->candidate;
 
-    if (!tac_shape_fit(planner, bytes_max(planner, level), !is_unpaced(planner))) {
+    if (!tac_shape_fit(planner, bytes_max(planner, level),
+                       !is_unpaced(planner) && !pass->is_sweeping)) {
         return false;
     }
+    candidate->reason = reason;
     if (!tac_cut_emit(planner)) {
         pass->is_full = true;
         return false;
@@ -324,11 +329,14 @@ static bool is_under_mean(const struct tac_planner *planner, const struct pass *
 }
 
 /* Picks the next candidate of the level; false: nothing is due, or nothing can be taken. */
-static bool level_pick(struct tac_planner *planner, uint32_t level, uint64_t cap, bool *has_order)
+static bool level_pick(struct tac_planner *planner, uint32_t level, uint64_t cap, bool *has_order,
+                       enum tac_plan_reason *ret_reason)
 {
+    *ret_reason = TAC_PLAN_FOR_DEPTH;
     if (tac_pick_deepest(planner, level, planner->options.runs_per_level + 1)) {
         return true;
     }
+    *ret_reason = TAC_PLAN_FOR_SIZE;
     if (planner->balance[level] <= (int64_t)cap) {
         return false;
     }
@@ -349,6 +357,8 @@ static void level_plan(struct tac_planner *planner, uint32_t level, struct pass 
     uint64_t cap = level_cap(planner, level);
     bool     has_order = false;
 
+    enum tac_plan_reason reason;
+
     if (pass->is_draining) {
         allow = UNITS_DRAINING * planner->options.memtable_size;
     }
@@ -366,13 +376,28 @@ static void level_plan(struct tac_planner *planner, uint32_t level, struct pass 
         if (pass->is_pulling && !is_under_mean(planner, pass)) {
             break;
         }
-        if (!level_pick(planner, level, cap, &has_order)) {
+        if (!level_pick(planner, level, cap, &has_order, &reason)) {
             break;
         }
-        if (!candidate_add(planner, level, pass)) {
+        reason = pass->is_pulling && reason == TAC_PLAN_FOR_SIZE ? TAC_PLAN_FORWARD : reason;
+        if (!candidate_add(planner, level, reason, pass)) {
             tac_shape_reject(planner);
         }
     }
+}
+
+/* What is due of the level and was not taken. What is out of reach is not due. */
+static void level_due(struct tac_planner *planner, uint32_t level)
+{
+    struct tac_plan_due *due = &planner->plan.due[level];
+    int64_t              excess = planner->balance[level] - (int64_t)level_cap(planner, level);
+
+    tac_plan_depth_build(planner, level);
+    due->depth = tac_plan_depth_max(planner);
+    if (due->depth <= planner->options.runs_per_level) {
+        due->depth = 0;
+    }
+    due->bytes = excess > 0 ? (uint64_t)excess : 0;
 }
 
 /* Everything of the level in the range is due. */
@@ -395,11 +420,118 @@ static void level_plan_manual(struct tac_planner *planner, uint32_t level, struc
         edge = (uint32_t)tac_min_u64(edge, input->manual_edge_max);
         while (planner->rest_edge[t] == 0 && !pass->is_full &&
                planner->chosen[level] < UNITS_MANUAL * planner->options.memtable_size) {
-            if (!tac_pick_over(planner, level, edge) || !candidate_add(planner, level, pass)) {
+            if (!tac_pick_over(planner, level, edge) ||
+                !candidate_add(planner, level, TAC_PLAN_BY_HAND, pass)) {
                 break;
             }
         }
     }
+}
+
+/* ---- the sweep ------------------------------------------------------------------------------ */
+
+/* Where the tables of the level end that begin below the range's end. */
+static uint32_t sweep_end(const struct tac_planner *planner, uint32_t level)
+{
+    uint32_t edge_end = planner->input->sweep_edge_end;
+
+    return edge_end == 0 ? planner->input->level_start[level]
+                         : tac_plan_index_end(planner, level, edge_end - 1);
+}
+
+/* Everything of the level from the place on, in order of keys, as far as a bar's share goes. */
+static void sweep_take(struct tac_planner *planner, uint32_t level, uint32_t place)
+{
+    const struct tac_plan_input *input = planner->input;
+    uint64_t    most = planner->plan.bytes + UNITS_SWEEP * planner->options.memtable_size;
+    uint32_t    end = sweep_end(planner, level);
+    struct pass pass = {.is_sweeping = true};
+
+    level_begin(planner, level);
+    for (uint32_t t = tac_plan_index_next(planner, level, input->level_start[level], place);
+         t < end && planner->plan.bytes < most;
+         t = tac_plan_index_next(planner, level, t + 1, place)) {
+        const struct tac_plan_table *table = tac_plan_table_at(planner, t);
+        uint32_t edge = table->edge_min + (table->edge_max - table->edge_min) / 2;
+
+        /* Between two edges a table may lie over the whole range. */
+        edge = (uint32_t)tac_max_u64(edge, tac_min_u64(place, table->edge_max));
+        edge = (uint32_t)tac_min_u64(edge, input->sweep_edge_end - 1);
+        while (planner->rest_edge[t] == 0 && !pass.is_full && planner->plan.bytes < most) {
+            if (!tac_pick_over(planner, level, edge) ||
+                !candidate_add(planner, level, TAC_PLAN_BY_HAND, &pass)) {
+                break;
+            }
+        }
+    }
+}
+
+/* The lowest edge, from the place on, from which on the level keeps something of the range; what
+ * damage puts out of reach is passed over. TAC_EDGE_NONE: it keeps nothing. */
+static uint32_t sweep_rest(struct tac_planner *planner, uint32_t level, uint32_t place)
+{
+    const struct tac_plan_input *input = planner->input;
+    const struct tac_plan       *plan = &planner->plan;
+    uint32_t                     end = sweep_end(planner, level);
+    uint32_t                     rest = TAC_EDGE_NONE;
+
+    for (uint32_t t = tac_plan_index_next(planner, level, input->level_start[level], place);
+         t < end; t = tac_plan_index_next(planner, level, t + 1, place)) {
+        uint32_t left = planner->rest_edge[t];
+
+        left = left == 0 ? tac_plan_table_at(planner, t)->edge_min : left;
+        rest = left < input->sweep_edge_end ? (uint32_t)tac_min_u64(rest, left) : rest;
+    }
+    /* What is merged in place stays in the level. */
+    for (uint32_t i = 0; i < plan->compaction_count; i++) {
+        const struct tac_plan_compaction *compaction = &plan->compactions[i];
+
+        if (compaction->kind != TAC_PLAN_IN_PLACE || compaction->level_source != level) {
+            continue;
+        }
+        for (uint32_t j = 0; j < compaction->input_count; j++) {
+            const struct tac_plan_table *table =
+                tac_plan_table_at(planner, plan->inputs[compaction->input_first + j]);
+
+            if (table->edge_max >= place && table->edge_min < input->sweep_edge_end) {
+                rest = (uint32_t)tac_min_u64(rest, table->edge_min);
+            }
+        }
+    }
+    return rest == TAC_EDGE_NONE ? rest : (uint32_t)tac_max_u64(rest, place);
+}
+
+static bool sweep_has_tables(const struct tac_planner *planner, uint32_t level, uint32_t place)
+{
+    return tac_plan_index_next(planner, level, planner->input->level_start[level], place) <
+           sweep_end(planner, level);
+}
+
+/* One level after the other from the top, so that each byte goes down a level once, and those of the
+ * last level are written once. Into a level that has nothing left of what was there before the sweep
+ * only newer things come from above: so it ends however much is written meanwhile. */
+static void plan_sweep(struct tac_planner *planner)
+{
+    const struct tac_plan_input *input = planner->input;
+    struct tac_plan             *plan = &planner->plan;
+    bool                         has_halves = planner->options.runs_per_level == 1;
+    uint32_t                     place = input->sweep_edge_place;
+    uint32_t                     level = input->sweep_level;
+    uint32_t                     rest;
+
+    while (level < planner->last_level && !sweep_has_tables(planner, level, place)) {
+        level++;
+        place = input->sweep_edge_min;
+    }
+    plan->sweep_level = level;
+    plan->sweep_edge = TAC_EDGE_NONE;
+    if (level >= planner->last_level || (has_halves && level % 2 != input->half)) {
+        return;
+    }
+    sweep_take(planner, level, place);
+    rest = sweep_rest(planner, level, place);
+    plan->sweep_level += rest == TAC_EDGE_NONE;
+    plan->sweep_edge = rest == place ? TAC_EDGE_NONE : rest;
 }
 
 static void plan_levels(struct tac_planner *planner, struct pass *pass)
@@ -414,12 +546,12 @@ static void plan_levels(struct tac_planner *planner, struct pass *pass)
         }
         level_plan(planner, level, pass);
     }
-    if (!pass->is_paced) {
-        return;
-    }
-    pass->is_pulling = true;
+    pass->is_pulling = pass->is_paced;
     for (uint32_t level = planner->last_level; level > 0 && is_under_mean(planner, pass); level--) {
         level_plan(planner, level - 1, pass);
+    }
+    for (uint32_t level = first; level < planner->last_level; level += step) {
+        level_due(planner, level);
     }
 }
 
@@ -506,6 +638,7 @@ const struct tac_plan *tac_planner_plan(struct tac_planner          *planner,
     bool             has_halves = planner->options.runs_per_level == 1;
     bool             has_flush = input->flush_bytes > 0 && (!has_halves || input->half == 1);
     struct pass      pass = {.is_draining = input->is_draining};
+    uint64_t         work_bytes;
 
     tac_assert(input->half <= 1);
     planner->record_bytes = record_bytes(input, state->last_level);
@@ -521,6 +654,7 @@ const struct tac_plan *tac_planner_plan(struct tac_planner          *planner,
     plan->bytes = 0;
     plan->table_bytes = planner->table_bytes;
     plan->table_bytes_min = planner->table_bytes / 4;
+    memset(plan->due, 0, sizeof plan->due);
     if (has_flush) {
         plan_flush(planner);
     }
@@ -529,8 +663,12 @@ const struct tac_plan *tac_planner_plan(struct tac_planner          *planner,
     if (!input->is_held) {
         plan_levels(planner, &pass);
     }
+    work_bytes = plan->bytes;
+    if (input->is_sweeping) {
+        plan_sweep(planner);
+    }
     if (!is_special && !has_halves) {
-        work_mean_update(state, plan->bytes);
+        work_mean_update(state, work_bytes);
     }
     state->bar_count += has_halves ? input->half : 1;
     return plan;

@@ -66,6 +66,12 @@ struct tac_plan_input {
     bool            is_manual;   /* Everything in [manual_edge_min, manual_edge_max] is due at every
                                     level above the last, whatever size and depth say */
     uint32_t        manual_edge_min, manual_edge_max;
+    bool            is_sweeping; /* Of what the bar's own plan leaves, tables that reach
+                                    sweep_edge_min and begin below sweep_edge_end are taken out of
+                                    sweep_level in order of keys, some memtables' bytes a bar: of this
+                                    level those that reach sweep_edge_place; then of the next one */
+    uint32_t        sweep_level;
+    uint32_t        sweep_edge_min, sweep_edge_place, sweep_edge_end;
 };
 
 enum tac_plan_kind {
@@ -74,6 +80,16 @@ enum tac_plan_kind {
     TAC_PLAN_IN_PLACE, /* Tables of A into A */
     TAC_PLAN_MOVE,     /* One table changes level in the manifest only */
     TAC_PLAN_DISCARD,  /* Not the planner's: a discarded table's blocks are given back (bar.h) */
+};
+
+/* Why a compaction was chosen: what was due when it was. */
+enum tac_plan_reason {
+    TAC_PLAN_FOR_FLUSH,
+    TAC_PLAN_FOR_DEPTH, /* More than R tables over a key */
+    TAC_PLAN_FOR_SIZE,  /* The level is above its capacity */
+    TAC_PLAN_FORWARD,   /* Due soon, and the bar had less to do than the others */
+    TAC_PLAN_BY_HAND,   /* A manual compaction, or a sweep */
+    TAC_PLAN_FOR_SPACE, /* Not the planner's word: manual, since the store is full (space.h) */
 };
 
 /* Where an output table ends. The records of a job up to `edge` (exclusive; TAC_EDGE_NONE: to the
@@ -98,9 +114,10 @@ struct tac_plan_job {
 };
 
 struct tac_plan_compaction {
-    enum tac_plan_kind kind;
-    uint32_t           level_source; /* For a flush: 0, like level_target */
-    uint32_t           level_target;
+    enum tac_plan_kind   kind;
+    enum tac_plan_reason reason;
+    uint32_t             level_source; /* For a flush: 0, like level_target */
+    uint32_t             level_target;
     uint32_t input_first, input_count; /* In plan->inputs: indexes into tables[]; for an input of
                                           level_source and for one of level_target alike; newest
                                           first is not promised: stamps tell */
@@ -120,6 +137,15 @@ struct tac_plan {
     uint64_t                    bytes;           /* Sum of the compactions' bytes (moves: 0) */
     uint64_t                    table_bytes;     /* T: what a table should hold */
     uint64_t                    table_bytes_min; /* See tac_plan_cut */
+    /* What is due and was left for later bars, by level; of a level above the last one that is not
+     * planned in this half of a bar: nothing. */
+    struct tac_plan_due {
+        uint64_t bytes; /* Weight above the level's capacity */
+        uint32_t depth; /* Tables over a key, if more than R */
+    } due[TACTUS_LEVELS_MAX];
+    /* Of a sweep: its level and place when all compactions of the plan are done. TAC_EDGE_NONE: the
+     * place has not moved; or, in another level than before, it is where the range begins. */
+    uint32_t sweep_level, sweep_edge;
 };
 
 struct tac_planner;

@@ -616,6 +616,7 @@ bool tac_cut_emit(struct tac_planner *planner)
     struct tac_plan                  before = planner->plan;
     uint64_t                         bytes = candidate->bytes + candidate->target_bytes;
     struct tac_plan_compaction       compaction = {.kind = candidate->kind,
+                                                   .reason = candidate->reason,
                                                    .level_source = candidate->level_source,
                                                    .level_target = candidate->level_target,
                                                    .edge_slice = candidate->edge_slice,
@@ -652,12 +653,14 @@ bool tac_cut_emit(struct tac_planner *planner)
 void tac_cut_emit_flush(struct tac_planner *planner)
 {
     const struct tac_plan_input *input = planner->input;
-    struct tac_plan_compaction   compaction = {
-          .kind = TAC_PLAN_FLUSH, .edge_slice = TAC_EDGE_NONE, .bytes = input->flush_bytes};
-    uint32_t begin = input->flush_edge_min;
-    uint32_t end = input->flush_edge_max + 1;
-    uint32_t count = 0;
-    bool     has_room;
+    struct tac_plan_compaction   compaction = {.kind = TAC_PLAN_FLUSH,
+                                               .reason = TAC_PLAN_FOR_FLUSH,
+                                               .edge_slice = TAC_EDGE_NONE,
+                                               .bytes = input->flush_bytes};
+    uint32_t                     begin = input->flush_edge_min;
+    uint32_t                     end = input->flush_edge_max + 1;
+    uint32_t                     count = 0;
+    bool                         has_room;
 
     tac_assert(begin < end && end <= input->edge_count);
     tac_assert(input->flush_bytes_below != NULL);

@@ -19,17 +19,18 @@
 
 /* The tables that one compaction would take. */
 struct tac_plan_candidate {
-    uint32_t          *members; /* Of the source level, newest first: any suffix may go alone */
-    uint32_t           count;
-    uint32_t           edge_first, edge_last; /* Hull of the members, inclusive */
-    uint64_t           bytes;                 /* Of the members; once shaped: below edge_slice */
-    uint64_t           weight;                /* The same with a record more for every tombstone */
-    uint32_t           target_first, target_end; /* Tables of the target level that take part */
-    uint64_t           target_bytes;
-    uint32_t           level_source, level_target;
-    enum tac_plan_kind kind;
-    uint32_t           edge_slice;
-    uint64_t           stamp;
+    uint32_t            *members; /* Of the source level, newest first: any suffix may go alone */
+    uint32_t             count;
+    uint32_t             edge_first, edge_last; /* Hull of the members, inclusive */
+    uint64_t             bytes;                 /* Of the members; once shaped: below edge_slice */
+    uint64_t             weight; /* The same with a record more for every tombstone */
+    uint32_t             target_first, target_end; /* Tables of the target level that take part */
+    uint64_t             target_bytes;
+    uint32_t             level_source, level_target;
+    enum tac_plan_kind   kind;
+    uint32_t             edge_slice;
+    uint64_t             stamp;
+    enum tac_plan_reason reason;
 };
 
 /* Outputs of this bar's compactions, by the level in which they will lie. */

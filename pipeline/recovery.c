@@ -2,6 +2,8 @@
 /* recovery -- see recovery.h. */
 #include "pipeline/recovery.h"
 
+#include <string.h>
+
 #include "base/mutant.h"
 #include "base/units.h"
 #include "queues/atomics.h"
@@ -17,7 +19,8 @@ static struct tac_control control_of(const struct tactus *store, bool is_unfinis
     struct tac_control control = {.bars_stuck = store->bars_stuck,
                                   .bars_settled = store->bars_settled,
                                   .bars_owed = store->bars_owed,
-                                  .manual_trees = store->manual_trees};
+                                  .manual_trees = store->manual_trees,
+                                  .sweep = store->sweep};
 
     control.flags = (store->is_held ? TAC_CONTROL_HELD : 0u) |
                     (store->is_draining ? TAC_CONTROL_DRAINING : 0u) |
@@ -83,6 +86,7 @@ void tac_recovery_begin(struct tactus *store, const struct tac_superblock *super
     store->is_draining = (flags & TAC_CONTROL_DRAINING) != 0;
     store->is_flushing = (flags & TAC_CONTROL_FLUSHING) != 0;
     store->manual_trees = superblock->control.manual_trees;
+    store->sweep = superblock->control.sweep;
     store->bars_stuck = superblock->control.bars_stuck;
     store->bars_settled = superblock->control.bars_settled;
     store->bars_owed = superblock->control.bars_owed;
@@ -122,6 +126,9 @@ void tac_recovery_refill_end(struct tactus *store)
 {
     if (store->last_op < store->refill_until) {
         store->resumed_op = 0; /* Other ops than those that the checkpoint knew */
+        if (store->sweep.op > store->last_op) {
+            memset(&store->sweep, 0, sizeof store->sweep);
+        }
     }
     store->refill_until = 0;
     tac_manifest_trees_forget(store->manifest, store->last_op);

@@ -52,6 +52,7 @@ void tac_store_report(struct tactus *store)
     report->bar_work_bytes = store->bar.bytes;
     pthread_mutex_lock(&store->stats_lock);
     store->reported = *report;
+    tac_sweep_report(store);
     pthread_mutex_unlock(&store->stats_lock);
 }
 

@@ -385,6 +385,14 @@ static int state_load(struct tactus *store, const struct tac_superblock *superbl
                                       store->free_set, error) != TACTUS_OK) {
         return error->code;
     }
+    if (superblock->control.sweep.op != 0 &&
+        superblock->control.sweep.tree >= tac_manifest_tree_count(store->manifest)) {
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "superblock: a range of tree %u is being compacted, and there are %u "
+                             "trees",
+                             superblock->control.sweep.tree,
+                             tac_manifest_tree_count(store->manifest));
+    }
     store->bar_count = superblock->bar_count;
     store->table_id_last =
         TAC_MUTANT(TABLE_ID_AGAIN) ? superblock->table_count : superblock->table_id_last;
@@ -491,6 +499,9 @@ static int bar_create(struct tactus *store, struct tac_error *error)
     };
 
     tac_store_planner_options(store, &planner);
+    if (tac_plan_report_create(&store->plan_report, error) != TACTUS_OK) {
+        return error->code;
+    }
     return tac_bar_create(&store->bar, &store->geometry, &planner, &limits, error);
 }
 
@@ -547,7 +558,7 @@ static uint64_t others_memory_bytes(const struct tactus *store, uint32_t seats, 
     bytes += tac_manifest_log_memory_bytes(&store->geometry, tac_checkpoint_log_blocks(block_size));
     bytes += tac_free_set_memory_bytes(store->shape.file_size_max / block_size);
     bytes += tac_checkpoint_memory_bytes(block_size);
-    bytes += tac_bar_memory_bytes(&planner);
+    bytes += tac_bar_memory_bytes(&planner) + tac_plan_report_memory_bytes();
     bytes += TAC_MEMTABLES * tac_memtable_memory_bytes(store->shape.memtable_size);
     bytes += store->view_count * tac_version_memory_bytes(options->tables_max);
     return bytes + seats_memory_bytes(store, seats, blocks);
@@ -632,6 +643,7 @@ static void parts_destroy(struct tactus *store)
         }
     }
     tac_bar_destroy(&store->bar);
+    tac_plan_report_destroy(&store->plan_report);
     if (store->free_set != NULL) {
         tac_free_set_free(store->free_set);
     }
@@ -905,6 +917,10 @@ int tac_store_close(struct tactus *store, struct tac_error *error)
         return result;
     }
     pthread_mutex_lock(&store->commit_lock);
+    tac_writer_plan_wait(store);
+    if (!tac_store_is_poisoned(store)) {
+        tac_sweep_end(store, TACTUS_COMPACT_CANCELLED); /* It does not go on without a log */
+    }
     result = tac_writer_drain(store, 0, error);
     if (result == TACTUS_ECORRUPT) {
         result = TACTUS_OK; /* Damage is in the way of compactions; all that was written is safe. */

@@ -23,7 +23,9 @@
 #include "pipeline/checkpoint.h"
 #include "pipeline/damage.h"
 #include "pipeline/events.h"
+#include "pipeline/plan_report.h"
 #include "pipeline/scrub.h"
+#include "pipeline/sweep.h"
 #include "pipeline/trees.h"
 #include "pipeline/wal.h"
 #include "queues/event_count.h"
@@ -99,6 +101,9 @@ struct tactus {
     struct tac_ingest *ingest;        /* Its run is in tables, which are to enter; NULL: none */
     bool               ingest_enters; /* At the next bar's end */
     struct tac_ingest *ingest_cut;    /* One that the end of all writing has cut off */
+    /* Begun and cancelled by the writer so too; moved and ended by the coordinator at a plan's end. */
+    struct tac_sweep sweep;
+    uint32_t         hurries; /* Atomic: threads that wait for the work of the plan, whatever beat */
 
     struct tac_wal wal;       /* storage NULL: there is none */
     bool           is_logged; /* Checkpoints say that there is a log beside the file … */
@@ -149,8 +154,10 @@ struct tactus {
     bool                     is_checkpoint_late; /* This bar's end has waited for one */
     bool                     is_growth_refused;  /* The device had no room for a step of the file */
     struct tactus_stats      totals;             /* The coordinator's counters */
-    pthread_mutex_t          stats_lock;         /* Of `reported` only */
+    pthread_mutex_t          stats_lock;         /* Of the three below only */
     struct tactus_stats      reported; /* totals and the levels, as of the last plan's end */
+    struct tac_sweep_report  sweep_report;
+    struct tac_plan_report   plan_report;
 
     /* Shared */
     struct tac_read_side   read_side;
@@ -288,6 +295,11 @@ bool tac_writer_checkpoint_wait(struct tactus *store, uint64_t op);
 TAC_MUST_CHECK int tac_writer_drain(struct tactus *store, uint64_t manual_trees,
                                     struct tac_error *error);
 TAC_MUST_CHECK int tac_writer_checkpoint(struct tactus *store, struct tac_error *error);
+/* Ends the bar: an op. */
+TAC_MUST_CHECK int tac_writer_range_step(struct tactus *store, struct tac_error *error);
+/* Without commit_lock: until the plan's work is done, with all credit, while writes go on; or until
+ * there is a pause, or its end has come. */
+void tac_writer_hurry(struct tactus *store);
 bool tac_store_is_paused(const struct tactus *store);
 /* Both without commit_lock. TACTUS_EPOISONED. */
 TAC_MUST_CHECK int tac_writer_pause(struct tactus *store, struct tac_error *error);

@@ -487,6 +487,30 @@ static int nothing_replay(struct tactus *store)
     return result;
 }
 
+static int range_replay(struct reader *reader, const struct tac_wal_entry *entry)
+{
+    struct tactus *store = reader->store;
+    const uint8_t *value = entry->value.data;
+    uint32_t       high_size = entry->value.size - 1;
+
+    if (entry->value.size == 0 || high_size > TACTUS_KEY_SIZE_MAX ||
+        (high_size > 0 && value[0] != TAC_WAL_RANGE_BEGIN)) {
+        return entry_damaged(reader, "of the compaction of a range, without its value");
+    }
+    switch (value[0]) {
+    case TAC_WAL_RANGE_BEGIN:
+        return tactus_compact_range(store, tac_trees_id(store, entry->tree),
+                                    entry->key.size > 0 ? entry->key.data : NULL, entry->key.size,
+                                    high_size > 0 ? value + 1 : NULL, high_size);
+    case TAC_WAL_RANGE_STEP:
+        return tactus_compact_step(store, NULL);
+    case TAC_WAL_RANGE_CANCEL:
+        return tactus_compact_cancel(store);
+    default:
+        return entry_damaged(reader, "of the compaction of a range, of no known kind");
+    }
+}
+
 static int entry_replay(struct reader *reader, const struct tac_wal_entry *entry)
 {
     struct tactus *store = reader->store;
@@ -512,6 +536,8 @@ static int entry_replay(struct reader *reader, const struct tac_wal_entry *entry
         return tactus_checkpoint(store);
     case TAC_WAL_NOTHING:
         return nothing_replay(store);
+    case TAC_WAL_RANGE:
+        return range_replay(reader, entry);
     case TAC_WAL_TREE_DROP:
         return tactus_tree_drop(store, tac_trees_id(store, entry->tree));
     }

@@ -569,6 +569,67 @@ int tac_writer_checkpoint(struct tactus *store, struct tac_error *error)
     return result == TACTUS_OK ? tac_writer_durable_wait(store, store->last_op, error) : result;
 }
 
+int tac_writer_range_step(struct tactus *store, struct tac_error *error)
+{
+    static const uint8_t       value = TAC_WAL_RANGE_STEP;
+    const struct tac_wal_entry entry = {
+        .kind = TAC_WAL_RANGE, .is_last = true, .value = {&value, sizeof value}};
+    bool had_run = tac_recovery_is_refilling(store); /* Before the checkpoint */
+    int  result = tac_writer_control(store, &entry, error);
+
+    if (result == TACTUS_OK && !had_run) {
+        /* The bar's checkpoint says that it has run: so the log has it first. */
+        result = tac_wal_committed(&store->wal, store->last_op, error);
+    }
+    if (result == TACTUS_OK && !had_run) {
+        result = bar_end(store, error);
+    }
+    return result;
+}
+
+/* A plan's work takes some hundred times that. */
+#define HURRY_POLL_NS 1000000
+
+static bool hurry_is_over(struct tactus *store, uint64_t plan)
+{
+    return tac_store_is_paused(store) || tac_store_is_poisoned(store) ||
+           tac_atomic_load_acquire_u32(&store->is_refilling) != 0 ||
+           tac_atomic_load_acquire_u64(&store->clock.plans_ended) >= plan ||
+           (plan_is_made(store, plan) &&
+            work_is_consumed(store, tac_atomic_load_acquire_u64(&store->clock.plan_bytes)));
+}
+
+/* Some of the work, or of the wait for others that do it. */
+static void hurry_step(struct tactus *store)
+{
+    const struct timespec rest = {0, HURRY_POLL_NS};
+    bool                  has_threads;
+
+    pthread_mutex_lock(&store->commit_lock);
+    has_threads = store->workers.has_threads;
+    if (has_threads) {
+        tac_coordinator_wake(&store->stages);
+    } else {
+        tac_worker_pool_enter(&store->workers, tac_clock_now_ns());
+        (void)tac_worker_pool_step(&store->workers);
+    }
+    pthread_mutex_unlock(&store->commit_lock);
+    if (has_threads) {
+        nanosleep(&rest, NULL);
+    }
+}
+
+void tac_writer_hurry(struct tactus *store)
+{
+    uint64_t plan = tac_atomic_load_acquire_u64(&store->clock.plans_ended) + 1;
+
+    tac_atomic_fetch_add_u32(&store->hurries, 1);
+    while (!hurry_is_over(store, plan)) {
+        hurry_step(store);
+    }
+    tac_atomic_fetch_add_u32(&store->hurries, UINT32_MAX); /* One less */
+}
+
 static bool memtables_are_empty(const struct tactus *store)
 {
     return tac_memtable_accounted(store->immutable_table) == 0 &&

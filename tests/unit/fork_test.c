@@ -52,6 +52,9 @@ static int child_writes(const void *context)
     CHECK(tactus_tree_drop(open->store, open->tree) == TACTUS_EFORKED);
     CHECK(tactus_drain(open->store) == TACTUS_EFORKED);
     CHECK(tactus_compact(open->store, open->tree) == TACTUS_EFORKED);
+    CHECK(tactus_compact_range(open->store, open->tree, KEY, NULL, 0) == TACTUS_EFORKED);
+    CHECK(tactus_compact_step(open->store, NULL) == TACTUS_EFORKED);
+    CHECK(tactus_compact_cancel(open->store) == TACTUS_EFORKED);
     CHECK(tactus_compaction_hold(open->store, true) == TACTUS_EFORKED);
     CHECK(tactus_checkpoint(open->store) == TACTUS_EFORKED);
     CHECK(tactus_threads_change(open->store, 1, 1, 1) == TACTUS_EFORKED);
@@ -70,6 +73,8 @@ static int child_reads(const void *context)
     struct tactus_lookup     lookup = {.key = "a", .key_size = 1};
     uint32_t                 number;
     size_t                   size;
+
+    struct tactus_compact_progress progress;
 
     CHECK(tactus_get(open->store, open->tree, KEY, NULL, 0, &size) == TACTUS_EFORKED);
     CHECK(tactus_get_pinned(open->store, open->tree, KEY, &value) == TACTUS_EFORKED);
@@ -90,6 +95,9 @@ static int child_reads(const void *context)
     CHECK(tactus_digest(open->store, digest) == TACTUS_EFORKED);
     CHECK(tactus_io_rate_change(open->store, 0) == TACTUS_EFORKED);
     CHECK(tactus_events_set(open->store, NULL, NULL, 0, 0) == TACTUS_EFORKED);
+    CHECK(tactus_plan(open->store, NULL, 0, &number) == TACTUS_EFORKED);
+    tactus_compact_progress(open->store, &progress);
+    CHECK(progress.state == TACTUS_COMPACT_NONE);
     tactus_stat(open->store, &stats);
     CHECK(stats.last_op == 0 && stats.backend != NULL);
     return 0;

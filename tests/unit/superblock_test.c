@@ -3,6 +3,7 @@
  * checkpoints, crashes and one fault of the real choice among copies: no acknowledged checkpoint is
  * lost, none is rolled back, and there is never a fork (rule R1). */
 #include <stdlib.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -133,7 +134,17 @@ static struct tac_superblock superblock_example(void)
                     .bars_stuck = 3,
                     .bars_settled = 2,
                     .bars_owed = 3,
-                    .manual_trees = 5},
+                    .manual_trees = 5,
+                    .sweep = {.op = 900,
+                              .bytes_total = 19,
+                              .passes_total = 20,
+                              .tree = 3,
+                              .level = 2,
+                              .bars_wait = 1,
+                              .plans_held = 4,
+                              .low = {.size = 3, .bytes = "low"},
+                              .high = {.size = TAC_SWEEP_KEY_BYTES, .bytes = "mighty high"},
+                              .place = {.size = 5, .bytes = "place"}}},
     };
 
     for (uint8_t i = 0; i < TACTUS_UUID_BYTES; i++) {
@@ -188,6 +199,8 @@ static bool superblocks_equal(const struct tac_superblock *a, const struct tac_s
            a->control.bars_settled == b->control.bars_settled &&
            a->control.bars_owed == b->control.bars_owed &&
            a->control.manual_trees == b->control.manual_trees &&
+           memcmp(&a->control.sweep, &b->control.sweep,
+                  offsetof(struct tac_sweep, place) + sizeof a->control.sweep.place) == 0 &&
            a->manifest_newest.address == b->manifest_newest.address &&
            a->manifest_oldest_sequence == b->manifest_oldest_sequence &&
            a->manifest_block_count == b->manifest_block_count &&
@@ -306,6 +319,17 @@ static void test_contents(void)
                choose_changed(512, 1001) == TACTUS_ECORRUPT &&
                choose_changed(512, 4096) == TACTUS_ECORRUPT,
            "a free set where it cannot be, or twice in one block");
+    tap_ok(choose_changed(2816, 0) == TACTUS_ECORRUPT &&
+               choose_changed(2816, 1101) == TACTUS_ECORRUPT &&
+               choose_changed(2816, 1100) == TACTUS_OK &&
+               choose_changed(2840, 63 | 11 << 8 | 2 << 16 | 3ull << 32 | 408ull << 48) ==
+                   TACTUS_OK &&
+               choose_changed(2840, 64 | 3ull << 32 | 408ull << 48) == TACTUS_ECORRUPT &&
+               choose_changed(2840, 12 << 8 | 3ull << 32 | 408ull << 48) == TACTUS_ECORRUPT &&
+               choose_changed(2840, 3 << 16 | 3ull << 32 | 408ull << 48) == TACTUS_ECORRUPT &&
+               choose_changed(2840, 409ull << 32 | 408ull << 48) == TACTUS_ECORRUPT &&
+               choose_changed(2840, 2ull << 32 | 408ull << 48) == TACTUS_ECORRUPT,
+           "a range that cannot be compacted, or with bytes behind a bound");
     tap_ok(choose_changed(200, 1) == TACTUS_ECORRUPT && choose_changed(4088, 1) == TACTUS_ECORRUPT,
            "bytes that must be zero");
 }
@@ -316,7 +340,8 @@ static void test_random_contents(uint64_t seed)
     uint32_t        refusals = 0;
 
     for (uint32_t i = 0; i < 20000; i++) {
-        uint32_t offset = 32 + (uint32_t)tac_prng_below(&prng, 500);
+        bool     is_sweep = tac_prng_below(&prng, 8) == 0;
+        uint32_t offset = (is_sweep ? 2800 : 32) + (uint32_t)tac_prng_below(&prng, 500);
         uint32_t shift = (uint32_t)tac_prng_below(&prng, 64);
 
         refusals += choose_changed(offset, tac_prng_next(&prng) >> shift) != TACTUS_OK;
