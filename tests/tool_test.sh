@@ -144,6 +144,15 @@ tells_prometheus() {
 }
 is "stat --prometheus has the same numbers" tells_prometheus
 
+# With a log a close leaves the rest of the work, and the open plans it.
+tells_plan() {
+    new_store planned && run 0 load planned --option log=interval <many &&
+        run 0 stat planned --option log=interval --plan &&
+        grep -qE '^when tree level to +kind +for +tables +bytes +keys$' out &&
+        grep -qE '^now +0 +0 +0 +flush +flush +0 .* key[0-9]+ \.\. key[0-9]+$' out
+}
+is "stat --plan has the flush, its reason and its keys" tells_plan
+
 # ---- any bytes ----------------------------------------------------------------------------------
 
 new_store any

@@ -34,6 +34,7 @@ static const struct option_entry entries[TAC_OPTIONS_COUNT] = {
     [TAC_OPTION_REVERSE] = {"reverse", NULL, "from the last key to the first"},
     [TAC_OPTION_COUNT] = {"count", NULL, "print only the number of records"},
     [TAC_OPTION_JSON] = {"json", NULL, "print the statistics as one flat JSON object"},
+    [TAC_OPTION_PLAN] = {"plan", NULL, "print what this bar compacts, what is due, and why"},
     [TAC_OPTION_PROMETHEUS] = {"prometheus", NULL, "print the statistics as text for Prometheus"},
     [TAC_OPTION_LAYOUT] = {"layout", "KIND",
                            "variable (default), or fixed: every key and every value\n"
@@ -240,6 +241,9 @@ static int argument_set(struct tac_arguments *arguments, enum tac_option option,
         return TAC_EXIT_OK;
     case TAC_OPTION_JSON:
         arguments->has_json = true;
+        return TAC_EXIT_OK;
+    case TAC_OPTION_PLAN:
+        arguments->has_plan = true;
         return TAC_EXIT_OK;
     case TAC_OPTION_PROMETHEUS:
         arguments->has_prometheus = true;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tools/command.h"
+#include "tools/plan_table.h"
 #include "tools/stage_report.h"
 
 struct stat_entry {
@@ -194,7 +195,9 @@ int tac_cmd_stat(struct tac_arguments *arguments)
         return status;
     }
     tactus_stat(session.store, &stats);
-    if (arguments->has_prometheus) {
+    if (arguments->has_plan) {
+        status = tac_plan_print(stdout, session.store);
+    } else if (arguments->has_prometheus) {
         status = prometheus_print(session.store);
     } else if (arguments->has_json) {
         printf("{\n");

@@ -42,6 +42,7 @@ enum tac_option {
     TAC_OPTION_REVERSE,
     TAC_OPTION_COUNT,
     TAC_OPTION_JSON,
+    TAC_OPTION_PLAN,
     TAC_OPTION_PROMETHEUS,
     TAC_OPTION_LAYOUT,
     TAC_OPTION_KEY_SIZE,
@@ -70,6 +71,7 @@ struct tac_arguments {
     bool                  has_reverse;
     bool                  has_count;
     bool                  has_json;
+    bool                  has_plan;
     bool                  has_prometheus;
 };
 
