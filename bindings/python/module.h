@@ -123,6 +123,8 @@ void tac_py_store_drop(struct tac_py_store *store);
 /* ---- observe.c: methods of Store ------------------------------------------------------------ */
 
 PyObject *tac_py_store_stat(PyObject *object, PyObject *unused);
+PyObject *tac_py_store_compact_progress(PyObject *object, PyObject *unused);
+PyObject *tac_py_store_plan(PyObject *object, PyObject *unused);
 PyObject *tac_py_store_metrics(PyObject *object, PyObject *arguments, PyObject *keywords);
 PyObject *tac_py_store_digest(PyObject *object, PyObject *unused);
 PyObject *tac_py_store_verify(PyObject *object, PyObject *unused);

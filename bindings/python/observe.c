@@ -231,6 +231,124 @@ PyObject *tac_py_store_stat(PyObject *object, PyObject *unused)
     return dict;
 }
 
+/* ---- a range, and the plan ------------------------------------------------------------------ */
+
+#define PROGRESS(kind, name)                                                                       \
+    {                                                                                              \
+#name, KIND_##kind, offsetof(struct tactus_compact_progress, name)                         \
+    }
+#define ENTRY(kind, name)                                                                          \
+    {                                                                                              \
+#name, KIND_##kind, offsetof(struct tactus_plan_entry, name)                               \
+    }
+
+static const struct field progress_fields[] = {
+    PROGRESS(U32, tree),
+    PROGRESS(U64, op),
+    PROGRESS(U32, level),
+    PROGRESS(U64, total_bytes),
+    PROGRESS(U64, left_bytes),
+    PROGRESS(U64, passes_total_bytes),
+    PROGRESS(U64, passes_left_bytes),
+    PROGRESS(U64, bytes_per_second),
+    PROGRESS(U64, elapsed_ns),
+    PROGRESS(U64, time_left_ns),
+    {NULL, KIND_U64, 0},
+};
+static const struct field entry_fields[] = {
+    ENTRY(U32, tree),   ENTRY(BOOL, is_due),     ENTRY(U32, level_from), ENTRY(U32, level_to),
+    ENTRY(U32, tables), ENTRY(U64, input_bytes), {NULL, KIND_U64, 0},
+};
+static const char *const state_names[] = {
+    [TACTUS_COMPACT_NONE] = "none",           [TACTUS_COMPACT_FLUSHING] = "flushing",
+    [TACTUS_COMPACT_RUNNING] = "running",     [TACTUS_COMPACT_DONE] = "done",
+    [TACTUS_COMPACT_CANCELLED] = "cancelled", [TACTUS_COMPACT_STUCK] = "stuck",
+};
+static const char *const kind_names[] = {
+    [TACTUS_PLAN_FLUSH] = "flush",
+    [TACTUS_PLAN_MERGE] = "merge",
+    [TACTUS_PLAN_IN_PLACE] = "in place",
+    [TACTUS_PLAN_MOVE] = "move",
+};
+static const char *const reason_names[] = {
+    [TACTUS_PLAN_FOR_FLUSH] = "flush", [TACTUS_PLAN_FOR_DEPTH] = "depth",
+    [TACTUS_PLAN_FOR_SIZE] = "size",   [TACTUS_PLAN_FORWARD] = "ahead",
+    [TACTUS_PLAN_BY_HAND] = "by hand", [TACTUS_PLAN_FOR_SPACE] = "space",
+};
+
+PyObject *tac_py_store_compact_progress(PyObject *object, PyObject *unused)
+{
+    struct tac_py_store           *self = (struct tac_py_store *)object;
+    struct tactus_compact_progress progress;
+    PyThreadState                 *thread;
+    PyObject                      *dict;
+
+    (void)unused;
+    if (!tac_py_store_is_here(self) || (thread = tac_py_begin(self)) == NULL) {
+        return NULL;
+    }
+    tactus_compact_progress(self->handle, &progress);
+    tac_py_end(self, thread);
+    dict = fields_new(progress_fields, &progress);
+    if (dict != NULL && !dict_take(dict, "state", text_new(state_names[progress.state]))) {
+        Py_CLEAR(dict);
+    }
+    return dict;
+}
+
+/* The first bytes of a key; None: there is none. */
+static PyObject *key_new(const uint8_t *key, uint32_t size)
+{
+    if (size == 0) {
+        Py_RETURN_NONE;
+    }
+    size = size < TACTUS_PLAN_KEY_BYTES ? size : TACTUS_PLAN_KEY_BYTES;
+    return PyBytes_FromStringAndSize((const char *)key, (Py_ssize_t)size);
+}
+
+static PyObject *entry_new(const struct tactus_plan_entry *entry)
+{
+    PyObject *dict = fields_new(entry_fields, entry);
+
+    if (dict != NULL && (!dict_take(dict, "kind", text_new(kind_names[entry->kind])) ||
+                         !dict_take(dict, "reason", text_new(reason_names[entry->reason])) ||
+                         !dict_take(dict, "low", key_new(entry->low, entry->low_size)) ||
+                         !dict_take(dict, "high", key_new(entry->high, entry->high_size)))) {
+        Py_CLEAR(dict);
+    }
+    return dict;
+}
+
+PyObject *tac_py_store_plan(PyObject *object, PyObject *unused)
+{
+    struct tac_py_store      *self = (struct tac_py_store *)object;
+    struct tactus_plan_entry *entries = calloc(TACTUS_PLAN_ENTRIES_MAX, sizeof *entries);
+    PyThreadState            *thread;
+    PyObject                 *list;
+    uint32_t                  count = 0;
+    int                       code;
+
+    (void)unused;
+    if (entries == NULL) {
+        return PyErr_NoMemory();
+    }
+    thread = tac_py_begin(self);
+    if (thread == NULL) {
+        free(entries);
+        return NULL;
+    }
+    code = tactus_plan(self->handle, entries, TACTUS_PLAN_ENTRIES_MAX, &count);
+    tac_py_end(self, thread);
+    list = code == TACTUS_OK ? PyList_New(0) : tac_py_none(object, code);
+    for (uint32_t i = 0; i < count && i < TACTUS_PLAN_ENTRIES_MAX && list != NULL; i++) {
+        if (!list_take(list, entry_new(&entries[i]))) {
+            Py_CLEAR(list);
+        }
+    }
+    free(entries);
+    return list;
+}
+
 /* ---- metrics -------------------------------------------------------------------------------- */
 
 /* Without the interpreter's lock. *ret_text is to be freed. The numbers grow meanwhile, and with

@@ -399,6 +399,38 @@ static PyObject *store_compaction_hold(PyObject *object, PyObject *arguments)
     return tac_py_none(object, code);
 }
 
+PyDoc_STRVAR(compact_step_doc,
+             "compact_step($self, /)\n--\n\n"
+             "Do what is left of the bar's work and end the bar; an op.\n"
+             "\n"
+             "True when no range is being compacted, or none any more. Other threads write on.");
+
+static PyObject *store_compact_step(PyObject *object, PyObject *unused)
+{
+    struct tac_py_store *self = store_of(object);
+    PyThreadState       *thread = tac_py_begin(self);
+    bool                 is_done = false;
+    int                  code;
+
+    (void)unused;
+    if (thread == NULL) {
+        return NULL;
+    }
+    code = tactus_compact_step(self->handle, &is_done);
+    tac_py_end(self, thread);
+    return code == TACTUS_OK ? PyBool_FromLong(is_done) : tac_py_none(object, code);
+}
+
+PyDoc_STRVAR(compact_cancel_doc,
+             "compact_cancel($self, /)\n--\n\n"
+             "End what Tree.compact_range() has begun; what is done is kept; an op.");
+
+static PyObject *store_compact_cancel(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return simple_call(object, tactus_compact_cancel);
+}
+
 PyDoc_STRVAR(threads_change_doc,
              "threads_change($self, read, merge, write, /)\n--\n\n"
              "Other numbers of stage threads, each at least 1, for a store that has some. No op.\n"
@@ -608,6 +640,18 @@ static PyObject *store_repr(PyObject *object)
 /* ---- the type ------------------------------------------------------------------------------- */
 
 PyDoc_STRVAR(
+    compact_progress_doc,
+    "compact_progress($self, /)\n--\n\n"
+    "A dict of all that struct tactus_compact_progress in tactus.h has: how far the last\n"
+    "Tree.compact_range() is. \"state\" is \"none\", \"flushing\", \"running\", \"done\",\n"
+    "\"cancelled\" or \"stuck\".");
+PyDoc_STRVAR(plan_doc,
+             "plan($self, /)\n--\n\n"
+             "A list of dicts: what this bar compacts, what is due, and why.\n"
+             "\n"
+             "They have what struct tactus_plan_entry in tactus.h has, \"low\" and \"high\"\n"
+             "the first bytes of the keys, or None.");
+PyDoc_STRVAR(
     stat_doc,
     "stat($self, /)\n--\n\n"
     "A dict of all that struct tactus_stats in tactus.h has, by the same names.\n"
@@ -648,6 +692,10 @@ static PyMethodDef store_methods[] = {
     {"drain", store_drain, METH_NOARGS, drain_doc},
     {"compaction_hold", store_compaction_hold, METH_VARARGS, compaction_hold_doc},
     {"io_rate_change", store_io_rate_change, METH_VARARGS, io_rate_change_doc},
+    {"compact_step", store_compact_step, METH_NOARGS, compact_step_doc},
+    {"compact_cancel", store_compact_cancel, METH_NOARGS, compact_cancel_doc},
+    {"compact_progress", tac_py_store_compact_progress, METH_NOARGS, compact_progress_doc},
+    {"plan", tac_py_store_plan, METH_NOARGS, plan_doc},
     {"threads_change", store_threads_change, METH_VARARGS, threads_change_doc},
     {"descriptor", store_descriptor, METH_NOARGS, descriptor_doc},
     {"pause", store_pause, METH_NOARGS, pause_doc},

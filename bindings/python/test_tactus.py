@@ -240,6 +240,10 @@ class ClosingTest(InFolder):
             store.step,
             store.sync,
             store.trees,
+            store.compact_cancel,
+            store.compact_progress,
+            store.compact_step,
+            store.plan,
             store.verify,
             lambda: store.compaction_hold(True),
             lambda: store.create_tree("other"),
@@ -264,6 +268,7 @@ class ClosingTest(InFolder):
             lambda: tree.put(b"a", b"1"),
             lambda: tree.put_if_absent(b"a", b"1"),
             tree.compact,
+            tree.compact_range,
             tree.items,
             tree.keys,
             tree.values,
@@ -902,6 +907,44 @@ class MaintenanceTest(InMemory):
         self.store.compaction_hold(False)
         self.tree.compact()
 
+    def test_compact_range(self):
+        fill(self.tree, 2000)
+        for number in range(0, 2000, 2):
+            del self.tree[key_of(number)]
+        self.assertEqual(self.store.compact_progress()["state"], "none")
+        self.assertRaises(tactus.Error, self.tree.compact_range, b"b", b"a")
+        self.assertRaises(TypeError, self.tree.compact_range, 1)
+        self.tree.compact_range(low=key_of(500), high=key_of(1500))
+        self.assertRaises(tactus.Error, self.tree.compact_range)
+        self.assertEqual(self.store.compact_progress()["state"], "flushing")
+        self.store.compact_cancel()
+        self.assertEqual(self.store.compact_progress()["state"], "cancelled")
+        self.tree.compact_range()
+        steps = 1
+        while not self.store.compact_step():
+            steps += 1
+        progress = self.store.compact_progress()
+        self.assertGreater(steps, 2)
+        self.assertEqual(progress["state"], "done")
+        self.assertEqual(progress["left_bytes"], 0)
+        stat = self.store.stat()
+        self.assertEqual(sum(level["records"] for level in stat["level"]), 1000)
+        self.assertEqual(sum(level["tombstones"] for level in stat["level"]), 0)
+
+    def test_plan(self):
+        self.assertEqual(self.store.plan(), [])
+        fill(self.tree, 2000)
+        self.store.compact_step()  # What was written is immutable, and its flush is planned
+        self.store.pause()
+        entries = self.store.plan()
+        self.store.resume()
+        flushes = [entry for entry in entries if entry["kind"] == "flush"]
+        self.assertEqual(len(flushes), 1)
+        self.assertEqual(flushes[0]["reason"], "flush")
+        self.assertEqual((flushes[0]["level_from"], flushes[0]["level_to"]), (0, 0))
+        self.assertLess(flushes[0]["low"], flushes[0]["high"])
+        self.assertGreater(flushes[0]["input_bytes"], 0)
+
     def test_durable_ops(self):
         fill(self.tree, 10)
         last = self.store.last_op
@@ -1268,8 +1311,13 @@ class ForkTest(InFolder):
                     store.step,
                     store.sync,
                     store.trees,
+                    store.compact_cancel,
+                    store.compact_progress,
+                    store.compact_step,
+                    store.plan,
                     store.verify,
                     tree.compact,
+                    tree.compact_range,
                     tree.items,
                     lambda: store.compaction_hold(True),
                     lambda: store.create_tree("other"),

@@ -487,6 +487,39 @@ PyDoc_STRVAR(ingest_doc,
              "if there are no records. Writes of other threads wait meanwhile; the iterable may\n"
              "read in the store, but neither write nor call anything else.");
 
+PyDoc_STRVAR(
+    compact_range_doc,
+    "compact_range($self, low=None, high=None)\n--\n\n"
+    "Begin to compact the keys from low on and before high into the last level; an op.\n"
+    "\n"
+    "It goes on with each bar that ends, or with Store.compact_step(), beside the writes;\n"
+    "Store.compact_progress() tells how far it is, Store.compact_cancel() ends it.");
+
+static PyObject *tree_compact_range(PyObject *object, PyObject *arguments, PyObject *keywords)
+{
+    static char        *names[] = {"low", "high", NULL};
+    struct tac_py_tree *self = tree_of(object);
+    struct tac_py_bytes low = {0}, high = {0};
+    PyObject           *low_object = NULL, *high_object = NULL;
+    PyThreadState      *thread = NULL;
+    int                 code = TACTUS_OK;
+
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|OO", names, &low_object,
+                                     &high_object)) {
+        return NULL;
+    }
+    if (tac_py_bytes_take_any(&low, low_object, "low") &&
+        tac_py_bytes_take_any(&high, high_object, "high") &&
+        (thread = tac_py_begin(self->store)) != NULL) {
+        code = tactus_compact_range(self->store->handle, self->info.id, low.data, low.size,
+                                    high.data, high.size);
+        tac_py_end(self->store, thread);
+    }
+    tac_py_bytes_drop(&low);
+    tac_py_bytes_drop(&high);
+    return thread == NULL ? NULL : tac_py_none(object, code);
+}
+
 /* ---- iterating ------------------------------------------------------------------------------ */
 
 static PyObject *range_open(PyObject *object, PyObject *arguments, PyObject *keywords,
@@ -610,6 +643,8 @@ static PyMethodDef tree_methods[] = {
     {"compact", tree_compact, METH_NOARGS, compact_doc},
     {"drop", tree_drop, METH_NOARGS, drop_doc},
     {"ingest", tac_py_tree_ingest, METH_O, ingest_doc},
+    {"compact_range", (PyCFunction)(void (*)(void))tree_compact_range, METH_VARARGS | METH_KEYWORDS,
+     compact_range_doc},
     {"items", (PyCFunction)(void (*)(void))tree_items, METH_VARARGS | METH_KEYWORDS, items_doc},
     {"keys", (PyCFunction)(void (*)(void))tree_keys, METH_VARARGS | METH_KEYWORDS, keys_doc},
     {"values", (PyCFunction)(void (*)(void))tree_values, METH_VARARGS | METH_KEYWORDS, values_doc},
