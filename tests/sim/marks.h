@@ -30,6 +30,10 @@
     X(PAUSED_LONG, "a call that a pause refused, done again after it")                             \
     X(WORKERS_CHANGED, "other workers in place of those that had jobs")                            \
     X(POOLED, "jobs beside those of another store in a pool")                                      \
+    X(RANGE, "a range compacted by hand, step by step")                                            \
+    X(RANGE_BESIDE, "a range compacted by hand beside writes")                                     \
+    X(RANGE_CANCELLED, "a range that was cancelled")                                               \
+    X(RANGE_RESUMED, "a range that went on after a recovery")                                      \
     X(LEFT_IO, "a step that left the device to its work")                                          \
     X(EVENT_TOLD, "events that agree with the statistics, of each kind but errors")                \
     X(RATE_WAIT, "a wait for the rate of I/O")                                                     \

@@ -202,6 +202,19 @@ int sim_ingest_run(struct sim *sim, const struct sim_entry *entries, uint32_t co
     return result;
 }
 
+static int range_run(struct sim *sim, const struct sim_bounds *range)
+{
+    const struct store_model_tree *tree = &sim->model->trees[range->tree];
+    const struct store_model_key   open = {.size = 0};
+    const struct store_model_key  *low =
+        range->low == STORE_MODEL_NONE ? &open : &tree->keys[range->low];
+    const struct store_model_key *high =
+        range->high == STORE_MODEL_NONE ? &open : &tree->keys[range->high];
+
+    return tactus_compact_range(sim->store, tree->id, low->size > 0 ? low->bytes : NULL, low->size,
+                                high->size > 0 ? high->bytes : NULL, high->size);
+}
+
 static int record_run(struct sim *sim, const struct sim_record *record)
 {
     const struct sim_entry *entries =
@@ -226,6 +239,12 @@ static int record_run(struct sim *sim, const struct sim_record *record)
         return tactus_checkpoint(sim->store);
     case SIM_RECORD_INGEST:
         return sim_ingest_run(sim, entries, record->entry_count, UINT32_MAX, UINT32_MAX);
+    case SIM_RECORD_RANGE_BEGIN:
+        return range_run(sim, &record->range);
+    case SIM_RECORD_RANGE_STEP:
+        return tactus_compact_step(sim->store, NULL);
+    case SIM_RECORD_RANGE_CANCEL:
+        return tactus_compact_cancel(sim->store);
     }
     tac_unreachable();
 }
@@ -285,19 +304,11 @@ static void record_model(struct sim *sim, const struct sim_record *record)
     }
 }
 
-int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool is_held,
-               const struct sim_entry *entries, uint32_t entry_count)
+static int log_do(struct sim *sim, struct sim_record new_record, const struct sim_entry *entries)
 {
     struct sim_log    *log = &sim->log_ops;
-    struct sim_record *record =
-        record_append(log,
-                      (struct sim_record){.kind = kind,
-                                          .tree = tree,
-                                          .is_held = is_held,
-                                          .is_passed = !conditions_hold(sim, entries, entry_count,
-                                                                        sim->model->op + 1),
-                                          .entry_count = entry_count},
-                      entries);
+    struct sim_record *record = record_append(log, new_record, entries);
+
     int  result = record_do(sim, record);
     bool was_taken = is_taken(sim, result, sim->model->op + 1);
 
@@ -308,7 +319,7 @@ int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool i
     if (was_taken) {
         record_model(sim, record);
     }
-    sim->is_cut_ingest = kind == SIM_RECORD_INGEST && !was_taken && sim_is_down(sim);
+    sim->is_cut_ingest = new_record.kind == SIM_RECORD_INGEST && !was_taken && sim_is_down(sim);
     if (sim->is_cut_ingest && !sim_is_logged(sim) && sim_in_flight_op(sim) > sim->model->op) {
         record_model(sim, record); /* The next open may find it there. */
     }
@@ -321,6 +332,24 @@ int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool i
         result = log->redone_result;
     }
     return result;
+}
+
+int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool is_held,
+               const struct sim_entry *entries, uint32_t entry_count)
+{
+    return log_do(sim,
+                  (struct sim_record){
+                      .kind = kind,
+                      .tree = tree,
+                      .is_held = is_held,
+                      .is_passed = !conditions_hold(sim, entries, entry_count, sim->model->op + 1),
+                      .entry_count = entry_count},
+                  entries);
+}
+
+int sim_log_range(struct sim *sim, enum sim_record_kind kind, const struct sim_bounds *range)
+{
+    return log_do(sim, (struct sim_record){.kind = kind, .range = *range}, NULL);
 }
 
 int sim_log_checkpoint(struct sim *sim)
@@ -343,6 +372,13 @@ int sim_log_checkpoint(struct sim *sim)
     return result;
 }
 
+/* There is a range already, or a hold. */
+static bool is_range_refused(const struct sim_record *record, int result)
+{
+    return (record->kind == SIM_RECORD_RANGE_BEGIN && result == TACTUS_EEXISTS) ||
+           (record->kind == SIM_RECORD_RANGE_STEP && result == TACTUS_EAGAIN);
+}
+
 void sim_log_redo(struct sim *sim, uint64_t op)
 {
     struct sim_log *log = &sim->log_ops;
@@ -357,8 +393,8 @@ void sim_log_redo(struct sim *sim, uint64_t op)
         int                result = record_run(sim, record);
 
         log->redone_result = result;
-        if (result == TACTUS_EFULL && op == log->record_count && op > sim->model->op &&
-            !is_taken(sim, result, op)) {
+        if ((result == TACTUS_EFULL || is_range_refused(record, result)) &&
+            op == log->record_count && op > sim->model->op && !is_taken(sim, result, op)) {
             record_drop(log); /* It had not been taken; nor is it now. */
             return;
         }

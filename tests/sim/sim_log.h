@@ -18,6 +18,14 @@ enum sim_record_kind {
     SIM_RECORD_HOLD,
     SIM_RECORD_CHECKPOINT,
     SIM_RECORD_INGEST, /* Entries in the order of their keys */
+    SIM_RECORD_RANGE_BEGIN,
+    SIM_RECORD_RANGE_STEP,
+    SIM_RECORD_RANGE_CANCEL,
+};
+
+/* Of a tree: numbers of keys, or STORE_MODEL_NONE. */
+struct sim_bounds {
+    uint32_t tree, low, high;
 };
 
 struct sim_entry {
@@ -33,6 +41,7 @@ struct sim_record {
     bool                 is_passed; /* A condition does not hold: the op is a number alone */
     uint64_t             entry_first;
     uint32_t             entry_count;
+    struct sim_bounds    range;
 };
 
 struct sim_log {
@@ -50,6 +59,8 @@ void sim_log_destroy(struct sim_log *log);
  * store says. */
 int sim_log_do(struct sim *sim, enum sim_record_kind kind, uint32_t tree, bool is_held,
                const struct sim_entry *entries, uint32_t entry_count);
+/* The same for an op of a range. */
+int sim_log_range(struct sim *sim, enum sim_record_kind kind, const struct sim_bounds *range);
 /* A checkpoint that is to meet a failure nobody has told of yet: it fails, but it may have taken its
  * number before. */
 int sim_log_checkpoint(struct sim *sim);

@@ -429,6 +429,25 @@ static void ingests_draw(const struct sim_world *world, struct sim_op *ops)
     }
 }
 
+/* In half of the lists some gets begin to compact a range by hand, go on with it, or end it; aside
+ * like pauses. */
+static void ranges_draw(const struct sim_world *world, struct sim_op *ops)
+{
+    struct tac_prng prng = {tac_mix_u64(world->seed ^ 0x72616e6765)};
+    uint32_t        every = draw(&prng, 0, 1) * draw(&prng, 4, 80);
+
+    for (uint32_t i = 0; i < world->op_count && every > 0; i++) {
+        if (ops[i].kind == SIM_GET && draw(&prng, 1, every) == 1) {
+            ops[i].kind = SIM_RANGE;
+            ops[i].count =
+                DRAW_OF(&prng, SIM_RANGE_BEGIN, SIM_RANGE_BEGIN, SIM_RANGE_BEGIN, SIM_RANGE_STEP,
+                        SIM_RANGE_STEP, SIM_RANGE_CANCEL, SIM_RANGE_WHOLE);
+            ops[i].size = draw(&prng, 0, 5);
+            ops[i].seed = (uint32_t)tac_prng_next(&prng);
+        }
+    }
+}
+
 struct sim_op *sim_ops_draw(const struct sim_world *world)
 {
     struct draft   draft = {.prng = {tac_mix_u64(world->seed ^ 0x6f7073)}, .world = world};
@@ -458,6 +477,7 @@ struct sim_op *sim_ops_draw(const struct sim_world *world)
     rates_draw(world, ops);
     drops_draw(world, ops);
     ingests_draw(world, ops);
+    ranges_draw(world, ops);
     /* All trees but perhaps the last exist from the beginning. */
     for (uint32_t tree = 0; tree < world->tree_count; tree++) {
         uint32_t at = tree > 0 && tree + 1 == world->tree_count ? tree + tree_late : tree;

@@ -147,6 +147,8 @@ static void replay(struct sim *sim, uint64_t durable_op, uint64_t other_op)
     sim->report->marks.count[MARK_LOG_LOSS] += op <= sim->model->op;
     sim->report->marks.count[MARK_REFILLED] += sim->store->refill_until > 0;
     sim->report->marks.count[MARK_RESUMED] += sim->store->resumed_op > 0;
+    sim->report->marks.count[MARK_RANGE_RESUMED] +=
+        sim->store->checkpoint.durable.control.sweep.op > 0;
     sim->durable_op = op - 1;
     sim_log_redo(sim, op);
     tactus_replay_end(sim->store);
@@ -559,8 +561,7 @@ static void ingest_spoil(struct sim *sim, struct tac_prng *prng, const struct si
 static void ingest_observe(struct sim *sim, uint32_t tree, uint64_t bar_before)
 {
     struct tac_manifest_tree *at =
-        tac_manifest_tree(sim->store->manifest,
-                          tac_tree_number(sim->model->trees[tree].id));
+        tac_manifest_tree(sim->store->manifest, tac_tree_number(sim->model->trees[tree].id));
     uint64_t *count = sim->report->marks.count;
 
     if (sim->store->bar_count > bar_before + 2) {
@@ -721,6 +722,9 @@ static void run_op(struct sim *sim, const struct sim_op *op)
     case SIM_INGEST:
         run_ingest(sim, op);
         return;
+    case SIM_RANGE:
+        sim_run_range(sim, op);
+        return;
     case SIM_CHECKPOINT:
         run_checkpoint(sim);
         return;
@@ -857,11 +861,11 @@ static void ops_run(struct sim *sim, const struct sim_op *ops, const bool *keep)
 
     for (uint32_t i = 0; i < world->op_count; i++) {
         const struct sim_op *op = &ops[i];
-        bool                 is_of_tree =
-            op->kind <= SIM_ITERATOR_OPEN || op->kind == SIM_COMPACT ||
-            op->kind == SIM_TREE_DROP || op->kind == SIM_INGEST;
-        bool takes_down =
-            op->kind >= SIM_REOPEN && op->kind != SIM_TREE_DROP && op->kind != SIM_INGEST;
+        bool is_of_tree = op->kind <= SIM_ITERATOR_OPEN || op->kind == SIM_COMPACT ||
+                          op->kind == SIM_TREE_DROP || op->kind == SIM_INGEST ||
+                          op->kind == SIM_RANGE;
+        bool takes_down = op->kind >= SIM_REOPEN && op->kind != SIM_TREE_DROP &&
+                          op->kind != SIM_INGEST && op->kind != SIM_RANGE;
 
         if (keep != NULL && !keep[i]) {
             continue;
@@ -883,6 +887,7 @@ static void ops_run(struct sim *sim, const struct sim_op *ops, const bool *keep)
         }
         scrub(sim);
         sim_check_op(sim);
+        sim_check_range(sim);
     }
 }
 

@@ -11,6 +11,7 @@
  *   store_sim.c   runs a list
  *   sim_log.c     does ops, and does them again
  *   sim_pool.c    another store, which has the same threads
+ *   store_range.c ranges that are compacted by hand
  *   store_check.c what must hold after an op, a bar, a reopen, a crash
  *   sim_faults.c  what the disk does wrong
  *   store_faults.c  what must hold then
@@ -59,13 +60,23 @@
     X(THREADS, "threads")               /* other virtual workers; neither is this, … */            \
     X(RATE, "rate")                     /* … nor this: `count` KiB of I/O a second, 0: all; */     \
     X(TREE_DROP, "tree-drop")           /* … nor this; */                                          \
-    X(INGEST, "ingest")                 /* … nor this: `count` keys from `key` on, as a run */
+    X(INGEST, "ingest")                 /* … nor this: `count` keys from `key` on, as a run; */    \
+    X(RANGE, "range")                   /* … nor this: `count`: enum sim_range_action */
 
 enum sim_op_kind {
 #define SIM_OP_NAME(name, text) SIM_##name,
     SIM_OPS(SIM_OP_NAME)
 #undef SIM_OP_NAME
     SIM_OP_KINDS
+};
+
+/* What is done about a range that is compacted by hand. */
+enum sim_range_action {
+    SIM_RANGE_BEGIN,
+    SIM_RANGE_STEP,
+    SIM_RANGE_CANCEL,
+    SIM_RANGE_WHOLE, /* Begun and stepped until it is done */
+    SIM_RANGE_KINDS
 };
 
 struct sim_op {
@@ -167,6 +178,8 @@ struct sim {
     uint64_t                held_since_bar;
     bool                    has_recovered;
     bool                    is_cut_ingest; /* The op that was cut off may be visible whole */
+    struct sim_bounds       range;        /* Of the range that was begun last */
+    uint64_t                range_op;     /* That began it; 0: nothing more is to be looked at */
     uint8_t                *buffer;       /* Of a value; twice the largest */
     uint8_t                *expected;
     struct sim_entry       *entries;      /* Of the batch that is being made */
@@ -207,6 +220,12 @@ _Noreturn void sim_fail(struct sim *sim, const char *format, ...)
 bool sim_iterator_open(struct sim *sim, struct sim_iterator *it, const struct sim_op *op);
 void sim_run_seek(struct sim *sim, const struct sim_op *op);
 void sim_run_iterator_move(struct sim *sim, const struct sim_op *op);
+
+/* ---- store_range.c ---- */
+
+void sim_run_range(struct sim *sim, const struct sim_op *op);
+/* After every op: a range that is done is where it should be. */
+void sim_check_range(struct sim *sim);
 
 /* ---- store_check.c ---- */
 
