@@ -357,6 +357,34 @@ static void test_refused(void)
     (void)tactus_close(store);
 }
 
+/* The range goes with its tree; the next tree may have one. */
+static void test_drop(void)
+{
+    struct tactus_layout layout = {TACTUS_LAYOUT_FIXED, KEY_BYTES, VALUE_BYTES};
+    uint32_t             tree, other;
+    struct tactus       *store = memory_store_open(8, 0, &tree);
+    bool                 is_done;
+
+    (void)bars_fill(store, tree, 0, BARS_FILLED);
+    tap_ok(tactus_compact_range(store, tree, NULL, 0, NULL, 0) == TACTUS_OK &&
+               tactus_compact_step(store, &is_done) == TACTUS_OK &&
+               tactus_compact_step(store, &is_done) == TACTUS_OK && !is_done &&
+               tactus_tree_drop(store, tree) == TACTUS_OK &&
+               progress_of(store).state == TACTUS_COMPACT_CANCELLED &&
+               tactus_compact_range(store, tree, NULL, 0, NULL, 0) == TACTUS_ENOTREE,
+           "the drop of its tree ends a range");
+    if (tactus_tree_create(store, "other", &layout, &other) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    (void)bars_fill(store, other, 0, 20);
+    tap_ok(tactus_compact_range(store, other, NULL, 0, NULL, 0) == TACTUS_OK &&
+               progress_of(store).tree == other && steps_run(store) < STEPS_MAX &&
+               progress_of(store).state == TACTUS_COMPACT_DONE &&
+               tactus_verify(store, NULL, NULL, NULL) == TACTUS_OK,
+           "and another tree has its own");
+    (void)tactus_close(store);
+}
+
 /* What had been done stays done. */
 static void test_cancel(void)
 {
@@ -547,6 +575,7 @@ int main(void)
     test_writes(1);
     test_threads();
     test_refused();
+    test_drop();
     test_cancel();
     test_bounds();
     test_long_keys();
