@@ -524,8 +524,8 @@ TACTUS_API int tactus_compact(struct tactus *store, uint32_t tree);
 
 /* Begins to bring every record of the tree with a key from `low` on and before `high`, in order of
  * memcmp, that has been written so far into the last level; NULL (with size 0): no bound. Of a bound
- * the first 408 bytes count: one that is longer is taken as if nothing followed at `low`, and as the
- * next string of 408 bytes at `high`. Returns at once. Until it is done each bar has up to four
+ * the first 392 bytes count: one that is longer is taken as if nothing followed at `low`, and as the
+ * next string of 392 bytes at `high`. Returns at once. Until it is done each bar has up to four
  * memtables' bytes to compact beside its own work, and a write waits for its beat's part of that. An
  * op, which ends a tactus_compaction_hold; a later hold holds it back. TACTUS_EINVAL: `low` is not
  * below `high`. TACTUS_EKEYSIZE: a bound has size 0 or more than TACTUS_KEY_SIZE_MAX.
@@ -549,7 +549,7 @@ enum tactus_compact_state {
     TACTUS_COMPACT_DONE = 3,      /* What lies under damaged tables apart (tables_damaged) */
     TACTUS_COMPACT_CANCELLED = 4,
     TACTUS_COMPACT_STUCK = 5,     /* Given up: 64 plans in a row found no room for more of it, or
-                                     more keys than a bar compacts are alike in 408 bytes */
+                                     more keys than a bar compacts are alike in 392 bytes */
 };
 
 /* Of the last range since open, as of the last bar's end. Bytes are those of the tables that overlap

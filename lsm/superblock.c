@@ -61,7 +61,7 @@ enum {
     OFFSET_SWEEP_BARS_WAIT = 2842,  /* u8 */
     OFFSET_SWEEP_PLANS_HELD = 2843, /* u8 */
     OFFSET_SWEEP_KEY_SIZES = 2844,  /* Three u16: low, high, place; 2850 to 2855 zero */
-    OFFSET_SWEEP_KEYS = 2856,       /* The same, zero behind their sizes; from 4080 on zero */
+    OFFSET_SWEEP_KEYS = 2856,       /* The same, zero behind their sizes; from 4032 on zero */
 };
 #define MAGIC "TACTUS\r\n"
 #define MAGIC_BYTES 8

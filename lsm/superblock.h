@@ -34,7 +34,7 @@ enum {
 };
 
 /* As much of a key as a copy of the superblock has room for. */
-#define TAC_SWEEP_KEY_BYTES 408
+#define TAC_SWEEP_KEY_BYTES 392
 /* After so many ends of bars what was in the memtables is in tables. */
 #define TAC_SWEEP_BARS_WAIT 2
 

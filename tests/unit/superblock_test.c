@@ -322,13 +322,13 @@ static void test_contents(void)
     tap_ok(choose_changed(2816, 0) == TACTUS_ECORRUPT &&
                choose_changed(2816, 1101) == TACTUS_ECORRUPT &&
                choose_changed(2816, 1100) == TACTUS_OK &&
-               choose_changed(2840, 63 | 11 << 8 | 2 << 16 | 3ull << 32 | 408ull << 48) ==
+               choose_changed(2840, 63 | 11 << 8 | 2 << 16 | 3ull << 32 | 392ull << 48) ==
                    TACTUS_OK &&
-               choose_changed(2840, 64 | 3ull << 32 | 408ull << 48) == TACTUS_ECORRUPT &&
-               choose_changed(2840, 12 << 8 | 3ull << 32 | 408ull << 48) == TACTUS_ECORRUPT &&
-               choose_changed(2840, 3 << 16 | 3ull << 32 | 408ull << 48) == TACTUS_ECORRUPT &&
-               choose_changed(2840, 409ull << 32 | 408ull << 48) == TACTUS_ECORRUPT &&
-               choose_changed(2840, 2ull << 32 | 408ull << 48) == TACTUS_ECORRUPT,
+               choose_changed(2840, 64 | 3ull << 32 | 392ull << 48) == TACTUS_ECORRUPT &&
+               choose_changed(2840, 12 << 8 | 3ull << 32 | 392ull << 48) == TACTUS_ECORRUPT &&
+               choose_changed(2840, 3 << 16 | 3ull << 32 | 392ull << 48) == TACTUS_ECORRUPT &&
+               choose_changed(2840, 393ull << 32 | 392ull << 48) == TACTUS_ECORRUPT &&
+               choose_changed(2840, 2ull << 32 | 392ull << 48) == TACTUS_ECORRUPT,
            "a range that cannot be compacted, or with bytes behind a bound");
     tap_ok(choose_changed(200, 1) == TACTUS_ECORRUPT && choose_changed(4088, 1) == TACTUS_ECORRUPT,
            "bytes that must be zero");
