@@ -11,7 +11,8 @@
  *          otherwise. Writes are put in one order by a lock; reads take none. An iterator and a
  *          batch belong to one thread at a time.
  * Memory   Everything is allocated by tactus_open within a budget that tactus_stat reports;
- *          iterators allocate their own buffers when they are opened, and so does tactus_ingest.
+ *          iterators and snapshots allocate their own buffers when they are opened, and so does
+ *          tactus_ingest.
  * Sizes    Bytes, unless the name says something else. Names end in the unit.
  */
 #ifndef TACTUS_H
@@ -78,6 +79,7 @@ TACTUS_API const char *tactus_message(void);
 
 #define TACTUS_KEY_SIZE_MAX 1024
 #define TACTUS_TREE_NAME_MAX 63
+#define TACTUS_SNAPSHOT_NAME_MAX 63
 #define TACTUS_TREES_MAX 64
 #define TACTUS_UUID_BYTES 16
 
@@ -202,6 +204,7 @@ struct tactus_options {
                                         limit; 0. */
     enum tactus_io_priority io_priority; /* Of stage threads, but for a pool's, and of requests of
                                         io_uring; TACTUS_IO_PRIORITY_NORMAL. */
+    uint32_t snapshots_max;          /* No snapshot is taken when there are so many; 0 to 24; 8. */
 };
 
 /* Fills in every default. struct_size: of the struct that the program was compiled with; for calls
@@ -242,7 +245,7 @@ TACTUS_API int tactus_open(const char *path, const struct tactus_options *option
 /* Drains (see tactus_drain), makes everything durable, frees everything. The store is gone
  * whatever the result; an error says that the file may end at an earlier checkpoint. With a log it
  * does not drain but stops at once: the log brings the rest back.
- * No other call on the store may be under way; iterators must have been closed.
+ * No other call on the store may be under way; iterators and snapshots must have been closed.
  * In a forked child: TACTUS_EFORKED, and the store is left to the parent; so with every call that
  * returns a code, but for those that only fill a batch. A child that lives on after its parent was
  * killed keeps the store locked. */
@@ -506,6 +509,51 @@ TACTUS_API void tactus_iterator_record(const struct tactus_iterator *iterator, c
                                        size_t *ret_key_size, const void **ret_value,
                                        size_t *ret_value_size);
 
+/* ---- snapshots ------------------------------------------------------------------------------ */
+
+/* A snapshot is the whole store as of one op, under a name, until it is released: across closes and
+ * crashes. Nothing is copied: tables that compactions would give back stay in the file as long as a
+ * snapshot has them, so what it costs grows with what is written after it (retained_bytes of
+ * tactus_stat), and it counts for file_size_max and tables_max. */
+struct tactus_snapshot_info {
+    char     name[TACTUS_SNAPSHOT_NAME_MAX + 1];
+    uint64_t op;     /* It has what the ops up to this one have made, and nothing later */
+    uint64_t tables; /* That it has … */
+    uint64_t bytes;  /* … and the keys and values in them, tombstones included */
+};
+
+/* Ends the bar early until all ops before the call are in tables, and takes the snapshot with a
+ * durable checkpoint. An op, the one that the snapshot is of: *ret_op, which may be NULL. Names: 1 to
+ * 63 of [A-Za-z0-9_.-]. TACTUS_EEXISTS when there is one of this name; TACTUS_EOPTION: there are
+ * snapshots_max; TACTUS_EFULL: no room for the list of its tables. With that one there is no
+ * snapshot, but a checkpoint, and the op. */
+TACTUS_API int tactus_snapshot_create(struct tactus *store, const char *name, uint64_t *ret_op);
+/* Gives back what no other snapshot and no tree needs: with the plans to come, some of it in each. An
+ * op, with a durable checkpoint like the other. TACTUS_ENOTFOUND; TACTUS_EAGAIN while somebody has
+ * it open; TACTUS_ECORRUPT: the list of its tables is damaged, and nothing has changed. */
+TACTUS_API int tactus_snapshot_release(struct tactus *store, const char *name);
+/* Copies up to snapshots_max descriptions, the oldest first; *ret_count is how many there are. */
+TACTUS_API int tactus_snapshot_list(struct tactus *store, struct tactus_snapshot_info *snapshots,
+                                    uint32_t snapshots_max, uint32_t *ret_count);
+
+/* A snapshot to be read. Any thread may use it, and several at once; reading takes no lock. */
+struct tactus_snapshot;
+
+/* Reads the list of its tables and keeps it in memory of its own: about 200 bytes and two keys a
+ * table. To be closed before the store. TACTUS_ENOTFOUND, TACTUS_ENOMEM, TACTUS_ECORRUPT,
+ * TACTUS_EIO. */
+TACTUS_API int tactus_snapshot_open(struct tactus *store, const char *name,
+                                    struct tactus_snapshot **ret_snapshot);
+/* Its iterators must have been closed. */
+TACTUS_API void tactus_snapshot_close(struct tactus_snapshot *snapshot);
+/* As tactus_get. TACTUS_ENOTREE when the tree was created later. */
+TACTUS_API int tactus_snapshot_get(struct tactus_snapshot *snapshot, uint32_t tree, const void *key,
+                                   size_t key_size, void *buffer, size_t buffer_size,
+                                   size_t *ret_value_size);
+/* An iterator like any other, but that it never expires. */
+TACTUS_API int tactus_snapshot_iterator(struct tactus_snapshot *snapshot, uint32_t tree,
+                                        struct tactus_iterator **ret_iterator);
+
 /* ---- maintenance ---------------------------------------------------------------------------- */
 
 /* Until both memtables are empty, every level is within its size and depth, and a checkpoint is
@@ -628,7 +676,8 @@ TACTUS_API uint64_t tactus_last_op(struct tactus *store);
  * The store is then byte for byte as if it had never stopped. Ops before it may be forgotten.
  * An op is any call that writes, and any other that this header calls one; a call that failed took
  * no number, but for writes that end with TACTUS_ECONFLICT, as they do when done again; for drains
- * and compactions that end with TACTUS_EFULL or TACTUS_ECORRUPT; and for deletes and batches of
+ * and compactions that end with TACTUS_EFULL or TACTUS_ECORRUPT; for snapshots that are refused with
+ * TACTUS_EFULL; and for deletes and batches of
  * deletes that end with TACTUS_EFULL: in place of these do tactus_checkpoint again. The application
  * notes an op before it makes the call: a crash may find it half-way. */
 TACTUS_API uint64_t tactus_replay_op(struct tactus *store);
@@ -735,6 +784,9 @@ struct tactus_stats {
     uint64_t discards_done;         /* Tables whose blocks were given back so since open */
     uint64_t discards_damaged;      /* Of tables_discarded: their index block is damaged, and what
                                        they take in the file is lost */
+    uint64_t tables_retained;       /* That no level has any more, but snapshots; or whose snapshots
+                                       were released, and their blocks are still to be given back */
+    uint64_t retained_bytes;        /* What these take in the file */
     uint64_t scrub_blocks;          /* Read and checked by the scrub since open */
     uint64_t scrub_rounds;          /* Rounds in which it has read all there is */
     uint64_t scrub_round_blocks;    /* Of scrub_blocks, those of the round under way */
@@ -745,6 +797,7 @@ struct tactus_stats {
     uint32_t depth_max;             /* Deepest level ever seen since open */
     uint32_t threads_read, threads_merge, threads_write;
     uint32_t trees, levels;         /* levels: of the deepest tree */
+    uint32_t snapshots;
     const char *backend;            /* "io_uring", "posix", "memory"; static */
     bool     direct_io;
     bool     is_paused;             /* By tactus_pause */

@@ -21,6 +21,7 @@ enum tac_block_kind { /* On disk: do not change. */
     TAC_BLOCK_FILTER = 3,
     TAC_BLOCK_MANIFEST = 4,
     TAC_BLOCK_FREE_SET = 5,
+    TAC_BLOCK_SNAPSHOTS = 6,
 };
 
 struct tac_block_reference {

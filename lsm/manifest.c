@@ -35,7 +35,8 @@ struct tac_manifest {
 /* Readers of the state of two bars ago may still be under way when a third one ends. */
 #define LIMBO_BARS 2
 #define LEVEL_ARRAYS 2
-#define TREE_ARRAYS (TACTUS_LEVELS_MAX * LEVEL_ARRAYS + 1) /* And that of the discarded tables */
+/* And those of the discarded and of the retained tables */
+#define TREE_ARRAYS (TACTUS_LEVELS_MAX * LEVEL_ARRAYS + 2)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
@@ -77,7 +78,7 @@ static size_t descriptor_bytes(uint32_t key_size)
 uint64_t tac_manifest_memory_bytes(uint32_t tables_max)
 {
     uint64_t per_table =
-        descriptor_bytes(TACTUS_KEY_SIZE_MAX) + (LEVEL_ARRAYS + 2) * sizeof(struct tac_table *);
+        descriptor_bytes(TACTUS_KEY_SIZE_MAX) + (LEVEL_ARRAYS + 3) * sizeof(struct tac_table *);
 
     return sizeof(struct tac_manifest) + tables_max * per_table;
 }
@@ -106,6 +107,8 @@ static int tree_memory_map(struct tac_manifest *manifest, uint32_t tree, uint32_
     }
     manifest->trees[tree].discards.tables =
         (struct tac_table **)(void *)(mapping + (TREE_ARRAYS - 1) * array_bytes);
+    manifest->trees[tree].retained.tables =
+        (struct tac_table **)(void *)(mapping + (TREE_ARRAYS - 2) * array_bytes);
     memory.slab = mapping + arrays_bytes;
     manifest->memory[tree] = memory;
     return TACTUS_OK;
@@ -140,7 +143,8 @@ bool tac_manifest_number_is_coming(const struct tac_manifest *manifest)
     for (uint32_t i = 0; i < manifest->tree_count; i++) {
         const struct tac_manifest_tree *tree = &manifest->trees[i];
 
-        if ((tree->is_gone || tree->dropped_op != 0) && tree->discards.damaged_count == 0 &&
+        if ((tree->is_gone || (tree->dropped_op != 0 && !tree->is_pinned)) &&
+            tree->discards.damaged_count == 0 &&
             tree->generation < TAC_TREE_GENERATION_MAX) {
             return true;
         }
@@ -222,11 +226,16 @@ void tac_manifest_tree_undo(struct tac_manifest *manifest, uint32_t tree)
     memset(state, 0, sizeof *state);
 }
 
+/* Snapshots may keep a dropped tree until nobody knows any more when the other was created. */
+static bool is_dropped_before(const struct tac_manifest_tree *a, const struct tac_manifest_tree *b)
+{
+    return a->dropped_op != 0 && (b->created_op == 0 || a->dropped_op < b->created_op);
+}
+
 /* Was one of the two dropped before the other was created? */
 static bool trees_are_apart(const struct tac_manifest_tree *a, const struct tac_manifest_tree *b)
 {
-    return a->is_gone || b->is_gone || (a->dropped_op != 0 && a->dropped_op < b->created_op) ||
-           (b->dropped_op != 0 && b->dropped_op < a->created_op);
+    return a->is_gone || b->is_gone || is_dropped_before(a, b) || is_dropped_before(b, a);
 }
 
 int tac_manifest_tree_restore(struct tac_manifest *manifest, const struct tac_manifest_tree *state,
@@ -358,6 +367,7 @@ void tac_table_copy(struct tac_table *copy, const struct tac_table *table)
         .is_damaged = table->is_damaged,
         .is_trimmed = table->is_trimmed,
         .is_discarded = table->is_discarded,
+        .is_retained = table->is_retained,
         .log_sequence = table->log_sequence,
         .key_capacity = copy->key_capacity,
     };
@@ -522,6 +532,40 @@ static void discards_remove(struct tac_manifest_discards *discards, struct tac_t
     discards->log_bytes -= tac_manifest_event_table_bytes(table);
 }
 
+static void retained_insert(struct tac_manifest *manifest, struct tac_table *table)
+{
+    struct tac_manifest_retained *retained = &manifest->trees[table->tree].retained;
+
+    tac_assert(retained->table_count < manifest->tables_max);
+    array_insert(retained->tables, retained->table_count, table, compare_by_id);
+    retained->table_count++;
+    retained->blocks += table_blocks(table);
+    retained->log_bytes += tac_manifest_event_table_bytes(table);
+}
+
+static void retained_remove(struct tac_manifest *manifest, struct tac_table *table)
+{
+    struct tac_manifest_retained *retained = &manifest->trees[table->tree].retained;
+
+    tac_assert(retained->table_count > 0);
+    array_remove(retained->tables, retained->table_count, table, compare_by_id);
+    retained->table_count--;
+    retained->blocks -= table_blocks(table);
+    retained->log_bytes -= tac_manifest_event_table_bytes(table);
+}
+
+void tac_manifest_retain(struct tac_manifest *manifest, struct tac_table *table, uint64_t op)
+{
+    tac_assert(!table->is_retained && op < UINT64_MAX);
+    tac_manifest_remove(manifest, table);
+    if (table->snapshot_min > op) {
+        table->snapshot_min = op; /* Only a hostile file says so. */
+    }
+    table->is_retained = true; /* Readers look at neither. */
+    table->snapshot_max = op;
+    tac_manifest_insert(manifest, table);
+}
+
 void tac_manifest_insert(struct tac_manifest *manifest, struct tac_table *table)
 {
     struct tac_manifest_level *level;
@@ -530,6 +574,10 @@ void tac_manifest_insert(struct tac_manifest *manifest, struct tac_table *table)
     tac_assert(tac_bytes_compare(table->key_min, table->key_max) <= 0);
     if (table->is_discarded) {
         discards_insert(discards_of(manifest, table), table);
+        return;
+    }
+    if (table->is_retained) {
+        retained_insert(manifest, table);
         return;
     }
     level = level_of(manifest, table);
@@ -551,6 +599,10 @@ void tac_manifest_remove(struct tac_manifest *manifest, struct tac_table *table)
         discards_remove(discards_of(manifest, table), table);
         return;
     }
+    if (table->is_retained) {
+        retained_remove(manifest, table);
+        return;
+    }
     level = level_of(manifest, table);
     tac_assert(level->table_count > 0);
     array_remove(level->tables, level->table_count, table, compare_by_min);
@@ -568,7 +620,7 @@ void tac_manifest_discard(struct tac_manifest *manifest, struct tac_table *table
     tac_manifest_remove(manifest, table);
     __atomic_store_n(&table->level, 0, __ATOMIC_RELAXED);
     table->is_discarded = true;
-    table->is_damaged = false;
+    table->is_damaged = table->is_retained = false;
     tac_manifest_insert(manifest, table);
 }
 
@@ -628,28 +680,36 @@ static void tables_sort(struct tac_table **tables, uint32_t count)
     }
 }
 
-/* All tables of a level; the list is sorted afterwards. */
-static void level_discard(struct tac_manifest_level *level, struct tac_manifest_discards *discards)
+/* The list is sorted afterwards. */
+static void tables_discard(struct tac_table *const *tables, uint32_t count,
+                           struct tac_manifest_discards *discards)
 {
-    for (uint32_t i = 0; i < level->table_count; i++) {
-        struct tac_table *table = level->tables[i];
+    for (uint32_t i = 0; i < count; i++) {
+        struct tac_table *table = tables[i];
 
         __atomic_store_n(&table->level, 0, __ATOMIC_RELAXED);
         table->is_discarded = true;
-        table->is_damaged = false;
+        table->is_damaged = table->is_retained = false;
         discards->tables[discards->table_count++] = table;
         discards->blocks += table_blocks(table);
         discards->log_bytes += tac_manifest_event_table_bytes(table);
     }
-    *level =
-        (struct tac_manifest_level){.tables = level->tables, .tables_by_max = level->tables_by_max};
 }
 
+/* No snapshot has any of its tables. */
 static void tree_go(struct tac_manifest_tree *tree)
 {
+    struct tac_manifest_retained *retained = &tree->retained;
+
     for (uint32_t i = 0; i < TACTUS_LEVELS_MAX; i++) {
-        level_discard(&tree->levels[i], &tree->discards);
+        struct tac_manifest_level *level = &tree->levels[i];
+
+        tables_discard(level->tables, level->table_count, &tree->discards);
+        *level = (struct tac_manifest_level){.tables = level->tables,
+                                             .tables_by_max = level->tables_by_max};
     }
+    tables_discard(retained->tables, retained->table_count, &tree->discards);
+    *retained = (struct tac_manifest_retained){.tables = retained->tables};
     tables_sort(tree->discards.tables, tree->discards.table_count);
     tree->is_open = false;
     tree->is_gone = true;
@@ -680,7 +740,7 @@ void tac_manifest_trees_settle(struct tac_manifest *manifest, uint64_t op)
         if (tree->created_op <= op) {
             tree->created_op = 0;
         }
-        if (tree->dropped_op != 0 && tree->dropped_op <= op) {
+        if (tree->dropped_op != 0 && tree->dropped_op <= op && !tree->is_pinned) {
             tree_go(tree);
         }
         if (tree->linger_bars > 0) {
@@ -695,7 +755,7 @@ uint32_t tac_manifest_trees_closing(const struct tac_manifest *manifest)
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < manifest->tree_count; i++) {
-        count += manifest->trees[i].dropped_op != 0;
+        count += manifest->trees[i].dropped_op != 0 && !manifest->trees[i].is_pinned;
     }
     return count;
 }
@@ -743,6 +803,7 @@ uint64_t tac_manifest_table_count(const struct tac_manifest *manifest)
             count += manifest->trees[i].levels[j].table_count;
         }
         count += manifest->trees[i].discards.table_count;
+        count += manifest->trees[i].retained.table_count;
     }
     return count;
 }
@@ -769,6 +830,11 @@ struct tac_u128 tac_manifest_checksum(const struct tac_manifest *manifest)
             XXH3_128bits_update(
                 &state, event,
                 tac_manifest_event_encode_table(event, tree->discards.tables[j], false));
+        }
+        for (uint32_t j = 0; j < tree->retained.table_count; j++) {
+            XXH3_128bits_update(
+                &state, event,
+                tac_manifest_event_encode_table(event, tree->retained.tables[j], false));
         }
     }
     hash = XXH3_128bits_digest(&state);
@@ -838,6 +904,9 @@ static int level_check(const struct tac_manifest *manifest, const struct tac_man
         if (fault == NULL && table->is_discarded) {
             fault = "it is discarded, but in a level";
         }
+        if (fault == NULL && table->is_retained) {
+            fault = "it is retained, but in a level";
+        }
         if (fault == NULL && number > tree->planner.last_level) {
             fault = "it is below the last level";
         }
@@ -903,7 +972,7 @@ static int discards_check(const struct tac_manifest_tree *tree, struct tac_error
 /* A tree that is gone has discarded tables alone, and lingers while it has any. */
 static int gone_check(const struct tac_manifest_tree *tree, struct tac_error *error)
 {
-    uint32_t tables = 0;
+    uint32_t tables = tree->retained.table_count;
 
     for (uint32_t i = 0; i < TACTUS_LEVELS_MAX; i++) {
         tables += tree->levels[i].table_count;
@@ -916,6 +985,35 @@ static int gone_check(const struct tac_manifest_tree *tree, struct tac_error *er
             error, TACTUS_ECORRUPT,
             "manifest: tree \"%s\" was dropped, but has %u tables and %u bars left", tree->name,
             tables + tree->discards.table_count, tree->linger_bars);
+    }
+    return TACTUS_OK;
+}
+
+static int retained_check(const struct tac_manifest_tree *tree, struct tac_error *error)
+{
+    const struct tac_manifest_retained *retained = &tree->retained;
+    struct tac_manifest_retained        total = {0};
+
+    for (uint32_t i = 0; i < retained->table_count; i++) {
+        const struct tac_table *table = retained->tables[i];
+        const char             *fault = table_check(tree, table->level, table);
+
+        if (fault == NULL && !table->is_retained) {
+            fault = "it is among the retained ones, but is none";
+        }
+        if (fault == NULL && i > 0 && compare_by_id(retained->tables[i - 1], table) >= 0) {
+            fault = "it is out of order among the retained ones";
+        }
+        if (fault != NULL) {
+            return table_fault(error, tree, table, fault);
+        }
+        total.blocks += table_blocks(table);
+        total.log_bytes += tac_manifest_event_table_bytes(table);
+    }
+    if (total.blocks != retained->blocks || total.log_bytes != retained->log_bytes) {
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "manifest: tree \"%s\": totals of the retained tables are not their sums",
+                             tree->name);
     }
     return TACTUS_OK;
 }
@@ -939,6 +1037,9 @@ int tac_manifest_check(const struct tac_manifest *manifest, struct tac_error *er
         }
         if (rv == TACTUS_OK) {
             rv = gone_check(tree, error);
+        }
+        if (rv == TACTUS_OK) {
+            rv = retained_check(tree, error);
         }
     }
     return rv;

@@ -29,6 +29,14 @@ struct tac_manifest_discards {
     uint64_t           log_bytes;     /* As of a level */
 };
 
+/* Tables that compactions have consumed, and that snapshots still have. Their level is that which
+ * they were in last. */
+struct tac_manifest_retained {
+    struct tac_table **tables; /* In order of id */
+    uint32_t           table_count;
+    uint64_t           blocks, log_bytes; /* As of the discarded ones */
+};
+
 /* Bars that end after a dropped tree's last table is gone, and at least after the one that it was
  * dropped in, before its number is used again: then no memtable and no view has anything of it. */
 #define TAC_TREE_LINGER_BARS 3
@@ -43,13 +51,16 @@ static inline uint32_t tac_tree_number(uint32_t id) { return id & 0xff; }
 
 /* A tree is dropped in two steps. With its op it is closed: it has no name, nothing more is planned
  * for it. It goes when all ops up to that one are in tables: its tables are discarded and
- * what memtables have of it is not flushed. So no checkpoint that a crash may fall back to from
+ * what memtables have of it is not flushed. It waits for snapshots that have some of its tables to be
+ * released. So no checkpoint that a crash may fall back to from
  * before the op has lost anything of the tree. */
 struct tac_manifest_tree {
     char                      name[TACTUS_TREE_NAME_MAX + 1];
     uint32_t                  id; /* Its number: index in the manifest's trees */
     uint32_t                  generation;  /* Trees that had the number before */
     bool                      is_open;     /* Memory only: there is such a tree, as of the last op */
+    bool                      is_pinned;   /* Memory only: snapshots have tables of it, so that it
+                                              does not go, if it was dropped */
     bool                      is_gone;     /* Dropped for good: it has no tables but discarded ones */
     uint32_t                  linger_bars; /* Gone: bars before its number is free */
     uint64_t                  created_op;  /* 0: no crash can fall back behind it */
@@ -59,6 +70,7 @@ struct tac_manifest_tree {
     uint64_t                  log_sequence; /* Manifest-log block of the newest tree event */
     struct tac_manifest_level levels[TACTUS_LEVELS_MAX];
     struct tac_manifest_discards discards;
+    struct tac_manifest_retained retained;
 };
 
 struct tac_manifest;
@@ -100,7 +112,7 @@ void tac_manifest_trees_forget(struct tac_manifest *manifest, uint64_t op);
  * tables are discarded, and it is gone; without an event for each, as the tree's own says it. Then
  * one more bar has ended for those that linger. */
 void tac_manifest_trees_settle(struct tac_manifest *manifest, uint64_t op);
-/* Trees that are closed, but not gone yet. */
+/* Trees that are closed, but not gone yet, and are going to be when bars end. */
 uint32_t tac_manifest_trees_closing(const struct tac_manifest *manifest);
 /* Is a number free, or does one come to be when further bars end? */
 bool tac_manifest_number_is_free(const struct tac_manifest *manifest);
@@ -115,16 +127,19 @@ void     tac_table_set_keys(struct tac_table *table, struct tac_bytes key_min,
 /* Makes a blank descriptor of the same tree one of the same table. */
 void tac_table_copy(struct tac_table *copy, const struct tac_table *table);
 
-/* Puts a descriptor into its tree and level, or among the discarded tables if it is one; takes it out
- * (it is then the caller's). O(tables). */
+/* Puts a descriptor into its tree and level, or among the discarded or retained tables if it is one;
+ * takes it out (it is then the caller's). O(tables). */
 void tac_manifest_insert(struct tac_manifest *manifest, struct tac_table *table);
 void tac_manifest_remove(struct tac_manifest *manifest, struct tac_table *table);
-/* A table of a level is discarded; the caller tells the log. It has level 0 then, and is not damaged:
+/* A table of a level, or a retained one, is discarded; the caller tells the log. It has level 0 then, and is not damaged:
  * what was found may have been a value block, which nobody reads any more. The descriptor stays the
  * same one: readers of older versions have it until two bars after it was removed. */
 void tac_manifest_discard(struct tac_manifest *manifest, struct tac_table *table);
 /* Discarded tables of all trees whose blocks can still be given back. */
 uint64_t tac_manifest_discards_left(const struct tac_manifest *manifest);
+/* From its level to the retained ones: the newest snapshot that has the table is that of `op`. The
+ * descriptor stays the same one. */
+void tac_manifest_retain(struct tac_manifest *manifest, struct tac_table *table, uint64_t op);
 /* All tables of a level get another, empty one. Readers know levels by their versions; a
  * table's own number they only tell in messages. */
 void tac_manifest_level_renumber(struct tac_manifest *manifest, uint32_t tree, uint32_t from,
@@ -134,7 +149,7 @@ void tac_manifest_level_renumber(struct tac_manifest *manifest, uint32_t tree, u
 void tac_manifest_limbo_add(struct tac_manifest *manifest, struct tac_table *table, uint64_t bar);
 void tac_manifest_limbo_sweep(struct tac_manifest *manifest, uint64_t bar_now);
 
-/* Discarded ones included. */
+/* Discarded and retained ones included. */
 uint64_t tac_manifest_table_count(const struct tac_manifest *manifest);
 /* Checksum over all trees and tables in a fixed order: what replay must rebuild. */
 struct tac_u128 tac_manifest_checksum(const struct tac_manifest *manifest);
@@ -166,6 +181,8 @@ struct tac_version_tree {
     char                     name[TACTUS_TREE_NAME_MAX + 1];
     uint32_t                 level_count; /* The last level's number and one */
     struct tac_version_level levels[TACTUS_LEVELS_MAX];
+    struct tac_table       **retained; /* In order of id; for the scrub */
+    uint32_t                 retained_count;
 };
 struct tac_version {
     uint64_t                bar;        /* Bars ended when it was made */

@@ -50,7 +50,8 @@ enum {
 #define FLAG_DAMAGED 1u
 #define FLAG_TRIMMED 2u
 #define FLAG_DISCARDED 4u
-#define FLAGS_KNOWN 7u
+#define FLAG_RETAINED 8u
+#define FLAGS_KNOWN 15u
 #define TREE_FLAG_GONE 1u
 
 tac_static_assert(TREE_OFFSET_NAME + TACTUS_TREE_NAME_MAX + 1 == TAC_MANIFEST_EVENT_TREE_BYTES,
@@ -116,12 +117,14 @@ uint32_t tac_manifest_event_encode_table(uint8_t *event, const struct tac_table 
     uint32_t size_bytes = tac_manifest_event_table_bytes(table);
     uint32_t flags = (table->is_damaged ? FLAG_DAMAGED : 0) |
                      (table->is_trimmed ? FLAG_TRIMMED : 0) |
-                     (table->is_discarded ? FLAG_DISCARDED : 0);
+                     (table->is_discarded ? FLAG_DISCARDED : 0) |
+                     (table->is_retained ? FLAG_RETAINED : 0);
 
     tac_assert(table->key_min.size > 0 && table->key_min.size <= TACTUS_KEY_SIZE_MAX);
     tac_assert(table->key_max.size > 0 && table->key_max.size <= TACTUS_KEY_SIZE_MAX);
     head_encode(event, TAC_MANIFEST_EVENT_TABLE, size_bytes, table->tree, flags);
-    tac_store_u32(event + TABLE_OFFSET_LEVEL, is_last ? TAC_MANIFEST_LEVEL_LAST : table->level);
+    tac_store_u32(event + TABLE_OFFSET_LEVEL,
+                  is_last && !table->is_retained ? TAC_MANIFEST_LEVEL_LAST : table->level);
     tac_store_u32(event + TABLE_OFFSET_VALUE_BLOCK_COUNT, table->value_block_count);
     tac_store_u64(event + TABLE_OFFSET_ID, table->id);
     tac_store_u64(event + TABLE_OFFSET_STAMP, table->stamp);
@@ -159,7 +162,7 @@ uint32_t tac_manifest_event_encode_remove(uint8_t *event, const struct tac_table
 
 /* ---- decoding ------------------------------------------------------------------------------- */
 
-static bool name_is_valid(const uint8_t name[TACTUS_TREE_NAME_MAX + 1])
+bool tac_manifest_name_is_valid(const uint8_t name[TACTUS_TREE_NAME_MAX + 1])
 {
     uint32_t size = 0;
 
@@ -253,7 +256,7 @@ static int tree_decode(const uint8_t *event, uint32_t block_size,
                              decoded->size_bytes, event[OFFSET_FLAGS]);
     }
     tree_load(event, decoded->size_bytes, tree);
-    if (decoded->tree >= TACTUS_TREES_MAX || !name_is_valid(event + TREE_OFFSET_NAME)) {
+    if (decoded->tree >= TACTUS_TREES_MAX || !tac_manifest_name_is_valid(event + TREE_OFFSET_NAME)) {
         return tac_error_set(error, TACTUS_ECORRUPT, "tree %u has an impossible name or number",
                              decoded->tree);
     }
@@ -299,6 +302,7 @@ static void table_load(const uint8_t *event, uint32_t flags, struct tac_table *t
         .is_damaged = (flags & FLAG_DAMAGED) != 0,
         .is_trimmed = (flags & FLAG_TRIMMED) != 0,
         .is_discarded = (flags & FLAG_DISCARDED) != 0,
+        .is_retained = (flags & FLAG_RETAINED) != 0,
         .key_min = {event + TABLE_OFFSET_KEYS, key_min_size},
         .key_max = {event + TABLE_OFFSET_KEYS + key_min_size, key_max_size},
     };
@@ -325,7 +329,9 @@ static int table_decode(const uint8_t *event, struct tac_manifest_event *decoded
             (unsigned long long)table->id, table->key_min.size, table->key_max.size);
     }
     if (table->id == 0 ||
-        (table->level >= TACTUS_LEVELS_MAX && table->level != TAC_MANIFEST_LEVEL_LAST) ||
+        (table->level >= TACTUS_LEVELS_MAX &&
+         (table->level != TAC_MANIFEST_LEVEL_LAST || table->is_retained)) ||
+        (table->is_retained && (table->snapshot_max == UINT64_MAX || table->is_discarded)) ||
         table->tombstones > table->records || table->snapshot_min > table->snapshot_max ||
         (flags & ~FLAGS_KNOWN) != 0 || (table->is_discarded && table->level != 0)) {
         return tac_error_set(

@@ -31,6 +31,9 @@ uint32_t tac_manifest_event_encode_table(uint8_t *event, const struct tac_table 
                                          bool is_last);
 uint32_t tac_manifest_event_encode_remove(uint8_t *event, const struct tac_table *table);
 
+/* 1 to TACTUS_TREE_NAME_MAX legal characters, then zeros. */
+bool tac_manifest_name_is_valid(const uint8_t name[TACTUS_TREE_NAME_MAX + 1]);
+
 /* A decoded event. Keys point into the block. */
 struct tac_manifest_event {
     enum tac_manifest_event_kind kind;

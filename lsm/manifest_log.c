@@ -196,6 +196,7 @@ static uint64_t live_bytes(struct tac_manifest *manifest, uint32_t *ret_key_size
             bytes += tree->levels[j].log_bytes;
         }
         bytes += tree->discards.log_bytes;
+        bytes += tree->retained.log_bytes;
         if (tree->layout.key_size > key_size_max) {
             key_size_max = tree->layout.key_size;
         }
@@ -232,6 +233,7 @@ static void events_carry(struct tac_manifest_log *log, struct tac_manifest *mani
                          sequence_end);
         }
         tables_carry(log, tree, tree->discards.tables, tree->discards.table_count, sequence_end);
+        tables_carry(log, tree, tree->retained.tables, tree->retained.table_count, sequence_end);
     }
 }
 

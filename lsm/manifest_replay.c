@@ -270,12 +270,13 @@ static int table_apply(struct replay *replay, const struct tac_manifest_tree *tr
     if (tree->is_gone && !decoded->is_discarded) {
         /* It is since the tree has gone; what that one's event says holds for all of them. */
         decoded->is_discarded = true;
-        decoded->is_damaged = false;
+        decoded->is_damaged = decoded->is_retained = false;
         decoded->level = 0;
     }
     if (decoded->level == TAC_MANIFEST_LEVEL_LAST) {
         decoded->level = tree->planner.last_level;
-    } else if (decoded->level >= tree->planner.last_level) {
+    } else if (decoded->level > tree->planner.last_level ||
+               (decoded->level == tree->planner.last_level && !decoded->is_retained)) {
         return event_fault(replay, "is in a level below the last one");
     }
     if (decoded->key_min.size > tree->layout.key_size ||
@@ -430,6 +431,9 @@ static int result_check(struct replay *replay)
         if (rv == TACTUS_OK) {
             rv = blocks_check(replay, tree->discards.tables, tree->discards.table_count);
         }
+        if (rv == TACTUS_OK) {
+            rv = blocks_check(replay, tree->retained.tables, tree->retained.table_count);
+        }
     }
     if (rv != TACTUS_OK) {
         return rv;
@@ -537,21 +541,26 @@ static int block_reach(struct reached *reached, uint64_t address, const char *wh
     return TACTUS_OK;
 }
 
-static int tables_reach(struct reached *reached, const struct tac_manifest_tree *tree)
+static int tables_reach(struct reached *reached, struct tac_table *const *tables, uint32_t count)
 {
     int rv = TACTUS_OK;
 
-    for (uint32_t i = 0; i < TACTUS_LEVELS_MAX && rv == TACTUS_OK; i++) {
-        for (uint32_t j = 0; j < tree->levels[i].table_count && rv == TACTUS_OK; j++) {
-            rv = block_reach(reached, tree->levels[i].tables[j]->index.address,
-                             "the tables' index blocks");
-        }
-    }
-    for (uint32_t i = 0; i < tree->discards.table_count && rv == TACTUS_OK; i++) {
-        rv = block_reach(reached, tree->discards.tables[i]->index.address,
-                         "the discarded tables' index blocks");
+    for (uint32_t i = 0; i < count && rv == TACTUS_OK; i++) {
+        rv = block_reach(reached, tables[i]->index.address, "the tables' index blocks");
     }
     return rv;
+}
+
+static int tree_reach(struct reached *reached, const struct tac_manifest_tree *tree)
+{
+    int rv = tables_reach(reached, tree->discards.tables, tree->discards.table_count);
+
+    for (uint32_t i = 0; i < TACTUS_LEVELS_MAX && rv == TACTUS_OK; i++) {
+        rv = tables_reach(reached, tree->levels[i].tables, tree->levels[i].table_count);
+    }
+    return rv == TACTUS_OK
+               ? tables_reach(reached, tree->retained.tables, tree->retained.table_count)
+               : rv;
 }
 
 int tac_manifest_log_check_blocks(const struct tac_manifest_log *log, struct tac_manifest *manifest,
@@ -576,7 +585,7 @@ int tac_manifest_log_check_blocks(const struct tac_manifest_log *log, struct tac
         rv = block_reach(&reached, log->references[i].address, "the manifest log");
     }
     for (uint32_t i = 0; i < tac_manifest_tree_count(manifest) && rv == TACTUS_OK; i++) {
-        rv = tables_reach(&reached, tac_manifest_tree(manifest, i));
+        rv = tree_reach(&reached, tac_manifest_tree(manifest, i));
     }
     free(reached.bits);
     return rv;

@@ -61,14 +61,14 @@ enum {
     OFFSET_SWEEP_BARS_WAIT = 2842,  /* u8 */
     OFFSET_SWEEP_PLANS_HELD = 2843, /* u8 */
     OFFSET_SWEEP_KEY_SIZES = 2844,  /* Three u16: low, high, place; 2850 to 2855 zero */
-    OFFSET_SWEEP_KEYS = 2856,       /* The same, zero behind their sizes; from 4032 on zero */
+    OFFSET_SWEEP_KEYS = 2856,       /* The same, zero behind their sizes */
+    OFFSET_SNAPSHOTS = 4032,        /* A reference; then zero */
 };
 #define MAGIC "TACTUS\r\n"
 #define MAGIC_BYTES 8
 #define VERSION 1u
 /* None so far. An unknown compatible feature may be ignored. */
 #define FEATURES_READ_ONLY_KNOWN 0ull
-#define FEATURES_INCOMPATIBLE_KNOWN 0ull
 
 /* No store counts so far: one that says so would run over the end of its numbers. */
 #define COUNTER_MAX (UINT64_MAX / 2)
@@ -76,7 +76,7 @@ enum {
 tac_static_assert(sizeof MAGIC - 1 == MAGIC_BYTES, "the magic is eight bytes");
 tac_static_assert(OFFSET_FREE_SET + TAC_FREE_SET_BLOCKS_MAX * REFERENCE_BYTES <= OFFSET_SWEEP_OP,
                   "the free set's references have their room");
-tac_static_assert(OFFSET_SWEEP_KEYS + 3 * TAC_SWEEP_KEY_BYTES <= TAC_SUPERBLOCK_BYTES,
+tac_static_assert(OFFSET_SWEEP_KEYS + 3 * TAC_SWEEP_KEY_BYTES <= OFFSET_SNAPSHOTS,
                   "the superblock fits into its copy");
 tac_static_assert(OFFSET_UUID + TACTUS_UUID_BYTES == OFFSET_SEQUENCE, "the UUID has its room");
 
@@ -195,6 +195,7 @@ void tac_superblock_encode(uint8_t *copy, const struct tac_superblock *superbloc
     tac_store_u64(copy + OFFSET_COPY_NUMBER, copy_number);
     tac_store_u32(copy + OFFSET_VERSION, VERSION);
     tac_store_u64(copy + OFFSET_FEATURES_COMPATIBLE, superblock->features_compatible);
+    tac_store_u64(copy + OFFSET_FEATURES_INCOMPATIBLE, superblock->features_incompatible);
     memcpy(copy + OFFSET_UUID, superblock->uuid, TACTUS_UUID_BYTES);
     tac_store_u64(copy + OFFSET_SEQUENCE, superblock->sequence);
     u128_store(copy + OFFSET_PARENT, superblock->parent_checksum);
@@ -221,6 +222,7 @@ void tac_superblock_encode(uint8_t *copy, const struct tac_superblock *superbloc
     for (uint32_t i = 0; i < superblock->free_set_block_count; i++) {
         reference_store(copy + OFFSET_FREE_SET + i * REFERENCE_BYTES, superblock->free_set[i]);
     }
+    reference_store(copy + OFFSET_SNAPSHOTS, superblock->snapshots);
     u128_store(copy + OFFSET_CHECKSUM, copy_checksum(copy));
 }
 
@@ -239,6 +241,26 @@ static bool reference_is_possible(const struct tac_superblock      *superblock,
 {
     return reference->address < superblock->blocks_in_file &&
            !tac_free_set_address_is_superblock(reference->address);
+}
+
+static int snapshots_check(const struct tac_superblock *superblock, struct tac_error *error)
+{
+    const struct tac_block_reference *reference = &superblock->snapshots;
+    bool is_possible = reference_is_possible(superblock, reference) &&
+                       (superblock->features_incompatible & TAC_FEATURE_SNAPSHOTS) != 0 &&
+                       reference->address != superblock->manifest_newest.address;
+
+    if (reference->address == 0 && tac_u128_is_zero(reference->checksum)) {
+        return TACTUS_OK;
+    }
+    for (uint32_t i = 0; i < superblock->free_set_block_count; i++) {
+        is_possible = is_possible && superblock->free_set[i].address != reference->address;
+    }
+    return is_possible
+               ? TACTUS_OK
+               : tac_error_set(error, TACTUS_ECORRUPT,
+                               "superblock: block %llu cannot hold the directory of snapshots",
+                               (unsigned long long)reference->address);
 }
 
 static int references_check(const struct tac_superblock *superblock, struct tac_error *error)
@@ -272,7 +294,7 @@ static int references_check(const struct tac_superblock *superblock, struct tac_
                                  (unsigned long long)address, i);
         }
     }
-    return TACTUS_OK;
+    return snapshots_check(superblock, error);
 }
 
 /* Numbers that only ever grow by one: what comes next must be above them. */
@@ -378,7 +400,7 @@ static int features_check(const uint8_t *copy, struct tac_error *error)
     uint32_t version = tac_load_u32(copy + OFFSET_VERSION);
     uint64_t read_only = tac_load_u64(copy + OFFSET_FEATURES_READ_ONLY) & ~FEATURES_READ_ONLY_KNOWN;
     uint64_t incompatible =
-        tac_load_u64(copy + OFFSET_FEATURES_INCOMPATIBLE) & ~FEATURES_INCOMPATIBLE_KNOWN;
+        tac_load_u64(copy + OFFSET_FEATURES_INCOMPATIBLE) & ~(uint64_t)TAC_FEATURES_INCOMPATIBLE_KNOWN;
 
     if (version != VERSION) {
         return tac_error_set(error, TACTUS_EFORMAT,
@@ -405,6 +427,7 @@ static int copy_decode(const uint8_t *copy, struct tac_superblock *ret_superbloc
 {
     struct tac_superblock superblock = {
         .features_compatible = tac_load_u64(copy + OFFSET_FEATURES_COMPATIBLE),
+        .features_incompatible = tac_load_u64(copy + OFFSET_FEATURES_INCOMPATIBLE),
         .sequence = tac_load_u64(copy + OFFSET_SEQUENCE),
         .parent_checksum = u128_load(copy + OFFSET_PARENT),
         .shape = shape_decode(copy),
@@ -421,6 +444,7 @@ static int copy_decode(const uint8_t *copy, struct tac_superblock *ret_superbloc
         .manifest_block_count = tac_load_u64(copy + OFFSET_MANIFEST_BLOCK_COUNT),
         .blocks_in_file = tac_load_u64(copy + OFFSET_BLOCKS_IN_FILE),
         .free_set_block_count = tac_load_u32(copy + OFFSET_FREE_SET_BLOCK_COUNT),
+        .snapshots = reference_load(copy + OFFSET_SNAPSHOTS),
         .control =
             {
                 .flags = tac_load_u32(copy + OFFSET_CONTROL_FLAGS),

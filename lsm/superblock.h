@@ -68,9 +68,16 @@ struct tac_control {
 /* Bars that one ingest may owe. */
 #define TAC_BARS_OWED_MAX 4096
 
+/* A library that does not know one of these that a store has must not open it. */
+enum {
+    TAC_FEATURE_SNAPSHOTS = 1 << 1, /* There are snapshots, or tables retained for some */
+    TAC_FEATURES_INCOMPATIBLE_KNOWN = TAC_FEATURE_SNAPSHOTS,
+};
+
 struct tac_superblock {
     uint8_t            uuid[TACTUS_UUID_BYTES];
     uint64_t           features_compatible; /* Kept as found; a new store has none */
+    uint64_t           features_incompatible; /* TAC_FEATURE_* */
     uint64_t           sequence;            /* 1 at creation; one more for each checkpoint */
     struct tac_u128    parent_checksum;     /* Of the superblock before; zero for the first */
     struct tac_shape   shape;
@@ -89,6 +96,7 @@ struct tac_superblock {
     uint64_t                   blocks_in_file;
     uint32_t                   free_set_block_count;
     struct tac_block_reference free_set[TAC_FREE_SET_BLOCKS_MAX];
+    struct tac_block_reference snapshots; /* The directory; all zero: there are none */
 };
 
 /* Which two copies a sequence goes to: first and first + 1. */

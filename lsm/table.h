@@ -43,6 +43,7 @@ struct tac_table {
                                    skip it */
     bool            is_trimmed; /* key_min is an edge, not a key; blocks below it may be unused */
     bool            is_discarded; /* In no level; its blocks are still to be given back */
+    bool            is_retained; /* In no level any more: snapshots up to snapshot_max have it */
     struct tac_bytes key_min;   /* No record that counts is below */
     struct tac_bytes key_max;   /* The last record's key */
 

@@ -147,6 +147,18 @@ static void level_fill(struct version_object *object, struct tac_version_level *
     *ret_level = (struct tac_version_level){.runs = runs, .run_count = run_count};
 }
 
+static void retained_fill(struct version_object *object, struct tac_version_tree *copy,
+                          const struct tac_manifest_retained *retained)
+{
+    tac_assert(object->tables_used + retained->table_count <= object->tables_max);
+    copy->retained = object->tables + object->tables_used;
+    copy->retained_count = retained->table_count;
+    for (uint32_t i = 0; i < retained->table_count; i++) {
+        copy->retained[i] = retained->tables[i];
+    }
+    object->tables_used += retained->table_count;
+}
+
 void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest, uint64_t bar)
 {
     struct version_object *object = object_of(version);
@@ -172,6 +184,7 @@ void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest
             tac_assert(j < copy->level_count || tree->levels[j].table_count == 0);
             level_fill(object, &copy->levels[j], &tree->levels[j]);
         }
+        retained_fill(object, copy, &tree->retained);
     }
 }
 

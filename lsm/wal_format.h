@@ -92,6 +92,8 @@ enum tac_wal_kind {
                             BEGIN: key: the low bound; the high one is behind that byte; both 0 to
                             TACTUS_KEY_SIZE_MAX bytes */
     TAC_WAL_TREE_DROP = 10,
+    TAC_WAL_SNAPSHOT = 11, /* key: the name */
+    TAC_WAL_RELEASE = 12,  /* The same */
 };
 
 enum tac_wal_range {

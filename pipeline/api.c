@@ -202,11 +202,11 @@ void tactus_abandon(struct tactus *store)
 
 /* ---- trees ---------------------------------------------------------------------------------- */
 
-static bool name_is_legal(const char *name)
+bool tac_api_name_is_legal(const char *name, size_t size_max)
 {
-    size_t size = strlen(name);
+    size_t size = name == NULL ? 0 : strlen(name);
 
-    return size >= 1 && size <= TACTUS_TREE_NAME_MAX &&
+    return size >= 1 && size <= size_max &&
            strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") ==
                size;
 }
@@ -310,7 +310,7 @@ int tactus_tree_create(struct tactus *store, const char *name, const struct tact
     uint64_t          op;
     int               result;
 
-    if (name == NULL || layout == NULL || !name_is_legal(name)) {
+    if (layout == NULL || !tac_api_name_is_legal(name, TACTUS_TREE_NAME_MAX)) {
         return tac_error_set(&tac_api_error, TACTUS_EINVAL,
                              "a tree's name is 1 to %d of A-Z a-z 0-9 _ . -", TACTUS_TREE_NAME_MAX);
     }
@@ -444,8 +444,7 @@ int tac_api_key_check(const struct tac_layout *layout, const void *key, size_t k
 
 /* ---- maintenance ---------------------------------------------------------------------------- */
 
-/* commit_lock, for what waits for flushes and compactions. */
-static int maintenance_lock(struct tactus *store)
+int tac_api_maintenance_lock(struct tactus *store)
 {
     if (tac_api_lock(store) != TACTUS_OK) {
         return tac_api_error.code;
@@ -461,7 +460,7 @@ int tactus_drain(struct tactus *store)
 {
     int result;
 
-    if (maintenance_lock(store) != TACTUS_OK) {
+    if (tac_api_maintenance_lock(store) != TACTUS_OK) {
         return tac_api_error.code;
     }
     result = tac_writer_drain(store, 0, &tac_api_error);
@@ -477,7 +476,7 @@ int tactus_compact(struct tactus *store, uint32_t tree)
     if (result != TACTUS_OK) {
         return result;
     }
-    if (maintenance_lock(store) != TACTUS_OK) {
+    if (tac_api_maintenance_lock(store) != TACTUS_OK) {
         return tac_api_error.code;
     }
     result = tac_trees_check(store, tree, &tac_api_error);
@@ -575,7 +574,7 @@ int tactus_checkpoint(struct tactus *store)
 {
     int result;
 
-    if (maintenance_lock(store) != TACTUS_OK) {
+    if (tac_api_maintenance_lock(store) != TACTUS_OK) {
         return tac_api_error.code;
     }
     result = tac_writer_checkpoint(store, &tac_api_error);

@@ -31,6 +31,14 @@ static inline void tac_api_unlock(struct tactus *store)
     }
 }
 
+/* commit_lock, for what waits for flushes and compactions. TACTUS_EPAUSED. */
+TAC_MUST_CHECK int tac_api_maintenance_lock(struct tactus *store);
+/* 1 to size_max of A-Z a-z 0-9 _ . - */
+bool tac_api_name_is_legal(const char *name, size_t size_max);
+/* Of the newest view, or of one that never goes. */
+TAC_MUST_CHECK int tac_api_iterator_open(struct tactus *store, const struct tac_view *view,
+                                         uint32_t                 tree,
+                                         struct tactus_iterator **ret_iterator);
 /* TACTUS_ENOTREE. No lock: the tree may have been dropped by the time that it is used (trees.h). */
 TAC_MUST_CHECK int tac_api_tree_layout(struct tactus *store, uint32_t tree,
                                        struct tac_layout *ret_layout);

@@ -101,26 +101,34 @@ int tactus_get_many(struct tactus *store, uint32_t tree, struct tactus_lookup *l
     return reads;
 }
 
-int tactus_iterator_open(struct tactus *store, uint32_t tree, struct tactus_iterator **ret_iterator)
+int tac_api_iterator_open(struct tactus *store, const struct tac_view *view, uint32_t tree,
+                          struct tactus_iterator **ret_iterator)
 {
     struct tactus_iterator *iterator;
-    int                     result = read_check(store, tree, NULL, SIZE_MAX);
+    int                     result;
 
-    if (result != TACTUS_OK) {
-        return result;
-    }
     iterator = calloc(1, sizeof *iterator);
     if (iterator == NULL) {
         return tac_error_set(&tac_api_error, TACTUS_ENOMEM, "out of memory for an iterator");
     }
     iterator->store = store;
-    result = tac_iterator_open(&store->read_side, tree, &iterator->iterator, &tac_api_error);
+    result = view == NULL
+                 ? tac_iterator_open(&store->read_side, tree, &iterator->iterator, &tac_api_error)
+                 : tac_iterator_open_of(&store->read_side, view, tree, &iterator->iterator,
+                                        &tac_api_error);
     if (result != TACTUS_OK) {
         free(iterator);
         return result;
     }
     *ret_iterator = iterator;
     return TACTUS_OK;
+}
+
+int tactus_iterator_open(struct tactus *store, uint32_t tree, struct tactus_iterator **ret_iterator)
+{
+    int result = read_check(store, tree, NULL, SIZE_MAX);
+
+    return result != TACTUS_OK ? result : tac_api_iterator_open(store, NULL, tree, ret_iterator);
 }
 
 void tactus_iterator_close(struct tactus_iterator *iterator)

@@ -234,6 +234,9 @@ bool tac_bar_tree_is_settled(struct tac_bar *bar, const struct tac_bar_order *or
     struct tac_manifest_tree *state = tac_manifest_tree(order->manifest, tree);
     struct tac_plan_input     input;
 
+    if (tac_bar_tree_is_over(state, order->immutable_last_op)) {
+        return true; /* Snapshots may keep it as it is. */
+    }
     if ((order->manual_trees >> tree & 1) != 0) {
         for (uint32_t level = 0; level < state->planner.last_level; level++) {
             if (state->levels[level].table_count > 0) {

@@ -10,6 +10,7 @@
 #include "lsm/free_set.h"
 #include "lsm/manifest.h"
 #include "lsm/memtable.h"
+#include "lsm/snapshot_directory.h"
 #include "lsm/superblock.h"
 #include "pipeline/planner.h"
 #include "stages/seat.h"
@@ -111,6 +112,7 @@ struct tac_bar_order {
     uint64_t manual_trees;                         /* Bit per tree that is to be compacted whole */
     uint64_t discards_max;                         /* Discarded tables, as far as there is room */
     const struct tac_sweep *sweep;                 /* NULL: none; read while the plan is made */
+    const struct tac_snapshot_directory *snapshots; /* Which retained tables are needed */
 };
 
 TAC_MUST_CHECK int tac_bar_create(struct tac_bar *bar, const struct tac_geometry *geometry,

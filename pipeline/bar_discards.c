@@ -4,7 +4,10 @@
  * block names (commit.c). They are part of the plan's work, and come first in it: of a full store
  * they are what makes room.
  *
- * Which     by tree, then by id: from the manifest alone. Those found damaged stay.
+ * Retained tables that no snapshot has any more go the same way: they need not be discarded before.
+ *
+ * Which     by tree, then by id: from the manifest alone, and from which snapshots there are. Those
+ *           found damaged stay.
  * How many  order->discards_max, as far as there is room for their events in the manifest log; always
  *           TAC_BAR_DISCARDS_LEAST, for which checkpoints keep the room (space.c). */
 #include "base/units.h"
@@ -24,7 +27,8 @@ static bool has_room(const struct tac_bar *bar, const struct tac_bar_order *orde
 
 static uint64_t discards_count(const struct tac_bar *bar, const struct tac_bar_order *order)
 {
-    uint64_t left = tac_manifest_discards_left(order->manifest);
+    uint64_t left = tac_manifest_discards_left(order->manifest) +
+                    tac_snapshot_directory_unneeded(order->snapshots, order->manifest);
     uint64_t count = tac_min_u64(left, tac_min_u64(order->discards_max, TAC_BAR_DISCARDS_MAX));
 
     while (count > TAC_BAR_DISCARDS_LEAST && !has_room(bar, order, count)) {
@@ -93,19 +97,36 @@ static bool discard_make(struct tac_bar *bar, const struct tac_manifest_tree *tr
     return true;
 }
 
+/* Up to `count` of the plan. False: the plan's memory is full. */
+static bool tree_take(struct tac_bar *bar, const struct tac_bar_order *order,
+                      const struct tac_manifest_tree *tree, uint64_t count)
+{
+    const struct tac_manifest_discards *discards = &tree->discards;
+    const struct tac_manifest_retained *retained = &tree->retained;
+
+    for (uint32_t i = 0; i < discards->table_count && bar->discard_count < count; i++) {
+        if (!discards->tables[i]->is_damaged && !discard_make(bar, tree, discards->tables[i])) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < retained->table_count && bar->discard_count < count; i++) {
+        if (!tac_snapshot_directory_needs(order->snapshots, retained->tables[i]) &&
+            !discard_make(bar, tree, retained->tables[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void tac_bar_take_discards(struct tac_bar *bar, const struct tac_bar_order *order)
 {
     uint64_t count = discards_count(bar, order);
+    uint32_t tree_count = tac_manifest_tree_count(order->manifest);
 
     tac_assert(bar->compaction_count == 0);
-    for (uint32_t i = 0; i < tac_manifest_tree_count(order->manifest); i++) {
-        const struct tac_manifest_tree     *tree = tac_manifest_tree(order->manifest, i);
-        const struct tac_manifest_discards *discards = &tree->discards;
-
-        for (uint32_t j = 0; j < discards->table_count && bar->discard_count < count; j++) {
-            if (!discards->tables[j]->is_damaged && !discard_make(bar, tree, discards->tables[j])) {
-                return;
-            }
+    for (uint32_t i = 0; i < tree_count && bar->discard_count < count; i++) {
+        if (!tree_take(bar, order, tac_manifest_tree(order->manifest, i), count)) {
+            return;
         }
     }
 }

@@ -210,7 +210,8 @@ int tac_checkpoint_begin(struct tactus *store, struct tac_error *error)
     checkpoint->begin_ns = tac_events_now_ns(&store->events);
     checkpoint->written_bytes = 0;
     superblock_fill(store, &checkpoint->next);
-    if (log_seal(store, error) != TACTUS_OK ||
+    if (tac_snapshots_checkpoint(store, &checkpoint->next, error) != TACTUS_OK ||
+        log_seal(store, error) != TACTUS_OK ||
         free_set_freeze(store, &before, error) != TACTUS_OK) {
         return error->code;
     }
@@ -243,6 +244,26 @@ static bool free_set_write(struct tactus *store)
         reference->checksum = tac_block_checksum(request->blocks[0]->data, &store->geometry);
         request_write(store, request, *reference, TAC_BLOCK_FREE_SET, store->geometry.block_size);
         checkpoint->free_set_written++;
+        progressed = true;
+    }
+    return progressed;
+}
+
+static bool snapshots_write(struct tactus *store)
+{
+    struct tac_checkpoint *checkpoint = &store->checkpoint;
+    bool                   progressed = false;
+
+    while (tac_snapshots_block_is_due(&store->snapshots)) {
+        struct tac_request        *request = request_take(checkpoint);
+        struct tac_block_reference reference;
+        enum tac_block_kind        kind;
+
+        if (request == NULL) {
+            return progressed;
+        }
+        kind = tac_snapshots_block(store, &checkpoint->next, request->blocks[0]->data, &reference);
+        request_write(store, request, reference, kind, store->geometry.block_size);
         progressed = true;
     }
     return progressed;
@@ -322,6 +343,7 @@ bool tac_checkpoint_step(struct tactus *store)
     }
     if (checkpoint->state == TAC_CHECKPOINT_FREE_SET) {
         progressed |= free_set_write(store);
+        progressed |= snapshots_write(store);
     }
     if (checkpoint->outstanding > 0 &&
         !(TAC_MUTANT(SYNC_BEFORE_WRITES) && checkpoint->state == TAC_CHECKPOINT_FREE_SET)) {
@@ -333,6 +355,7 @@ bool tac_checkpoint_step(struct tactus *store)
         return progressed;
     case TAC_CHECKPOINT_FREE_SET:
         tac_assert(checkpoint->free_set_written == checkpoint->next.free_set_block_count);
+        tac_assert(!tac_snapshots_block_is_due(&store->snapshots));
         if (TAC_MUTANT(FREED_BEFORE_DURABLE)) {
             tac_free_set_checkpoint_effect(store->free_set);
             tac_free_set_checkpoint_begin(store->free_set);

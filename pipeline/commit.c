@@ -237,10 +237,26 @@ static void block_release(struct tactus *store, uint64_t address)
     }
 }
 
+/* The newest snapshot has it: it leaves its level, and nothing of it is given back. */
+static void input_retain(struct tactus *store, struct tac_table *table, uint64_t op)
+{
+    tac_manifest_retain(store->manifest, table, op);
+    tac_manifest_log_insert(store->manifest_log, tac_manifest_tree(store->manifest, table->tree),
+                            table);
+}
+
 static void input_remove(struct tactus *store, const struct tac_bar_input *input)
 {
     struct tac_table *table = input->table;
+    uint64_t          op = 0;
 
+    if (!table->is_discarded && !table->is_retained) {
+        op = tac_snapshot_directory_newest(&store->snapshots.directory, table);
+    }
+    if (op != 0) {
+        input_retain(store, table, op);
+        return;
+    }
     if (!TAC_MUTANT(REMOVE_NOT_LOGGED)) {
         tac_manifest_log_remove(store->manifest_log, table);
     }
@@ -448,9 +464,13 @@ static void compaction_apply(struct tactus *store, const struct tac_bar_compacti
     compaction_tell(store, compaction);
 }
 
-/* No reader sees the mark of a discarded table: its descriptor stays the same one. */
+/* A retained table, which no snapshot has any more, is discarded with it. No reader sees the mark of
+ * such tables: the descriptor stays the same one. */
 static struct tac_table *descriptor_to_mark(struct tactus *store, struct tac_table *table)
 {
+    if (table->is_retained) {
+        tac_manifest_discard(store->manifest, table);
+    }
     if (table->is_discarded) {
         tac_manifest_remove(store->manifest, table);
         return table;
@@ -465,7 +485,7 @@ static void compaction_drop(struct tactus *store, const struct tac_bar_compactio
     for (uint32_t i = 0; i < compaction->job_count; i++) {
         job_settle_reservation(store, store->bar.jobs[compaction->job_first + i], false);
     }
-    if (damaged != NULL && !damaged->is_damaged) {
+    if (damaged != NULL && (damaged->is_retained || !damaged->is_damaged)) {
         struct tac_table *marked = descriptor_to_mark(store, damaged);
 
         marked->is_damaged = true;

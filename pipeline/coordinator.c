@@ -70,6 +70,7 @@ void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order)
     *order = (struct tac_bar_order){
         .manifest = store->manifest,
         .free_set = store->free_set,
+        .snapshots = &store->snapshots.directory,
         .immutable_table = has_flush ? store->immutable_table : NULL,
         .immutable_last_op = store->immutable_last_op,
         .sequence = store->checkpoint.next.sequence + 1,
@@ -365,7 +366,7 @@ static void settled_update(struct tactus *store)
     struct tac_bar_order order;
     bool is_settled = tac_memtable_accounted(store->memtables[store->memtable_mutable]) == 0 &&
                       tac_manifest_trees_closing(store->manifest) == 0 &&
-                      tac_manifest_discards_left(store->manifest) == 0;
+                      tac_snapshots_discards_left(store) == 0;
 
     tac_store_bar_order(store, &order);
     order.immutable_table = NULL;
@@ -408,6 +409,7 @@ static int bar_end(struct tactus *store, struct tac_error *error)
     if (has_entered) {
         tac_ingest_enter(store);
     }
+    tac_snapshots_pin_trees(store);
     tac_manifest_trees_settle(store->manifest, store->persisted_op);
     tac_sweep_bar_end(store);
     tac_checkpoint_effect(store);

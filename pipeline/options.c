@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "base/units.h"
+#include "lsm/snapshot_directory.h"
 
 #define STAGE_THREADS_MAX 64 /* Of each of read, merge and write */
 #define FILE_SIZE_MAX_DEFAULT TAC_TIB
@@ -56,6 +57,7 @@ static void defaults_set(struct tactus_options *options)
     options->log = TACTUS_LOG_NONE;
     options->log_interval_ms = 100;
     options->scrub_days = 0;
+    options->snapshots_max = 8;
     options->io_rate_max_bytes = 0;
     options->io_priority = TACTUS_IO_PRIORITY_NORMAL;
 }
@@ -163,6 +165,7 @@ static const struct option_entry entries[] = {
     OPTION(scrub_days, OPTION_U32, 0, 3650),
     OPTION(io_rate_max_bytes, OPTION_U64, 0, TAC_TIB),
     OPTION(io_priority, OPTION_IO_PRIORITY, 0, 2),
+    OPTION(snapshots_max, OPTION_U32, 0, TAC_SNAPSHOTS_MAX),
 };
 
 static int bad_value(const struct option_entry *entry, const char *value, const char *expected,

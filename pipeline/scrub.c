@@ -165,6 +165,26 @@ static const struct tac_table *level_next(const struct tac_version_level  *level
     return next;
 }
 
+/* A level's number, behind all others: that of the retained tables, which are in order of id. */
+#define RETAINED_LEVEL TACTUS_LEVELS_MAX
+
+static const struct tac_table *retained_next(const struct tac_version_tree   *tree,
+                                             const struct tac_scrub_position *position)
+{
+    uint32_t low = 0, high = tree->retained_count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (tree->retained[middle]->id >= position->table) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low < tree->retained_count ? tree->retained[low] : NULL;
+}
+
 static void position_level_begin(struct tac_scrub_position *position, uint32_t tree, uint32_t level)
 {
     *position = (struct tac_scrub_position){.part = TAC_SCRUB_TABLES, .tree = tree, .level = level};
@@ -188,6 +208,23 @@ static void position_table_end(struct tac_scrub_position *position)
     position->index_address = position->block = 0;
 }
 
+/* The level's table at the position or behind it, or NULL; moves the position there. */
+static const struct tac_table *position_table(const struct tac_version_tree *tree,
+                                              struct tac_scrub_position     *position)
+{
+    bool                    is_retained = position->level == RETAINED_LEVEL;
+    const struct tac_table *table = is_retained
+                                        ? retained_next(tree, position)
+                                        : level_next(&tree->levels[position->level], position);
+
+    if (table != NULL &&
+        (table->id != position->table || table->index.address != position->index_address)) {
+        position_table_begin(position, is_retained ? (struct tac_bytes){NULL, 0} : table->key_min,
+                             table->id);
+    }
+    return table;
+}
+
 /* The position's table if it is still there, or else the next one; moves the position there. */
 static const struct tac_table *version_next(const struct tac_version  *version,
                                             struct tac_scrub_position *position)
@@ -198,14 +235,13 @@ static const struct tac_table *version_next(const struct tac_version  *version,
         const struct tac_version_tree *tree = &version->trees[position->tree];
         bool is_open = tac_atomic_load_acquire_u32(&tree->id) != TAC_TREE_ID_NONE;
 
-        while (is_open && position->level < tree->level_count) {
-            const struct tac_table *table = level_next(&tree->levels[position->level], position);
+        while (is_open && position->level <= RETAINED_LEVEL) {
+            bool                    is_level = position->level < tree->level_count;
+            const struct tac_table *table = is_level || position->level == RETAINED_LEVEL
+                                                ? position_table(tree, position)
+                                                : NULL;
 
             if (table != NULL) {
-                if (table->id != position->table ||
-                    table->index.address != position->index_address) {
-                    position_table_begin(position, table->key_min, table->id);
-                }
                 return table;
             }
             position_level_begin(position, position->tree, position->level + 1);
@@ -258,6 +294,34 @@ static enum found table_find(struct tactus *store, struct target *target)
 
 /* ---- the durable checkpoint ----------------------------------------------------------------- */
 
+/* The directory, or the next block of an image; of one that was released meanwhile nothing more. */
+static enum found snapshot_reference(struct tactus *store, struct target *target)
+{
+    struct tac_scrub_position           *position = &store->scrub.position;
+    const struct tac_snapshot_directory *directory = &store->snapshots.directory;
+
+    if (directory->count > 0 && position->block == 0) {
+        target->kind = TAC_BLOCK_SNAPSHOTS;
+        target->reference = store->checkpoint.durable.snapshots;
+        return FOUND_BLOCK;
+    }
+    for (uint32_t i = 0; i < directory->count; i++) {
+        const struct tac_snapshot_entry *entry = &directory->entries[i];
+        bool                             is_new = entry->op > position->snapshot_op;
+
+        if (is_new) {
+            position->snapshot_op = entry->op;
+            position->image = entry->newest;
+        }
+        if (entry->op == position->snapshot_op && position->image.address != 0) {
+            target->kind = TAC_BLOCK_MANIFEST;
+            target->reference = position->image;
+            return FOUND_BLOCK;
+        }
+    }
+    return FOUND_NOTHING;
+}
+
 /* With the lock, and no checkpoint under way. */
 static enum found state_reference(struct tactus *store, struct target *target)
 {
@@ -273,6 +337,8 @@ static enum found state_reference(struct tactus *store, struct target *target)
             target->reference = tac_manifest_log_block(store->manifest_log, count - 1 - block);
         }
         return block < count ? FOUND_BLOCK : FOUND_NOTHING;
+    case TAC_SCRUB_SNAPSHOTS:
+        return snapshot_reference(store, target);
     case TAC_SCRUB_FREE_SET:
         target->kind = TAC_BLOCK_FREE_SET;
         if (block < superblock->free_set_block_count) {
@@ -420,15 +486,34 @@ static int index_read(struct tactus *store, const struct target *target, struct 
     return TACTUS_OK;
 }
 
+/* What lies behind a damaged block of an image is passed over. */
+static int manifest_block_read(struct tactus *store, const struct target *target,
+                               struct tac_error *error)
+{
+    struct tac_scrub *scrub = &store->scrub;
+    int               result = tac_store_read_block(store, &target->reference, target->kind,
+                                                    scrub->block_data, error);
+
+    if (scrub->position.part == TAC_SCRUB_SNAPSHOTS) {
+        scrub->position.image = (struct tac_block_reference){.address = 0};
+        if (result == TACTUS_OK) {
+            scrub->position.image = tac_manifest_image_previous(scrub->block_data);
+        }
+    }
+    return result;
+}
+
 static int target_read(struct tactus *store, const struct target *target, struct tac_error *error)
 {
     switch (target->kind) {
     case TAC_BLOCK_INDEX:
         return index_read(store, target, error);
+    case TAC_BLOCK_MANIFEST:
+        return manifest_block_read(store, target, error);
     case TAC_BLOCK_VALUE:
     case TAC_BLOCK_FILTER:
-    case TAC_BLOCK_MANIFEST:
     case TAC_BLOCK_FREE_SET:
+    case TAC_BLOCK_SNAPSHOTS:
         return tac_store_read_block(store, &target->reference, target->kind,
                                     store->scrub.block_data, error);
     }
@@ -443,11 +528,19 @@ static void damage_wrap(const struct tac_scrub *scrub, const struct target *targ
 
     switch (position->part) {
     case TAC_SCRUB_TABLES:
-        (void)tac_error_wrap(error, "tree %s, level %u, table %llu", target->tree_name,
-                             position->level, (unsigned long long)position->table);
+        if (position->level == RETAINED_LEVEL) {
+            (void)tac_error_wrap(error, "tree %s, table %llu, of snapshots only",
+                                 target->tree_name, (unsigned long long)position->table);
+        } else {
+            (void)tac_error_wrap(error, "tree %s, level %u, table %llu", target->tree_name,
+                                 position->level, (unsigned long long)position->table);
+        }
         return;
     case TAC_SCRUB_LOG:
         (void)tac_error_wrap(error, "manifest log");
+        return;
+    case TAC_SCRUB_SNAPSHOTS:
+        (void)tac_error_wrap(error, "snapshots");
         return;
     case TAC_SCRUB_FREE_SET:
         (void)tac_error_wrap(error, "free set");
@@ -588,6 +681,12 @@ static void position_move(struct tac_scrub *scrub, struct tac_manifest *manifest
             }
             number -= from->table_count;
         }
+        if (number < tree->retained.table_count) {
+            position_level_begin(&scrub->position, i, RETAINED_LEVEL);
+            scrub->position.table = tree->retained.tables[number]->id;
+            return;
+        }
+        number -= tree->retained.table_count;
     }
 }
 

@@ -7,7 +7,7 @@
  * Pace     so many blocks in the time that has passed as a round of scrub_days has; at most
  *          TAC_SCRUB_BURST_BLOCKS, or 100 ms' worth, are made up for after a pause. None while a
  *          writer waits for compaction.
- * Order    trees, levels downwards, tables by key; then what the durable checkpoint consists of. A
+ * Order    trees, levels downwards, tables by key, then those retained for snapshots; then what the durable checkpoint consists of. A
  *          table moves down only, or up in the order of keys when its low end goes: no table that
  *          is there at the beginning of a round and at its end is passed over. The first round
  *          begins at any table, so that a store which is opened often is not checked in its first
@@ -32,6 +32,7 @@ struct tactus;
 enum tac_scrub_part { /* Of a round, in this order */
     TAC_SCRUB_TABLES,
     TAC_SCRUB_LOG, /* The manifest's, from the newest block on: old ones go first */
+    TAC_SCRUB_SNAPSHOTS, /* Their directory, then each one's image */
     TAC_SCRUB_FREE_SET,
     TAC_SCRUB_SUPERBLOCKS,
 };
@@ -45,6 +46,8 @@ struct tac_scrub_position {
     uint64_t            table;         /* In the level tables from (key, id) on */
     uint64_t            index_address; /* Of the index block that is in memory; 0: none */
     uint64_t            block;         /* Of the table, 0 its index block; or of the part */
+    uint64_t            snapshot_op;   /* Of the snapshot whose image is being read; 0: none yet */
+    struct tac_block_reference image;  /* The image's next block; address 0: it is over */
 };
 
 struct tac_scrub_counts {

@@ -117,13 +117,15 @@ static uint64_t checkpoints_need(struct tactus *store, struct need fill)
     uint64_t trees = tac_manifest_tree_count(store->manifest);
     /* With runs of 1 a flush also removes tables. */
     uint64_t events = flushes_need(store, fill, 1).tables * 2 + trees +
-                      tac_min_u64(tac_manifest_discards_left(store->manifest),
+                      tac_min_u64(tac_snapshots_discards_left(store),
                                   TAC_BAR_DISCARDS_LEAST * (uint64_t)store->plans_per_bar);
     uint64_t log = tac_manifest_log_blocks_for(&store->geometry, events, key_size_max(store)) +
                    TAC_BAR_LOG_CARRY_BLOCKS * (trees + 1);
     uint64_t free_set = tac_free_set_encoded_blocks(store->free_set, &store->geometry, 0) + 1;
+    uint64_t directory = store->snapshots.directory.count > 0;
 
-    return tac_manifest_log_checkpoint_blocks(store->manifest_log) + 2 * (log + free_set + 1);
+    return tac_manifest_log_checkpoint_blocks(store->manifest_log) +
+           2 * (log + free_set + directory + 1);
 }
 
 /* Flushes that are still to be made of what has been let in: of the memtable that is being filled,
@@ -206,6 +208,16 @@ void tac_space_fullness_update(struct tactus *store)
         store->fullness_next = TAC_NOT_FULL;
     }
     store->is_full_of_tables_next = tables < tables_least + fill.tables;
+}
+
+bool tac_space_has_room(struct tactus *store, uint64_t blocks)
+{
+    struct need fill = fill_need(store);
+    struct need flushes = flushes_need(store, fill, flushes_to_come(store, false) + 1);
+
+    /* As fullness_update has it for a plan whose compactions take little. */
+    return tac_free_set_free_count(store->free_set) >=
+           flushes.blocks + 4 * fill.blocks + 2 * checkpoints_need(store, fill) + blocks;
 }
 
 /* What an empty store lets puts in with; with runs of 1, what it has with as much in level 0 as the

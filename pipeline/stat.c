@@ -14,6 +14,7 @@ static void levels_report(struct tactus *store, struct tactus_stats *report)
     report->trees = report->levels = 0;
     report->live_bytes = 0;
     report->tables_discarded = report->discards_damaged = report->discarded_bytes = 0;
+    report->tables_retained = report->retained_bytes = 0;
     for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
         struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
 
@@ -36,6 +37,8 @@ static void levels_report(struct tactus *store, struct tactus_stats *report)
         report->tables_discarded += tree->discards.table_count;
         report->discards_damaged += tree->discards.damaged_count;
         report->discarded_bytes += tree->discards.blocks * store->shape.block_size;
+        report->tables_retained += tree->retained.table_count;
+        report->retained_bytes += tree->retained.blocks * store->shape.block_size;
     }
 }
 
@@ -44,6 +47,7 @@ void tac_store_report(struct tactus *store)
     struct tactus_stats *report = &store->totals;
 
     levels_report(store, report);
+    report->snapshots = store->snapshots.directory.count;
     report->tables_damaged = store->damage.table_count;
     report->checkpoint_sequence = store->checkpoint.durable.sequence;
     report->blocks_acquired = tac_free_set_acquired_count(store->free_set);

@@ -373,17 +373,21 @@ static int state_load(struct tactus *store, const struct tac_superblock *superbl
         return tac_error_set(error, TACTUS_ENOMEM, "out of memory for a block");
     }
     result = free_set_load(store, superblock, block, error);
+    if (result == TACTUS_OK &&
+        tac_manifest_log_replay(store->manifest_log, store->manifest, superblock,
+                                tac_store_read_block, store, error) != TACTUS_OK) {
+        result = tac_error_wrap(error, "manifest log");
+    }
+    if (result == TACTUS_OK) {
+        result = tac_manifest_log_check_blocks(store->manifest_log, store->manifest, superblock,
+                                               store->free_set, error);
+    }
+    if (result == TACTUS_OK && tac_snapshots_load(store, superblock, block, error) != TACTUS_OK) {
+        result = tac_error_wrap(error, "snapshots");
+    }
     free(block);
     if (result != TACTUS_OK) {
         return result;
-    }
-    if (tac_manifest_log_replay(store->manifest_log, store->manifest, superblock,
-                                tac_store_read_block, store, error) != TACTUS_OK) {
-        return tac_error_wrap(error, "manifest log");
-    }
-    if (tac_manifest_log_check_blocks(store->manifest_log, store->manifest, superblock,
-                                      store->free_set, error) != TACTUS_OK) {
-        return error->code;
     }
     if (superblock->control.sweep.op != 0 &&
         superblock->control.sweep.tree >= tac_manifest_tree_count(store->manifest)) {
@@ -409,6 +413,7 @@ static int state_load(struct tactus *store, const struct tac_superblock *superbl
     } else {
         tac_manifest_trees_forget(store->manifest, store->last_op);
     }
+    tac_snapshots_pin_trees(store);
     tac_trees_publish(store);
     return TACTUS_OK;
 }
@@ -660,6 +665,7 @@ static void parts_destroy(struct tactus *store)
     tac_scrub_destroy(&store->scrub);
     tac_events_destroy(&store->events);
     tac_ingest_free(store->ingest_cut);
+    tac_snapshots_destroy(&store->snapshots);
     pthread_mutex_destroy(&store->commit_lock);
     pthread_mutex_destroy(&store->stats_lock);
     pthread_mutex_destroy(&store->workers_lock);
@@ -806,6 +812,7 @@ int tac_store_open_in(struct tactus_pool *shared, struct tac_storage *storage,
     pthread_mutex_init(&store->workers_lock, NULL);
     tac_scrub_init(&store->scrub);
     tac_events_init(&store->events);
+    tac_snapshots_init(&store->snapshots);
     store->storage = storage;
     store->options = *options;
     if (shared != NULL) {

@@ -25,6 +25,7 @@
 #include "pipeline/events.h"
 #include "pipeline/plan_report.h"
 #include "pipeline/scrub.h"
+#include "pipeline/snapshot.h"
 #include "pipeline/sweep.h"
 #include "pipeline/trees.h"
 #include "pipeline/wal.h"
@@ -168,6 +169,7 @@ struct tactus {
     struct tac_events      events;
     bool                   has_rate_thread; /* workers_lock */
     pthread_t              rate_thread;
+    struct tac_snapshots   snapshots;
     uint64_t               durable_op; /* Atomic; coordinator writes */
 
     /* The shared pool's, under its locks */
@@ -300,6 +302,11 @@ TAC_MUST_CHECK int tac_writer_range_step(struct tactus *store, struct tac_error 
 /* Without commit_lock: until the plan's work is done, with all credit, while writes go on; or until
  * there is a pause, or its end has come. */
 void tac_writer_hurry(struct tactus *store);
+/* An op that comes with a checkpoint (snapshot.h), durably. The order becomes the store's own once
+ * the op is taken. */
+TAC_MUST_CHECK int tac_writer_snapshot(struct tactus                   *store,
+                                       const struct tac_snapshot_order *order,
+                                       struct tac_error                *error);
 bool tac_store_is_paused(const struct tactus *store);
 /* Both without commit_lock. TACTUS_EPOISONED. */
 TAC_MUST_CHECK int tac_writer_pause(struct tactus *store, struct tac_error *error);

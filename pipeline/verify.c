@@ -316,6 +316,95 @@ static void tables_walk(struct tac_walk *walk)
         for (uint32_t i = 0; i < tree->discards.table_count; i++) {
             discard_walk(walk, tree->discards.tables[i]);
         }
+        for (uint32_t i = 0; i < tree->retained.table_count; i++) {
+            table_walk(walk, tree->retained.tables[i], &tree->layout);
+        }
+    }
+}
+
+/* ---- snapshots ------------------------------------------------------------------------------ */
+
+/* The same table, in a level or retained. */
+static bool table_is_kept(struct tac_walk *walk, const struct tac_table *table)
+{
+    const struct tac_manifest_tree *tree = tac_manifest_tree(walk->manifest, table->tree);
+    const struct tac_table         *found = NULL;
+
+    for (uint32_t l = 0; l < TACTUS_LEVELS_MAX && found == NULL; l++) {
+        for (uint32_t i = 0; i < tree->levels[l].table_count && found == NULL; i++) {
+            found = tree->levels[l].tables[i]->id == table->id ? tree->levels[l].tables[i] : NULL;
+        }
+    }
+    for (uint32_t i = 0; i < tree->retained.table_count && found == NULL; i++) {
+        found = tree->retained.tables[i]->id == table->id ? tree->retained.tables[i] : NULL;
+    }
+    return found != NULL && found->index.address == table->index.address &&
+           tac_u128_equal(found->index.checksum, table->index.checksum);
+}
+
+static void snapshot_tables_check(struct tac_walk *walk, const struct tac_snapshot_entry *entry,
+                                  struct tac_manifest *manifest)
+{
+    for (uint32_t t = 0; t < tac_manifest_tree_count(manifest); t++) {
+        const struct tac_manifest_tree *tree = tac_manifest_tree(manifest, t);
+
+        if (t >= tac_manifest_tree_count(walk->manifest)) {
+            damage(walk, "snapshot \"%s\": its tree %u is not in the store", entry->name, t);
+            return;
+        }
+        for (uint32_t l = 0; l < TACTUS_LEVELS_MAX; l++) {
+            for (uint32_t i = 0; i < tree->levels[l].table_count; i++) {
+                if (!table_is_kept(walk, tree->levels[l].tables[i])) {
+                    damage(walk, "snapshot \"%s\": table %llu of tree %u is not there any more",
+                           entry->name, (unsigned long long)tree->levels[l].tables[i]->id, t);
+                }
+            }
+        }
+    }
+}
+
+static void image_walk(struct tac_walk *walk, const struct tac_snapshot_entry *entry)
+{
+    struct tac_manifest     *manifest;
+    struct tac_manifest_log *log;
+    struct tac_error         error;
+
+    if (tac_snapshot_read(walk->store, entry, &manifest, &log, &error) != TACTUS_OK) {
+        damage(walk, "%s", error.message);
+        walk->unseen += entry->block_count;
+        return;
+    }
+    for (uint64_t i = 0; i < tac_manifest_log_block_count(log); i++) {
+        struct tac_block_reference reference = tac_manifest_log_block(log, i);
+
+        reach(walk, reference.address, "snapshot");
+        digest_add(walk, reference.address, reference.checksum);
+    }
+    if (walk->checks_records) {
+        snapshot_tables_check(walk, entry, manifest);
+    }
+    tac_manifest_free(manifest);
+    tac_manifest_log_free(log);
+}
+
+static void snapshots_walk(struct tac_walk *walk)
+{
+    const struct tac_superblock  *superblock = &walk->superblock;
+    struct tac_snapshot_directory directory;
+    struct tac_error              error;
+
+    if (superblock->snapshots.address == 0 ||
+        !block_walk(walk, &superblock->snapshots, TAC_BLOCK_SNAPSHOTS, walk->block_data,
+                    "snapshots")) {
+        return;
+    }
+    if (tac_snapshot_directory_decode(&directory, &walk->store->geometry, superblock,
+                                      walk->block_data, &error) != TACTUS_OK) {
+        damage(walk, "snapshots: %s", error.message);
+        return;
+    }
+    for (uint32_t i = 0; i < directory.count; i++) {
+        image_walk(walk, &directory.entries[i]);
     }
 }
 
@@ -508,6 +597,7 @@ int tac_walk_all(struct tac_walk *walk, struct tac_error *error)
         if (result == TACTUS_OK) {
             superblocks_walk(walk);
             tables_walk(walk);
+            snapshots_walk(walk);
             accounting_check(walk);
         }
         if (walk->first.code != TACTUS_OK) {

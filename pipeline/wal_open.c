@@ -476,6 +476,18 @@ static int tree_replay(struct reader *reader, const struct tac_wal_entry *entry)
                : result;
 }
 
+static int snapshot_replay(struct reader *reader, const struct tac_wal_entry *entry)
+{
+    char name[TACTUS_SNAPSHOT_NAME_MAX + 1] = "";
+
+    if (entry->key.size == 0 || entry->key.size > TACTUS_SNAPSHOT_NAME_MAX) {
+        return entry_damaged(reader, "a snapshot without name");
+    }
+    memcpy(name, entry->key.data, entry->key.size);
+    return entry->kind == TAC_WAL_SNAPSHOT ? tactus_snapshot_create(reader->store, name, NULL)
+                                           : tactus_snapshot_release(reader->store, name);
+}
+
 static int nothing_replay(struct tactus *store)
 {
     int result = tac_api_lock(store);
@@ -540,6 +552,9 @@ static int entry_replay(struct reader *reader, const struct tac_wal_entry *entry
         return range_replay(reader, entry);
     case TAC_WAL_TREE_DROP:
         return tactus_tree_drop(store, tac_trees_id(store, entry->tree));
+    case TAC_WAL_SNAPSHOT:
+    case TAC_WAL_RELEASE:
+        return snapshot_replay(reader, entry);
     }
     tac_unreachable();
 }
@@ -560,9 +575,11 @@ static int frame_replay(struct reader *reader)
         }
         if (reader->op > store->last_op + TAC_MUTANT(REPLAY_LATE)) {
             result = entry_replay(reader, &entry);
-            /* A drain that finds no room, or damage, has its number all the same. */
+            /* A drain that finds no room, or damage, has its number all the same, and so has a
+             * snapshot. */
             if (result != TACTUS_OK &&
-                !((entry.kind == TAC_WAL_DRAIN || entry.kind == TAC_WAL_COMPACT) &&
+                !((entry.kind == TAC_WAL_DRAIN || entry.kind == TAC_WAL_COMPACT ||
+                   entry.kind == TAC_WAL_SNAPSHOT) &&
                   store->last_op == reader->op)) {
                 return reader->error->code != TACTUS_OK
                            ? reader->error->code

@@ -5,6 +5,7 @@
  * ago, (b) at a plan's end for the rest of the plan, which by then is one beat's quota at most, and
  * its commit. Nothing else makes a writer wait, but for a checkpoint that is late (counted). */
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -628,6 +629,27 @@ void tac_writer_hurry(struct tactus *store)
         hurry_step(store);
     }
     tac_atomic_fetch_add_u32(&store->hurries, UINT32_MAX); /* One less */
+}
+
+int tac_writer_snapshot(struct tactus *store, const struct tac_snapshot_order *order,
+                        struct tac_error *error)
+{
+    const struct tac_wal_entry entry = {
+        .kind = order->kind == TAC_SNAPSHOT_TAKE ? TAC_WAL_SNAPSHOT : TAC_WAL_RELEASE,
+        .is_last = true,
+        .key = {(const uint8_t *)order->name, (uint32_t)strlen(order->name)},
+    };
+    bool is_resumed;
+    int  result = control_begin(store, &entry, &is_resumed, error);
+
+    if (result != TACTUS_OK) {
+        return result;
+    }
+    store->snapshots.order = *order;
+    store->snapshots.order.op = store->last_op;
+    result = checkpoint_begin(store, store->last_op, error);
+    control_end(store);
+    return result == TACTUS_OK ? tac_writer_durable_wait(store, store->last_op, error) : result;
 }
 
 static bool memtables_are_empty(const struct tactus *store)

@@ -463,6 +463,24 @@ int tac_read_side_get(struct tac_read_side *side, uint32_t tree, struct tac_byte
     return rv;
 }
 
+int tac_read_side_get_of(struct tac_read_side *side, const struct tac_view *view, uint32_t tree,
+                         struct tac_bytes key, struct tac_value_sink *sink, struct tac_error *error)
+{
+    struct get get;
+    int        rv;
+
+    tac_assert(view->bar == TAC_VIEW_BAR_NEVER);
+    get_init(&get, side, tree, key, sink, NULL);
+    get.view_bar = view->bar;
+    get.table_count = get.candidate_count = 0;
+    rv = get_from_view(&get, view, 0, error);
+    if (rv == GET_ABSENT) {
+        rv = get_from_candidates(&get, error);
+    }
+    tac_read_side_count(side, &get.counts);
+    return rv == GET_ABSENT ? TACTUS_ENOTFOUND : rv;
+}
+
 bool tac_read_side_get_try(struct tac_read_side *side, uint32_t tree, struct tac_bytes key,
                            struct tac_value_sink *sink, struct tac_load *load, int *ret_code,
                            struct tac_error *error)

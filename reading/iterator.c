@@ -180,17 +180,21 @@ static int iterator_new(const struct tac_source_shared *shared, const struct ope
     return TACTUS_OK;
 }
 
-int tac_iterator_open(struct tac_read_side *side, uint32_t tree, struct tac_iterator **ret_iterator,
-                      struct tac_error *error)
+/* The newest view's, or (`view`) that of a view that never goes. */
+static int iterator_open(struct tac_read_side *side, const struct tac_view *view, uint32_t tree,
+                         struct tac_iterator **ret_iterator, struct tac_error *error)
 {
-    struct tac_source_shared shared = {.side = side, .tree = tac_tree_number(tree)};
+    struct tac_source_shared shared = {
+        .side = side, .view = view, .tree = tac_tree_number(tree)};
     struct tac_read_ticket   ticket = tac_read_side_enter(side);
     struct opening           opening; /* Large: only what is used is written */
     int                      rv;
 
     opening.memtable_count = 0;
     opening.run_count = 0;
-    shared.view = tac_read_side_view(side, &shared.visible_op);
+    if (view == NULL) {
+        shared.view = tac_read_side_view(side, &shared.visible_op);
+    }
     shared.view_bar = shared.view->bar;
     rv = opening_take(&opening, &shared, tree, error);
     tac_read_side_leave(side, ticket);
@@ -199,6 +203,19 @@ int tac_iterator_open(struct tac_read_side *side, uint32_t tree, struct tac_iter
     }
     shared_dimension(&shared);
     return iterator_new(&shared, &opening, ret_iterator, error);
+}
+
+int tac_iterator_open(struct tac_read_side *side, uint32_t tree, struct tac_iterator **ret_iterator,
+                      struct tac_error *error)
+{
+    return iterator_open(side, NULL, tree, ret_iterator, error);
+}
+
+int tac_iterator_open_of(struct tac_read_side *side, const struct tac_view *view, uint32_t tree,
+                         struct tac_iterator **ret_iterator, struct tac_error *error)
+{
+    tac_assert(view->bar == TAC_VIEW_BAR_NEVER); /* It is not stale, whatever bar it is. */
+    return iterator_open(side, view, tree, ret_iterator, error);
 }
 
 void tac_iterator_close(struct tac_iterator *iterator)

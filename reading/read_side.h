@@ -24,6 +24,10 @@ struct tac_view {
     struct tac_memtable *immutable_table; /* NULL: none */
 };
 
+/* The bar of a view that never goes: that of a snapshot, whose blocks stay as long as it is open. Its
+ * tables' descriptors are its own, and it has no memtables. No such view is ever published. */
+#define TAC_VIEW_BAR_NEVER (UINT64_MAX - 1)
+
 #define TAC_GUARD_STRIPES 64
 
 struct tac_read_guard_stripe {
@@ -107,6 +111,10 @@ struct tac_value_sink {
 TAC_MUST_CHECK int tac_read_side_get(struct tac_read_side *side, uint32_t tree,
                                      struct tac_bytes key, struct tac_value_sink *sink,
                                      struct tac_error *error);
+/* The same of a view that never goes, which has no memtables: outside the guard. */
+TAC_MUST_CHECK int tac_read_side_get_of(struct tac_read_side *side, const struct tac_view *view,
+                                        uint32_t tree, struct tac_bytes key,
+                                        struct tac_value_sink *sink, struct tac_error *error);
 /* Gives back what a pinned value lies in. Twice does no harm. */
 void tac_value_sink_release(struct tac_value_sink *sink);
 /* What the caller of the API gets for a pinned value. */
@@ -128,7 +136,11 @@ TAC_MUST_CHECK int tac_read_side_index(struct tac_read_side *side,
 struct tac_iterator;
 TAC_MUST_CHECK int tac_iterator_open(struct tac_read_side *side, uint32_t tree,
                                      struct tac_iterator **ret_iterator, struct tac_error *error);
-void tac_iterator_close(struct tac_iterator *iterator);
+/* Of a view that never goes, and outlives the iterator. */
+TAC_MUST_CHECK int tac_iterator_open_of(struct tac_read_side *side, const struct tac_view *view,
+                                        uint32_t tree, struct tac_iterator **ret_iterator,
+                                        struct tac_error *error);
+void               tac_iterator_close(struct tac_iterator *iterator);
 /* The range of keys from `low` on and before `high`, either of size 0 for none. It then stands
  * nowhere. */
 TAC_MUST_CHECK int tac_iterator_bound(struct tac_iterator *iterator, struct tac_bytes low,
