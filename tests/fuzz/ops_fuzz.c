@@ -45,6 +45,9 @@ static void op_take(struct fuzz_input *input, const struct sim_world *world, str
     if (op->kind == SIM_HOLD) {
         op->count %= 2;
     }
+    if (op->kind == SIM_SNAPSHOT) {
+        op->count %= SIM_SNAPSHOT_READ + 1;
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

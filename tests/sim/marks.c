@@ -33,6 +33,7 @@ static void compaction_observe(struct marks *marks, const struct tac_bar *bar,
         break;
     case TAC_PLAN_DISCARD:
         marks->count[MARK_TABLE_DISCARDED]++;
+        marks->count[MARK_RETAINED_GIVEN_BACK] += compaction->inputs[0].table->is_retained;
         break;
     }
     marks->count[MARK_SLICE] += compaction->slice.size > 0;
@@ -58,6 +59,7 @@ static void tables_observe(struct marks *marks, struct tac_manifest *manifest)
             }
         }
         marks->count[MARK_THREE_LEVELS] += levels >= 3;
+        marks->count[MARK_TABLE_RETAINED] += tree->retained.table_count > 0;
     }
 }
 

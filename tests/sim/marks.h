@@ -37,6 +37,12 @@
     X(LEFT_IO, "a step that left the device to its work")                                          \
     X(EVENT_TOLD, "events that agree with the statistics, of each kind but errors")                \
     X(RATE_WAIT, "a wait for the rate of I/O")                                                     \
+    X(SNAPSHOT_TAKEN, "a snapshot taken")                                                          \
+    X(SNAPSHOT_READ, "a snapshot read")                                                            \
+    X(LASTING_ITERATOR, "an iterator of a snapshot used after several bars' ends")                 \
+    X(TABLE_RETAINED, "a table that only snapshots have")                                          \
+    X(SNAPSHOT_RELEASED, "a snapshot released")                                                    \
+    X(RETAINED_GIVEN_BACK, "a table of released snapshots given back")                             \
     X(CREDIT_STALL, "a merge that waited for credit")                                              \
     X(OVERFLOW, "a stage's ring that was full")                                                    \
     X(BACKGROUND_CHECKPOINT, "a checkpoint that became durable beside writes")                     \

@@ -202,6 +202,19 @@ int sim_ingest_run(struct sim *sim, const struct sim_entry *entries, uint32_t co
     return result;
 }
 
+static int snapshot_run(struct sim *sim, uint32_t slot)
+{
+    uint64_t before = tactus_last_op(sim->store);
+    uint64_t op = 0;
+    int      result = tactus_snapshot_create(sim->store, sim_snapshot_name(slot), &op);
+
+    if (result == TACTUS_OK && (op != before + 1 || tactus_durable_op(sim->store) < op)) {
+        sim_fail(sim, "snapshot of op %llu after %llu, op %llu is durable", (unsigned long long)op,
+                 (unsigned long long)before, (unsigned long long)tactus_durable_op(sim->store));
+    }
+    return result;
+}
+
 static int range_run(struct sim *sim, const struct sim_bounds *range)
 {
     const struct store_model_tree *tree = &sim->model->trees[range->tree];
@@ -245,6 +258,10 @@ static int record_run(struct sim *sim, const struct sim_record *record)
         return tactus_compact_step(sim->store, NULL);
     case SIM_RECORD_RANGE_CANCEL:
         return tactus_compact_cancel(sim->store);
+    case SIM_RECORD_SNAPSHOT:
+        return snapshot_run(sim, record->tree);
+    case SIM_RECORD_RELEASE:
+        return tactus_snapshot_release(sim->store, sim_snapshot_name(record->tree));
     }
     tac_unreachable();
 }
@@ -284,7 +301,8 @@ static bool is_taken(const struct sim *sim, int result, uint64_t op)
             tactus_last_op(sim->store) == op);
 }
 
-static void record_model(struct sim *sim, const struct sim_record *record)
+/* result: what it has come to. */
+static void record_model(struct sim *sim, const struct sim_record *record, int result)
 {
     uint64_t op = ++sim->model->op;
 
@@ -302,6 +320,12 @@ static void record_model(struct sim *sim, const struct sim_record *record)
     if (record->kind == SIM_RECORD_TREE_DROP) {
         store_model_drop(sim->model, record->tree, op);
     }
+    if (record->kind == SIM_RECORD_SNAPSHOT) {
+        sim_snapshot_taken(sim, record->tree, result == TACTUS_OK ? op : STORE_MODEL_NEVER);
+    }
+    if (record->kind == SIM_RECORD_RELEASE) {
+        sim_snapshot_released(sim, record->tree, op);
+    }
 }
 
 static int log_do(struct sim *sim, struct sim_record new_record, const struct sim_entry *entries)
@@ -317,11 +341,11 @@ static int log_do(struct sim *sim, struct sim_record new_record, const struct si
         record->entry_count = 0;
     }
     if (was_taken) {
-        record_model(sim, record);
+        record_model(sim, record, result);
     }
     sim->is_cut_ingest = new_record.kind == SIM_RECORD_INGEST && !was_taken && sim_is_down(sim);
     if (sim->is_cut_ingest && !sim_is_logged(sim) && sim_in_flight_op(sim) > sim->model->op) {
-        record_model(sim, record); /* The next open may find it there. */
+        record_model(sim, record, TACTUS_OK); /* The next open may find it there. */
     }
     if (!sim_is_logged(sim) || (!was_taken && !sim_is_down(sim))) {
         record_drop(log);
@@ -385,7 +409,7 @@ void sim_log_redo(struct sim *sim, uint64_t op)
 
     /* An op that the power cut has met may be in the checkpoint. */
     while (sim->model->op < op - 1 && sim->model->op < log->record_count) {
-        record_model(sim, &log->records[sim->model->op]);
+        record_model(sim, &log->records[sim->model->op], TACTUS_OK);
     }
     trees_find(sim);
     for (; op <= log->record_count; op++) {
@@ -416,7 +440,7 @@ void sim_log_redo(struct sim *sim, uint64_t op)
                      (unsigned long long)tactus_last_op(sim->store));
         }
         if (op > sim->model->op) {
-            record_model(sim, record);
+            record_model(sim, record, result);
         }
     }
 }

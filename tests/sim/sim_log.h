@@ -17,6 +17,8 @@ enum sim_record_kind {
     SIM_RECORD_COMPACT,
     SIM_RECORD_HOLD,
     SIM_RECORD_CHECKPOINT,
+    SIM_RECORD_SNAPSHOT, /* `tree`: its slot */
+    SIM_RECORD_RELEASE,  /* The same */
     SIM_RECORD_INGEST, /* Entries in the order of their keys */
     SIM_RECORD_RANGE_BEGIN,
     SIM_RECORD_RANGE_STEP,

@@ -21,9 +21,9 @@ bool sim_result(struct sim *sim, int code, const char *what)
 
 /* ---- records -------------------------------------------------------------------------------- */
 
-static void value_compare(struct sim *sim, uint32_t tree, uint32_t key,
-                          const struct store_model_version *version, const uint8_t *value,
-                          size_t value_size)
+void sim_check_value(struct sim *sim, uint32_t tree, uint32_t key,
+                     const struct store_model_version *version, const uint8_t *value,
+                     size_t value_size)
 {
     store_model_value(version->value_seed, version->value_size, sim->expected);
     if (value_size != version->value_size ||
@@ -47,7 +47,7 @@ void sim_check_record(struct sim *sim, const struct tactus_iterator *iterator, u
         sim_fail(sim, "iterator in tree %u as of op %llu: another key than number %u", tree,
                  (unsigned long long)op, key);
     }
-    value_compare(sim, tree, key, version, value, value_size);
+    sim_check_value(sim, tree, key, version, value, value_size);
 }
 
 /* One get in two leaves the value where it is; the other copies it into the buffer. */
@@ -82,7 +82,7 @@ static void get_check(struct sim *sim, uint32_t tree, uint32_t key, int result,
     if (version == NULL) {
         sim_fail(sim, "tree %u key %u: found, but it is not there", tree, key);
     }
-    value_compare(sim, tree, key, version, value->data, value->size);
+    sim_check_value(sim, tree, key, version, value->data, value->size);
     sim->report->marks.count[MARK_LARGE_RECORD] +=
         value->size > sim->world->options.page_size && version->op <= sim->store->persisted_op;
 }
@@ -118,12 +118,13 @@ void sim_check_get_many(struct sim *sim, uint32_t tree, uint32_t key, uint32_t c
         count > 1 && tac_read_side_totals(&sim->store->read_side).cache_misses > misses + 1;
 }
 
-static bool scan(struct sim *sim, struct tactus_iterator *iterator, uint32_t tree, bool is_backward)
+static bool scan(struct sim *sim, struct tactus_iterator *iterator, uint32_t tree, uint64_t op,
+                 bool is_backward)
 {
     const struct store_model *model = sim->model;
     uint32_t                  count = model->trees[tree].key_count;
-    uint32_t expected = is_backward ? store_model_previous(model, tree, count - 1, model->op)
-                                    : store_model_next(model, tree, 0, model->op);
+    uint32_t expected = is_backward ? store_model_previous(model, tree, count - 1, op)
+                                    : store_model_next(model, tree, 0, op);
     int result = is_backward ? tactus_iterator_last(iterator) : tactus_iterator_first(iterator);
 
     while (expected != STORE_MODEL_NONE) {
@@ -134,13 +135,13 @@ static bool scan(struct sim *sim, struct tactus_iterator *iterator, uint32_t tre
         if (!sim_read_result(sim, result, "scan")) {
             return false;
         }
-        sim_check_record(sim, iterator, tree, expected, model->op);
+        sim_check_record(sim, iterator, tree, expected, op);
         if (is_backward) {
             expected = expected == 0 ? STORE_MODEL_NONE
-                                     : store_model_previous(model, tree, expected - 1, model->op);
+                                     : store_model_previous(model, tree, expected - 1, op);
             result = tactus_iterator_previous(iterator);
         } else {
-            expected = store_model_next(model, tree, expected + 1, model->op);
+            expected = store_model_next(model, tree, expected + 1, op);
             result = tactus_iterator_next(iterator);
         }
     }
@@ -151,14 +152,19 @@ static bool scan(struct sim *sim, struct tactus_iterator *iterator, uint32_t tre
     return result == TACTUS_ENOTFOUND || sim_read_result(sim, result, "scan");
 }
 
+void sim_check_scan(struct sim *sim, struct tactus_iterator *iterator, uint32_t tree, uint64_t op)
+{
+    (void)scan(sim, iterator, tree, op, false);
+    (void)scan(sim, iterator, tree, op, true);
+}
+
 void sim_check_tree(struct sim *sim, uint32_t tree)
 {
     struct tactus_iterator *iterator;
     int result = tactus_iterator_open(sim->store, sim->model->trees[tree].id, &iterator);
 
     if (sim_read_result(sim, result, "iterator open")) {
-        (void)scan(sim, iterator, tree, false);
-        (void)scan(sim, iterator, tree, true);
+        sim_check_scan(sim, iterator, tree, sim->model->op);
         tactus_iterator_close(iterator);
     }
 }
@@ -183,7 +189,11 @@ static void accounting_check(struct sim *sim)
                 blocks += (uint64_t)table->value_block_count + table->filter_block_count + 1;
             }
         }
-        blocks += tree->discards.blocks;
+        blocks += tree->discards.blocks + tree->retained.blocks;
+    }
+    blocks += store->snapshots.directory.count > 0;
+    for (uint32_t i = 0; i < store->snapshots.directory.count; i++) {
+        blocks += store->snapshots.directory.entries[i].block_count;
     }
     if (tac_free_set_acquired_count(store->free_set) != blocks) {
         sim_fail(sim, "%llu blocks are acquired, %llu are in use",
@@ -352,6 +362,7 @@ void sim_check_reopened(struct sim *sim, uint64_t durable_op, uint64_t other_op,
     sim->durable_op = op;
     trees_check(sim);
     sim_check_quiet(sim);
+    sim_check_snapshots(sim);
     for (uint32_t tree = 0; tree < sim->model->tree_count; tree++) {
         if (sim->model->trees[tree].created_op != STORE_MODEL_NEVER) {
             sim_check_tree(sim, tree);
@@ -364,6 +375,7 @@ void sim_check_replayed(struct sim *sim)
     struct tactus_verify_report report;
 
     trees_check(sim);
+    sim_check_snapshots(sim);
     for (uint32_t tree = 0; tree < sim->model->tree_count; tree++) {
         if (sim->model->trees[tree].created_op != STORE_MODEL_NEVER) {
             sim_check_tree(sim, tree);
@@ -399,6 +411,7 @@ void sim_check_bare(struct sim *sim)
 
     (void)sim_result(sim, tactus_resume(store), "resume");
     sim->is_paused = false;
+    sim_snapshots_release(sim);
     for (uint32_t tree = 0; tree < sim->model->tree_count; tree++) {
         struct store_model_tree *at = &sim->model->trees[tree];
 

@@ -131,7 +131,7 @@ static bool iterator_move(struct sim *sim, struct sim_iterator *it, enum move mo
     }
     if (result == TACTUS_EEXPIRED) {
         sim->report->marks.count[MARK_EXPIRED]++;
-        if (sim->store->bar_count < it->open_bar + 2) {
+        if (sim->store->bar_count < it->open_bar + 2 || it->is_lasting) {
             sim_fail(sim, "iterator of bar %llu expired in bar %llu",
                      (unsigned long long)it->open_bar, (unsigned long long)sim->store->bar_count);
         }
@@ -145,6 +145,8 @@ static bool iterator_move(struct sim *sim, struct sim_iterator *it, enum move mo
                  it->tree, result, result == TACTUS_OK ? "" : tactus_message(), (int)expected);
     }
     sim->report->marks.count[MARK_OLD_ITERATOR] += sim->store->bar_count > it->open_bar;
+    sim->report->marks.count[MARK_LASTING_ITERATOR] +=
+        it->is_lasting && sim->store->bar_count > it->open_bar + 2;
     it->position = expected;
     if (expected != STORE_MODEL_NONE) {
         sim_check_record(sim, it->iterator, it->tree, expected, it->open_op);
@@ -200,19 +202,42 @@ static void iterator_bound(struct sim *sim, struct sim_iterator *it, const struc
     sim->report->marks.count[MARK_BOUNDED_ITERATOR] += it->begin < it->end;
 }
 
-bool sim_iterator_open(struct sim *sim, struct sim_iterator *it, const struct sim_op *op)
+static struct sim_iterator iterator_made(const struct sim *sim, const struct sim_op *op)
 {
-    const struct store_model_tree *tree = &sim->model->trees[op->tree];
-
-    *it = (struct sim_iterator){
+    return (struct sim_iterator){
         .tree = op->tree,
         .open_op = sim->model->op,
         .open_bar = sim->store->bar_count,
         .position = STORE_MODEL_NONE,
-        .end = tree->key_count,
+        .end = sim->model->trees[op->tree].key_count,
     };
+}
+
+bool sim_iterator_open(struct sim *sim, struct sim_iterator *it, const struct sim_op *op)
+{
+    const struct store_model_tree *tree = &sim->model->trees[op->tree];
+
+    *it = iterator_made(sim, op);
     if (!sim_read_result(sim, tactus_iterator_open(sim->store, tree->id, &it->iterator),
                          "iterator open")) {
+        return false;
+    }
+    iterator_bound(sim, it, op);
+    return true;
+}
+
+bool sim_iterator_open_in(struct sim *sim, struct sim_iterator *it, const struct sim_op *op,
+                          uint32_t slot)
+{
+    const struct sim_snapshot *snapshot = &sim->snapshots[slot];
+    uint32_t                   tree = sim->model->trees[op->tree].id;
+
+    *it = iterator_made(sim, op);
+    it->open_op = snapshot->op;
+    it->is_lasting = true;
+    it->snapshot = slot;
+    if (!sim_read_result(sim, tactus_snapshot_iterator(snapshot->handle, tree, &it->iterator),
+                         "snapshot iterator")) {
         return false;
     }
     iterator_bound(sim, it, op);

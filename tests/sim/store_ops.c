@@ -448,6 +448,25 @@ static void ranges_draw(const struct sim_world *world, struct sim_op *ops)
     }
 }
 
+/* In half of the lists some gets become snapshots taken, read and released; aside likewise. */
+static void snapshots_draw(const struct sim_world *world, struct sim_op *ops)
+{
+    struct tac_prng prng = {tac_mix_u64(world->seed ^ 0x736e617073686f74)};
+    uint32_t        every = draw(&prng, 0, 1) * draw(&prng, 2, 40);
+
+    for (uint32_t i = 0; i < world->op_count && every > 0; i++) {
+        if (ops[i].kind == SIM_GET && draw(&prng, 1, every) == 1) {
+            uint32_t what = draw(&prng, 0, 7);
+
+            ops[i].kind = SIM_SNAPSHOT;
+            ops[i].seed = (uint32_t)tac_prng_next(&prng);
+            ops[i].count = what == 0   ? SIM_SNAPSHOT_TAKE
+                           : what == 1 ? SIM_SNAPSHOT_RELEASE
+                                       : SIM_SNAPSHOT_READ;
+        }
+    }
+}
+
 struct sim_op *sim_ops_draw(const struct sim_world *world)
 {
     struct draft   draft = {.prng = {tac_mix_u64(world->seed ^ 0x6f7073)}, .world = world};
@@ -478,6 +497,7 @@ struct sim_op *sim_ops_draw(const struct sim_world *world)
     drops_draw(world, ops);
     ingests_draw(world, ops);
     ranges_draw(world, ops);
+    snapshots_draw(world, ops);
     /* All trees but perhaps the last exist from the beginning. */
     for (uint32_t tree = 0; tree < world->tree_count; tree++) {
         uint32_t at = tree > 0 && tree + 1 == world->tree_count ? tree + tree_late : tree;

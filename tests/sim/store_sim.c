@@ -56,6 +56,7 @@ static void iterators_close(struct sim *sim)
         tactus_iterator_close(sim->iterators[i].iterator);
         sim->iterators[i].iterator = NULL;
     }
+    sim_snapshots_close(sim);
 }
 
 static void store_create(struct sim *sim)
@@ -725,6 +726,9 @@ static void run_op(struct sim *sim, const struct sim_op *op)
     case SIM_RANGE:
         sim_run_range(sim, op);
         return;
+    case SIM_SNAPSHOT:
+        sim_run_snapshot(sim, op);
+        return;
     case SIM_CHECKPOINT:
         run_checkpoint(sim);
         return;
@@ -863,15 +867,14 @@ static void ops_run(struct sim *sim, const struct sim_op *ops, const bool *keep)
         const struct sim_op *op = &ops[i];
         bool is_of_tree = op->kind <= SIM_ITERATOR_OPEN || op->kind == SIM_COMPACT ||
                           op->kind == SIM_TREE_DROP || op->kind == SIM_INGEST ||
-                          op->kind == SIM_RANGE;
-        bool takes_down = op->kind >= SIM_REOPEN && op->kind != SIM_TREE_DROP &&
-                          op->kind != SIM_INGEST && op->kind != SIM_RANGE;
+                          op->kind == SIM_RANGE || op->kind == SIM_SNAPSHOT;
 
         if (keep != NULL && !keep[i]) {
             continue;
         }
         sim_op_begin(sim, i);
-        if ((is_of_tree && !tree_is_there(sim, op)) || (world->is_undisturbed && takes_down)) {
+        if ((is_of_tree && !tree_is_there(sim, op)) ||
+            (world->is_undisturbed && sim_op_disturbs((enum sim_op_kind)op->kind))) {
             continue;
         }
         if (sim->log != NULL) {

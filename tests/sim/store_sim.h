@@ -32,6 +32,7 @@
 #include "tests/sim/store_model.h"
 
 #define SIM_ITERATORS 4
+#define SIM_SNAPSHOTS 3
 #define SIM_MESSAGE_BYTES 1024
 
 /* X(name, text) */
@@ -61,7 +62,8 @@
     X(RATE, "rate")                     /* … nor this: `count` KiB of I/O a second, 0: all; */     \
     X(TREE_DROP, "tree-drop")           /* … nor this; */                                          \
     X(INGEST, "ingest")                 /* … nor this: `count` keys from `key` on, as a run; */    \
-    X(RANGE, "range")                   /* … nor this: `count`: enum sim_range_action */
+    X(RANGE, "range")                   /* … nor this: `count`: enum sim_range_action; */          \
+    X(SNAPSHOT, "snapshot")             /* … nor this: `count`: enum sim_snapshot_do */
 
 enum sim_op_kind {
 #define SIM_OP_NAME(name, text) SIM_##name,
@@ -78,6 +80,19 @@ enum sim_range_action {
     SIM_RANGE_WHOLE, /* Begun and stepped until it is done */
     SIM_RANGE_KINDS
 };
+
+enum sim_snapshot_do {
+    SIM_SNAPSHOT_TAKE,
+    SIM_SNAPSHOT_RELEASE,
+    SIM_SNAPSHOT_READ,
+};
+
+/* It takes the store down. */
+static inline bool sim_op_disturbs(enum sim_op_kind kind)
+{
+    return kind >= SIM_REOPEN && kind != SIM_TREE_DROP && kind != SIM_INGEST &&
+           kind != SIM_RANGE && kind != SIM_SNAPSHOT;
+}
 
 struct sim_op {
     uint8_t  kind; /* enum sim_op_kind */
@@ -140,6 +155,16 @@ struct sim_iterator {
     uint64_t                open_op, open_bar;
     uint32_t                position; /* Key, or STORE_MODEL_NONE */
     uint32_t                begin, end; /* The keys between its bounds: before `end` */
+    bool                    is_lasting; /* Of a snapshot: it never expires */
+    uint32_t                snapshot;   /* Its slot */
+};
+
+/* By name, which is that of its slot. It is there from `op` on and before op_released. */
+struct sim_snapshot {
+    uint64_t                op; /* 0: never taken */
+    uint64_t                op_released;
+    struct tactus_snapshot *handle; /* NULL: not open */
+    bool                    is_unsure; /* The power may go out, or have gone, while it is taken */
 };
 
 /* Sums of what a store has told of since its open. */
@@ -167,6 +192,7 @@ struct sim {
     struct sim_log          log_ops;
     struct sim_pool         pool;
     struct sim_iterator     iterators[SIM_ITERATORS];
+    struct sim_snapshot     snapshots[SIM_SNAPSHOTS];
     struct sim_events       events;
     struct sim_rate         rate;
     struct tac_prng         prng; /* For what is free at each open */
@@ -218,6 +244,9 @@ _Noreturn void sim_fail(struct sim *sim, const char *format, ...)
 
 /* False: the store could not. */
 bool sim_iterator_open(struct sim *sim, struct sim_iterator *it, const struct sim_op *op);
+/* The same in an open snapshot. */
+bool sim_iterator_open_in(struct sim *sim, struct sim_iterator *it, const struct sim_op *op,
+                          uint32_t slot);
 void sim_run_seek(struct sim *sim, const struct sim_op *op);
 void sim_run_iterator_move(struct sim *sim, const struct sim_op *op);
 
@@ -226,6 +255,19 @@ void sim_run_iterator_move(struct sim *sim, const struct sim_op *op);
 void sim_run_range(struct sim *sim, const struct sim_op *op);
 /* After every op: a range that is done is where it should be. */
 void sim_check_range(struct sim *sim);
+/* ---- store_snapshots.c ---- */
+
+const char *sim_snapshot_name(uint32_t slot);
+void        sim_run_snapshot(struct sim *sim, const struct sim_op *op);
+/* The model gets an op of this kind. */
+void sim_snapshot_taken(struct sim *sim, uint32_t slot, uint64_t op);
+void sim_snapshot_released(struct sim *sim, uint32_t slot, uint64_t op);
+/* After an open: those that there are as of the model's op, and no others, with all that they had. */
+void sim_check_snapshots(struct sim *sim);
+/* Before the store is closed: handles and their iterators. */
+void sim_snapshots_close(struct sim *sim);
+/* At the end: all there are. */
+void sim_snapshots_release(struct sim *sim);
 
 /* ---- store_check.c ---- */
 
@@ -243,6 +285,12 @@ void sim_check_get(struct sim *sim, uint32_t tree, uint32_t key);
 #define SIM_LOOKUPS_MAX 80
 void sim_check_get_many(struct sim *sim, uint32_t tree, uint32_t key, uint32_t count,
                         uint32_t step);
+/* The value read is that of the version. */
+void sim_check_value(struct sim *sim, uint32_t tree, uint32_t key,
+                     const struct store_model_version *version, const uint8_t *value,
+                     size_t value_size);
+/* Through the whole tree, as of the op, both ways. */
+void sim_check_scan(struct sim *sim, struct tactus_iterator *iterator, uint32_t tree, uint64_t op);
 void sim_check_record(struct sim *sim, const struct tactus_iterator *iterator, uint32_t tree,
                       uint32_t key, uint64_t op);
 /* After an open: the content is the model as of durable_op or, if `other` was under way, other_op;
