@@ -634,8 +634,8 @@ TACTUS_API int tactus_compaction_hold(struct tactus *store, bool hold);
  * one beat's work at most; so is a drain, a compaction, or a delete in a full store, which may take
  * long. No op: no byte of the file depends on it, and a close, or opening again, ends it. Reads, and
  * the write-ahead log, go on. So do writes for lag_beats and for what had been done ahead; one that
- * would have to wait for compaction, tactus_drain, tactus_compact, tactus_checkpoint, and tactus_sync
- * without a write-ahead log, return TACTUS_EPAUSED and change nothing. Pausing twice is pausing once.
+ * would have to wait for compaction, tactus_drain, tactus_compact, tactus_checkpoint, the ops of
+ * snapshots, and tactus_sync without a write-ahead log, return TACTUS_EPAUSED and change nothing. Pausing twice is pausing once.
  * TACTUS_EPOISONED: nothing runs anyway. */
 TACTUS_API int tactus_pause(struct tactus *store);
 /* Goes on. No error if nothing was paused. */

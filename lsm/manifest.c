@@ -1011,9 +1011,9 @@ static int retained_check(const struct tac_manifest_tree *tree, struct tac_error
         total.log_bytes += tac_manifest_event_table_bytes(table);
     }
     if (total.blocks != retained->blocks || total.log_bytes != retained->log_bytes) {
-        return tac_error_set(error, TACTUS_ECORRUPT,
-                             "manifest: tree \"%s\": totals of the retained tables are not their sums",
-                             tree->name);
+        return tac_error_set(
+            error, TACTUS_ECORRUPT,
+            "manifest: tree \"%s\": totals of the retained tables are not their sums", tree->name);
     }
     return TACTUS_OK;
 }

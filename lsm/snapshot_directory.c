@@ -196,10 +196,10 @@ static const char *entry_check(const struct tac_snapshot_entry *entry,
         (entry->table_count > 0 && entry->block_count == 0)) {
         return "has an impossible number of tables or blocks";
     }
-    if (entry->block_count == 0 ? entry->newest.address != 0 ||
-                                      !tac_u128_is_zero(entry->newest.checksum)
-                                : entry->newest.address >= superblock->blocks_in_file ||
-                                      tac_free_set_address_is_superblock(entry->newest.address)) {
+    if (entry->block_count == 0
+            ? entry->newest.address != 0 || !tac_u128_is_zero(entry->newest.checksum)
+            : entry->newest.address >= superblock->blocks_in_file ||
+                  tac_free_set_address_is_superblock(entry->newest.address)) {
         return "names a block that it cannot have";
     }
     return NULL;

@@ -56,7 +56,6 @@ void tac_snapshot_directory_encode(const struct tac_snapshot_directory *director
 TAC_MUST_CHECK int tac_snapshot_directory_decode(struct tac_snapshot_directory *ret_directory,
                                                  const struct tac_geometry     *geometry,
                                                  const struct tac_superblock   *superblock,
-                                                 const uint8_t                 *block,
-                                                 struct tac_error              *error);
+                                                 const uint8_t *block, struct tac_error *error);
 
 #endif

@@ -246,7 +246,7 @@ static bool reference_is_possible(const struct tac_superblock      *superblock,
 static int snapshots_check(const struct tac_superblock *superblock, struct tac_error *error)
 {
     const struct tac_block_reference *reference = &superblock->snapshots;
-    bool is_possible = reference_is_possible(superblock, reference) &&
+    bool                              is_possible = reference_is_possible(superblock, reference) &&
                        (superblock->features_incompatible & TAC_FEATURE_SNAPSHOTS) != 0 &&
                        reference->address != superblock->manifest_newest.address;
 
@@ -399,8 +399,8 @@ static int features_check(const uint8_t *copy, struct tac_error *error)
 {
     uint32_t version = tac_load_u32(copy + OFFSET_VERSION);
     uint64_t read_only = tac_load_u64(copy + OFFSET_FEATURES_READ_ONLY) & ~FEATURES_READ_ONLY_KNOWN;
-    uint64_t incompatible =
-        tac_load_u64(copy + OFFSET_FEATURES_INCOMPATIBLE) & ~(uint64_t)TAC_FEATURES_INCOMPATIBLE_KNOWN;
+    uint64_t incompatible = tac_load_u64(copy + OFFSET_FEATURES_INCOMPATIBLE) &
+                            ~(uint64_t)TAC_FEATURES_INCOMPATIBLE_KNOWN;
 
     if (version != VERSION) {
         return tac_error_set(error, TACTUS_EFORMAT,

@@ -116,7 +116,8 @@ static int snapshot_enter(struct tactus_snapshot *snapshot, const char *name)
     if (number == directory->count ||
         !entry_is_there(snapshot->store, &directory->entries[number]) ||
         directory->entries[number].op == snapshots->releasing_op) {
-        result = tac_error_set(&tac_api_error, TACTUS_ENOTFOUND, "there is no snapshot \"%s\"", name);
+        result =
+            tac_error_set(&tac_api_error, TACTUS_ENOTFOUND, "there is no snapshot \"%s\"", name);
     } else {
         snapshot->entry = directory->entries[number];
         snapshot->next = snapshots->open_first;
@@ -161,8 +162,7 @@ static int snapshot_load(struct tactus_snapshot *snapshot)
     }
     tac_manifest_trees_open(snapshot->manifest, snapshot->entry.op);
     tac_version_fill(snapshot->version, snapshot->manifest, TAC_VIEW_BAR_NEVER);
-    snapshot->view =
-        (struct tac_view){.bar = TAC_VIEW_BAR_NEVER, .version = snapshot->version};
+    snapshot->view = (struct tac_view){.bar = TAC_VIEW_BAR_NEVER, .version = snapshot->version};
     return TACTUS_OK;
 }
 
@@ -219,10 +219,10 @@ static int tree_find(const struct tactus_snapshot *snapshot, uint32_t id,
         return tac_api_error.code;
     }
     *ret_tree = tac_version_tree_find(snapshot->version, id);
-    return *ret_tree != NULL ? TACTUS_OK
-                             : tac_error_set(&tac_api_error, TACTUS_ENOTREE,
-                                             "snapshot \"%s\" has no tree with id %u",
-                                             snapshot->entry.name, id);
+    return *ret_tree != NULL
+               ? TACTUS_OK
+               : tac_error_set(&tac_api_error, TACTUS_ENOTREE,
+                               "snapshot \"%s\" has no tree with id %u", snapshot->entry.name, id);
 }
 
 int tactus_snapshot_get(struct tactus_snapshot *snapshot, uint32_t tree, const void *key,

@@ -491,8 +491,8 @@ static int manifest_block_read(struct tactus *store, const struct target *target
                                struct tac_error *error)
 {
     struct tac_scrub *scrub = &store->scrub;
-    int               result = tac_store_read_block(store, &target->reference, target->kind,
-                                                    scrub->block_data, error);
+    int               result =
+        tac_store_read_block(store, &target->reference, target->kind, scrub->block_data, error);
 
     if (scrub->position.part == TAC_SCRUB_SNAPSHOTS) {
         scrub->position.image = (struct tac_block_reference){.address = 0};
@@ -529,8 +529,8 @@ static void damage_wrap(const struct tac_scrub *scrub, const struct target *targ
     switch (position->part) {
     case TAC_SCRUB_TABLES:
         if (position->level == RETAINED_LEVEL) {
-            (void)tac_error_wrap(error, "tree %s, table %llu, of snapshots only",
-                                 target->tree_name, (unsigned long long)position->table);
+            (void)tac_error_wrap(error, "tree %s, table %llu, of snapshots only", target->tree_name,
+                                 (unsigned long long)position->table);
         } else {
             (void)tac_error_wrap(error, "tree %s, level %u, table %llu", target->tree_name,
                                  position->level, (unsigned long long)position->table);

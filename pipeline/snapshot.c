@@ -45,8 +45,7 @@ int tac_snapshots_load(struct tactus *store, const struct tac_superblock *superb
     if (superblock->snapshots.address == 0) {
         return TACTUS_OK;
     }
-    result =
-        tac_store_read_block(store, &superblock->snapshots, TAC_BLOCK_SNAPSHOTS, block, error);
+    result = tac_store_read_block(store, &superblock->snapshots, TAC_BLOCK_SNAPSHOTS, block, error);
     if (result == TACTUS_OK) {
         result =
             tac_snapshot_directory_decode(directory, &store->geometry, superblock, block, error);
@@ -86,8 +85,7 @@ int tac_snapshot_read(struct tactus *store, const struct tac_snapshot_entry *ent
 
     tac_error_clear(error);
     if (manifest != NULL && log != NULL) {
-        result =
-            tac_manifest_log_replay(log, manifest, &root, tac_store_read_block, store, error);
+        result = tac_manifest_log_replay(log, manifest, &root, tac_store_read_block, store, error);
     }
     if (result == TACTUS_EFULL) {
         result = tac_error_set(error, TACTUS_ECORRUPT, "it has more tables than it should");
@@ -96,8 +94,9 @@ int tac_snapshot_read(struct tactus *store, const struct tac_snapshot_entry *ent
         tac_manifest_free(manifest);
         tac_manifest_log_free(log);
         return error->code == TACTUS_OK
-                   ? tac_error_set(error, TACTUS_ENOMEM, "snapshot \"%s\": out of memory for %u tables",
-                                   entry->name, tables)
+                   ? tac_error_set(error, TACTUS_ENOMEM,
+                                   "snapshot \"%s\": out of memory for %u tables", entry->name,
+                                   tables)
                    : tac_error_wrap(error, "snapshot \"%s\"", entry->name);
     }
     *ret_manifest = manifest;
@@ -118,8 +117,7 @@ static uint32_t key_size_max(struct tac_manifest *manifest)
     uint32_t key_size = 1;
 
     for (uint32_t i = 0; i < tac_manifest_tree_count(manifest); i++) {
-        key_size =
-            (uint32_t)tac_max_u64(key_size, tac_manifest_tree(manifest, i)->layout.key_size);
+        key_size = (uint32_t)tac_max_u64(key_size, tac_manifest_tree(manifest, i)->layout.key_size);
     }
     return key_size;
 }
@@ -179,7 +177,7 @@ static int release_prepare(struct tactus *store, struct tac_snapshot_order *orde
                            struct tac_error *error)
 {
     const struct tac_snapshot_directory *directory = &store->snapshots.directory;
-    uint32_t                             number = tac_snapshot_directory_find(directory, order->name);
+    uint32_t number = tac_snapshot_directory_find(directory, order->name);
 
     if (number == directory->count) {
         return tac_error_set(error, TACTUS_ENOTFOUND, "there is no snapshot \"%s\"", order->name);
@@ -235,8 +233,7 @@ int tac_snapshot_take(struct tactus *store, const char *name, struct tac_error *
 }
 
 /* Nobody opens it from here on. TACTUS_EAGAIN: somebody has. */
-static int release_begin(struct tac_snapshots *snapshots, const char *name,
-                         struct tac_error *error)
+static int release_begin(struct tac_snapshots *snapshots, const char *name, struct tac_error *error)
 {
     const struct tac_snapshot_directory *directory = &snapshots->directory;
     int                                  result = TACTUS_OK;
@@ -419,8 +416,7 @@ bool tac_snapshots_block_is_due(const struct tac_snapshots *snapshots)
 }
 
 enum tac_block_kind tac_snapshots_block(struct tactus *store, struct tac_superblock *next,
-                                        uint8_t                    *block,
-                                        struct tac_block_reference *ret_reference)
+                                        uint8_t *block, struct tac_block_reference *ret_reference)
 {
     struct tac_snapshots          *snapshots = &store->snapshots;
     struct tac_snapshot_order     *order = &snapshots->order;

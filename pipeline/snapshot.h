@@ -38,11 +38,11 @@ struct tac_snapshot_order {
     enum tac_snapshot_kind kind;
     char                   name[TACTUS_SNAPSHOT_NAME_MAX + 1];
     uint64_t               op;
-    uint64_t              *addresses; /* Of the image's blocks; freed by the writer, or with the store */
-    uint64_t               address_count;
-    uint64_t               address_max; /* Taking: room for the largest image */
-    int                    result;      /* TACTUS_EFULL: it was not taken */
-    bool                   is_met;      /* The checkpoint with it has begun */
+    uint64_t *addresses; /* Of the image's blocks; freed by the writer, or with the store */
+    uint64_t  address_count;
+    uint64_t  address_max; /* Taking: room for the largest image */
+    int       result;      /* TACTUS_EFULL: it was not taken */
+    bool      is_met;      /* The checkpoint with it has begun */
     /* Coordinator: what is still to be written with that one */
     struct tac_manifest_image image;
     uint64_t                  blocks_left;
@@ -55,16 +55,15 @@ struct tac_snapshots {
     pthread_mutex_t               lock;
     struct tac_snapshot_directory directory; /* As of the newest checkpoint that was begun */
     struct tactus_snapshot       *open_first;
-    uint64_t                      releasing_op; /* Of the snapshot that is being released; 0: none */
-    struct tac_snapshot_order     order;
+    uint64_t                  releasing_op; /* Of the snapshot that is being released; 0: none */
+    struct tac_snapshot_order order;
 };
 
 void tac_snapshots_init(struct tac_snapshots *snapshots);
 void tac_snapshots_destroy(struct tac_snapshots *snapshots);
 /* At open: the directory that the superblock names; what it names must be in use. block: a buffer. */
-TAC_MUST_CHECK int tac_snapshots_load(struct tactus               *store,
-                                      const struct tac_superblock *superblock, uint8_t *block,
-                                      struct tac_error *error);
+TAC_MUST_CHECK int tac_snapshots_load(struct tactus *store, const struct tac_superblock *superblock,
+                                      uint8_t *block, struct tac_error *error);
 
 /* A new manifest and a new log, which are the caller's, from the image: checked like those of a store.
  * Any thread; the image must stay meanwhile. */
@@ -76,7 +75,8 @@ TAC_MUST_CHECK int tac_snapshot_read(struct tactus *store, const struct tac_snap
 bool tac_snapshot_is_open(const struct tac_snapshots *snapshots, uint64_t op);
 
 /* ---- the ops; with commit_lock. Name: legal ---- */
-TAC_MUST_CHECK int tac_snapshot_take(struct tactus *store, const char *name, struct tac_error *error);
+TAC_MUST_CHECK int tac_snapshot_take(struct tactus *store, const char *name,
+                                     struct tac_error *error);
 TAC_MUST_CHECK int tac_snapshot_release(struct tactus *store, const char *name,
                                         struct tac_error *error);
 
@@ -94,7 +94,6 @@ TAC_MUST_CHECK int tac_snapshots_checkpoint(struct tactus *store, struct tac_sup
 /* Is there another block to be written with it? Makes it, and returns its kind. */
 bool                tac_snapshots_block_is_due(const struct tac_snapshots *snapshots);
 enum tac_block_kind tac_snapshots_block(struct tactus *store, struct tac_superblock *next,
-                                        uint8_t                    *block,
-                                        struct tac_block_reference *ret_reference);
+                                        uint8_t *block, struct tac_block_reference *ret_reference);
 
 #endif

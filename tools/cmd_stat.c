@@ -63,6 +63,8 @@ static const struct stat_entry entries[] = {
     ENTRY(discarded_bytes),
     ENTRY(discards_done),
     ENTRY(discards_damaged),
+    ENTRY(tables_retained),
+    ENTRY(retained_bytes),
     ENTRY(scrub_blocks),
     ENTRY(scrub_rounds),
     ENTRY(scrub_round_blocks),
@@ -74,6 +76,7 @@ static const struct stat_entry entries[] = {
     ENTRY(threads_merge),
     ENTRY(threads_write),
     ENTRY(trees),
+    ENTRY(snapshots),
     ENTRY(levels),
 };
 
@@ -133,6 +136,7 @@ static void human_print(const struct tactus_stats *stats)
 {
     char     live[TAC_HUMAN_BYTES], file[TAC_HUMAN_BYTES], memory[TAC_HUMAN_BYTES];
     char     work[TAC_HUMAN_BYTES], bound[TAC_HUMAN_BYTES], discarded[TAC_HUMAN_BYTES];
+    char     retained[TAC_HUMAN_BYTES];
     uint64_t block = stats->block_size;
 
     tac_assert(stats->levels <= TACTUS_LEVELS_MAX);
@@ -144,6 +148,11 @@ static void human_print(const struct tactus_stats *stats)
            " in use, %" PRIu64 " free at the next checkpoint\n",
            tac_human(stats->blocks_in_file * block, file), stats->blocks_in_file, block,
            stats->blocks_acquired, stats->blocks_released);
+    if (stats->snapshots > 0 || stats->tables_retained > 0) {
+        printf("snapshots         %u, of which %s in %" PRIu64 " tables are no one else's\n",
+               stats->snapshots, tac_human(stats->retained_bytes, retained),
+               stats->tables_retained);
+    }
     if (stats->tables_discarded > 0) {
         printf("to be given back  %s of %" PRIu64 " discarded tables, %" PRIu64
                " of them damaged: their space is lost\n",

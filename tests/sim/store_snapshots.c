@@ -140,8 +140,7 @@ static bool handle_open(struct sim *sim, uint32_t slot)
 
     return snapshot->handle != NULL ||
            sim_read_result(
-               sim,
-               tactus_snapshot_open(sim->store, sim_snapshot_name(slot), &snapshot->handle),
+               sim, tactus_snapshot_open(sim->store, sim_snapshot_name(slot), &snapshot->handle),
                "snapshot open");
 }
 

@@ -18,6 +18,7 @@ struct open_store {
     struct tactus          *store;
     struct tactus_batch    *batch;
     struct tactus_iterator *iterator;
+    struct tactus_snapshot *snapshot;
     char                    path[512];
     uint32_t                tree;
     bool                    is_writing; /* Atomic: the writing thread goes on */
@@ -59,6 +60,8 @@ static int child_writes(const void *context)
     CHECK(tactus_checkpoint(open->store) == TACTUS_EFORKED);
     CHECK(tactus_threads_change(open->store, 1, 1, 1) == TACTUS_EFORKED);
     CHECK(tactus_descriptor(open->store, &descriptor) == TACTUS_EFORKED);
+    CHECK(tactus_snapshot_create(open->store, "other", NULL) == TACTUS_EFORKED);
+    CHECK(tactus_snapshot_release(open->store, "snapshot") == TACTUS_EFORKED);
     CHECK(!tactus_step(open->store));
     return 0;
 }
@@ -67,6 +70,7 @@ static int child_reads(const void *context)
 {
     const struct open_store *open = context;
     struct tactus_iterator  *iterator;
+    struct tactus_snapshot  *snapshot;
     struct tactus_stats      stats;
     uint8_t                  digest[16];
     struct tactus_value      value;
@@ -91,6 +95,10 @@ static int child_reads(const void *context)
     CHECK(tactus_iterator_seek_back(open->iterator, KEY) == TACTUS_EFORKED);
     CHECK(tactus_tree_find(open->store, "tree", &number) == TACTUS_EFORKED);
     CHECK(tactus_tree_list(open->store, NULL, 0, &number) == TACTUS_EFORKED);
+    CHECK(tactus_snapshot_list(open->store, NULL, 0, &number) == TACTUS_EFORKED);
+    CHECK(tactus_snapshot_open(open->store, "snapshot", &snapshot) == TACTUS_EFORKED);
+    CHECK(tactus_snapshot_get(open->snapshot, open->tree, KEY, NULL, 0, &size) == TACTUS_EFORKED);
+    CHECK(tactus_snapshot_iterator(open->snapshot, open->tree, &iterator) == TACTUS_EFORKED);
     CHECK(tactus_verify(open->store, NULL, NULL, NULL) == TACTUS_EFORKED);
     CHECK(tactus_digest(open->store, digest) == TACTUS_EFORKED);
     CHECK(tactus_io_rate_change(open->store, 0) == TACTUS_EFORKED);
@@ -109,6 +117,7 @@ static int child_leaves(const void *context)
     struct tactus           *again;
 
     CHECK(tactus_open(open->path, NULL, &again) == TACTUS_ELOCKED);
+    tactus_snapshot_close(open->snapshot);
     tactus_abandon(open->store);
     CHECK(tactus_close(open->store) == TACTUS_EFORKED);
     return 0;
@@ -209,7 +218,9 @@ static void store_open(struct open_store *open, const struct tactus_options *opt
         tactus_put(open->store, open->tree, "a", 1, "1", 1) != TACTUS_OK ||
         tactus_batch_new(open->store, &open->batch) != TACTUS_OK ||
         tactus_batch_put(open->batch, open->tree, KEY, "3", 1) != TACTUS_OK ||
-        tactus_iterator_open(open->store, open->tree, &open->iterator) != TACTUS_OK) {
+        tactus_iterator_open(open->store, open->tree, &open->iterator) != TACTUS_OK ||
+        tactus_snapshot_create(open->store, "snapshot", NULL) != TACTUS_OK ||
+        tactus_snapshot_open(open->store, "snapshot", &open->snapshot) != TACTUS_OK) {
         tap_bail("%s", tactus_message());
     }
 }
@@ -240,6 +251,7 @@ static void test_backend(enum tactus_backend backend, uint32_t threads, struct t
                tactus_iterator_first(open.iterator) != TACTUS_EFORKED,
            "%s: the parent goes on", name);
     tactus_iterator_close(open.iterator);
+    tactus_snapshot_close(open.snapshot);
     tactus_batch_free(open.batch);
     lock_check(&open, &options, name);
     tap_ok(tactus_get(open.store, open.tree, KEY, value, sizeof value, &size) == TACTUS_OK &&

@@ -130,7 +130,7 @@ static uint32_t scan_wrong(struct tactus_iterator *iterator, const struct model 
                            uint32_t tree, bool is_backward)
 {
     uint32_t count = world.record_counts[tree], wrong = 0;
-    int code = is_backward ? tactus_iterator_last(iterator) : tactus_iterator_first(iterator);
+    int      code = is_backward ? tactus_iterator_last(iterator) : tactus_iterator_first(iterator);
 
     for (uint32_t i = 0; i < count; i++) {
         uint32_t number = is_backward ? count - 1 - i : i;
@@ -140,7 +140,8 @@ static uint32_t scan_wrong(struct tactus_iterator *iterator, const struct model 
         }
         wrong += code != TACTUS_OK || !iterator_is_right(iterator, model, tree, number);
         if (code == TACTUS_OK) {
-            code = is_backward ? tactus_iterator_previous(iterator) : tactus_iterator_next(iterator);
+            code =
+                is_backward ? tactus_iterator_previous(iterator) : tactus_iterator_next(iterator);
         }
     }
     return wrong + (code != TACTUS_ENOTFOUND);
@@ -229,6 +230,58 @@ static void test_gives_back(void)
                store->checkpoint.durable.features_incompatible == 0 &&
                tactus_verify(store, NULL, NULL, NULL) == TACTUS_OK,
            "without snapshots nothing is retained, and an older library may open the store");
+    tactus_abandon(store);
+    restore();
+}
+
+/* A dropped tree is in a snapshot from before as it was; with that it goes. */
+static void test_dropped_tree(void)
+{
+    struct tactus          *store = open_or_bail();
+    struct model            model = model_of(&world);
+    struct tactus_snapshot *snapshot;
+    struct tactus_stats     before, after;
+    struct tactus_layout    layout = {TACTUS_LAYOUT_FIXED, 8, 8};
+    uint32_t                tree, fixed;
+
+    code_expect(tactus_drain(store), "drain");
+    code_expect(tactus_snapshot_create(store, "s", NULL), "create");
+    before = stats_of(store);
+    code_expect(tactus_tree_drop(store, SMALL_FIXED), "drop");
+    code_expect(tactus_tree_create(store, "fixed", &layout, &tree), "create");
+    fixed = tree;
+    for (uint32_t i = 0; i < 3000; i++) {
+        uint64_t key = i;
+
+        code_expect(tactus_put(store, fixed, &key, 8, &key, 8), "put");
+    }
+    code_expect(tactus_drain(store), "drain");
+    tap_ok(snapshot_wrong(store, "s", &model) == 0 &&
+               tactus_verify(store, NULL, NULL, NULL) == TACTUS_OK,
+           "a tree that was dropped is in a snapshot from before as it was");
+    code_expect(tactus_snapshot_create(store, "later", NULL), "create");
+    code_expect(tactus_snapshot_open(store, "later", &snapshot), "open");
+    tap_ok(tactus_snapshot_get(snapshot, SMALL_FIXED, "12345678", 8, NULL, 0, NULL) ==
+                   TACTUS_ENOTREE &&
+               tactus_snapshot_get(snapshot, fixed, "\1\0\0\0\0\0\0\0", 8, NULL, 0, NULL) ==
+                   TACTUS_OK,
+           "in a later one it is not, but the one that has its name now");
+    tactus_snapshot_close(snapshot);
+    store = reopened(store);
+    tap_ok(snapshot_wrong(store, "s", &model) == 0 &&
+               tactus_verify(store, NULL, NULL, NULL) == TACTUS_OK &&
+               tactus_tree_find(store, "fixed", &tree) == TACTUS_OK && tree == fixed,
+           "so it is after a crash");
+    code_expect(tactus_tree_drop(store, fixed), "drop");
+    code_expect(tactus_snapshot_release(store, "later"), "release");
+    code_expect(tactus_snapshot_release(store, "s"), "release");
+    code_expect(tactus_drain(store), "drain");
+    after = stats_of(store);
+    tap_ok(after.tables_discarded + after.tables_retained == 0 &&
+               after.blocks_acquired < before.blocks_acquired &&
+               tac_manifest_trees_closing(store->manifest) == 0 &&
+               tactus_verify(store, NULL, NULL, NULL) == TACTUS_OK,
+           "when that is released the tree goes");
     tactus_abandon(store);
     restore();
 }
@@ -522,6 +575,7 @@ static void all(uint32_t runs_per_level)
     memcpy(versions_made, world.versions, sizeof versions_made);
     test_keeps();
     test_gives_back();
+    test_dropped_tree();
     test_never_expires();
     test_names();
     test_empty();
