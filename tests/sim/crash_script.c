@@ -116,11 +116,14 @@ static void fixed_play(struct run *run)
     fill(run, 30);
     run_control(run, tactus_drain, "drain");
     fill(run, 4);
+    run_control(run, run_snapshot_take, "snapshot");
     run_close(run);
     run_open(run);
     fill(run, 14);
     run_control(run, run_compact, "compact");
     fill(run, 4);
+    run_control(run, run_snapshot_release, "release");
+    fill(run, 2);
     run_close(run);
 }
 

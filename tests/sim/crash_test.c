@@ -63,7 +63,7 @@ struct crash_test {
     uint64_t            second_every, turns;
     struct tac_u128    *digests; /* A hash table; 0: free */
     /* What came of it */
-    uint64_t places, points, second_points, equal, fell_back, in_flight, failed;
+    uint64_t places, points, second_points, equal, fell_back, in_flight, snapshots, failed;
 };
 
 static char point_name[256];
@@ -154,6 +154,7 @@ static void outcome_count(struct crash_test *test, const struct fault_outcome *o
     test->second_points += test->depth == CUTS_MAX;
     test->fell_back += outcome->fell_back;
     test->in_flight += outcome->was_in_flight;
+    test->snapshots += outcome->snapshots_read;
     if (outcome->message[0] != 0 && ++test->failed <= 10) {
         point_name_set(test);
         tap_diag("%s: %s", point_name + 2, outcome->message);
@@ -284,6 +285,8 @@ static void exhaustive_test(enum tactus_log log, uint64_t seed, bool is_long)
     tap_ok(checkpoints >= 3 && test.second_points > 0 && test.fell_back > 0 && test.in_flight > 0,
            "%llu checkpoints; points fall back, and find what was in flight",
            (unsigned long long)checkpoints);
+    tap_ok(test.snapshots > 0, "%llu times there was a snapshot after it, as it had been taken",
+           (unsigned long long)test.snapshots);
     free(test.digests);
 }
 

@@ -558,6 +558,11 @@ static void accounting_check(struct run *run)
                 blocks += (uint64_t)table->value_block_count + table->filter_block_count + 1;
             }
         }
+        blocks += tree->discards.blocks + tree->retained.blocks;
+    }
+    blocks += store->snapshots.directory.count > 0;
+    for (uint32_t i = 0; i < store->snapshots.directory.count; i++) {
+        blocks += store->snapshots.directory.entries[i].block_count;
     }
     run_expect(run, tac_free_set_acquired_count(store->free_set) == blocks,
                "%llu blocks are acquired, %llu are in use",
@@ -565,11 +570,75 @@ static void accounting_check(struct run *run)
                (unsigned long long)blocks);
 }
 
+#define SNAPSHOT_NAME "snapshot"
+
+int run_snapshot_take(struct tactus *store)
+{
+    return tactus_snapshot_create(store, SNAPSHOT_NAME, NULL);
+}
+
+int run_snapshot_release(struct tactus *store)
+{
+    return tactus_snapshot_release(store, SNAPSHOT_NAME);
+}
+
+/* Each key of a tree is in the snapshot what it was as of its op. */
+static void snapshot_tree_check(struct run *run, struct tactus_snapshot *snapshot, uint32_t tree,
+                                uint64_t op)
+{
+    const struct store_model_tree *at = &run->model->trees[tree];
+
+    for (uint32_t key = 0; key < at->key_count; key++) {
+        const struct store_model_version *version = store_model_get(run->model, tree, key, op);
+        size_t                            size = 0;
+        int code = tactus_snapshot_get(snapshot, at->id, at->keys[key].bytes, at->keys[key].size,
+                                       run->buffer, sizeof run->buffer, &size);
+
+        if (!run_expect(run, code == (version == NULL ? TACTUS_ENOTFOUND : TACTUS_OK),
+                        "snapshot of op %llu, tree %u key %u: %d", (unsigned long long)op, tree,
+                        key, code)) {
+            return;
+        }
+        if (version != NULL) {
+            store_model_value(version->value_seed, version->value_size, run->expected);
+            run_expect(run,
+                       size == version->value_size && memcmp(run->buffer, run->expected, size) == 0,
+                       "snapshot of op %llu, tree %u key %u: another value", (unsigned long long)op,
+                       tree, key);
+        }
+    }
+}
+
+/* If there is one it has all that there was. */
+static void snapshot_check(struct run *run)
+{
+    struct tactus_snapshot_info info;
+    struct tactus_snapshot     *snapshot;
+    uint32_t                    count = 0;
+
+    if (!run_expect(run,
+                    tactus_snapshot_list(run->store, &info, 1, &count) == TACTUS_OK && count <= 1,
+                    "%u snapshots", count) ||
+        count == 0 ||
+        !run_expect(run, tactus_snapshot_open(run->store, info.name, &snapshot) == TACTUS_OK,
+                    "snapshot: %s", tactus_message())) {
+        return;
+    }
+    for (uint32_t tree = 0; tree < RUN_TREES; tree++) {
+        if (run->model->trees[tree].created_op < info.op) {
+            snapshot_tree_check(run, snapshot, tree, info.op);
+        }
+    }
+    tactus_snapshot_close(snapshot);
+    run->outcome->snapshots_read++;
+}
+
 void run_check(struct run *run)
 {
     struct tactus_verify_report report;
 
     run_scans(run);
+    snapshot_check(run);
     accounting_check(run);
     run_expect(run, tactus_verify(run->store, damage_note, run, &report) == TACTUS_OK, "verify: %s",
                tactus_message());

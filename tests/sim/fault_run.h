@@ -65,6 +65,9 @@ void run_batch(struct run *run);
 /* An op of its own: tactus_checkpoint, tactus_drain, run_compact. */
 void run_control(struct run *run, int (*call)(struct tactus *store), const char *what);
 int  run_compact(struct tactus *store);
+/* Of one name. */
+int run_snapshot_take(struct tactus *store);
+int run_snapshot_release(struct tactus *store);
 
 void run_gets(struct run *run, uint32_t count);
 void run_scans(struct run *run);

@@ -32,6 +32,7 @@ struct fault_outcome {
     bool     fell_back;     /* The reopen found less than had been written */
     bool     was_in_flight; /* … or a checkpoint that was not known to be durable */
     uint64_t reads_failed;
+    uint64_t snapshots_read;
 };
 
 /* The newest two superblock copies cannot be read: the store does not open, rather than at the
