@@ -53,7 +53,7 @@ PyObject *tac_py_batch_new(struct tac_py_store *store)
         Py_DECREF(&self->ob_base);
         return NULL;
     }
-    tac_py_link_add(store, &self->link, batch_shut);
+    tac_py_link_add(&store->links, &self->link, batch_shut);
     return &self->ob_base;
 }
 

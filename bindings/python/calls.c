@@ -12,14 +12,14 @@
 
 /* ---- links ---------------------------------------------------------------------------------- */
 
-void tac_py_link_add(struct tac_py_store *store, struct tac_py_link *link,
+void tac_py_link_add(struct tac_py_link *ring, struct tac_py_link *link,
                      void (*shut)(struct tac_py_link *link))
 {
     link->shut = shut;
-    link->previous = &store->links;
-    link->next = store->links.next;
+    link->previous = ring;
+    link->next = ring->next;
     link->next->previous = link;
-    store->links.next = link;
+    ring->next = link;
 }
 
 void tac_py_link_remove(struct tac_py_link *link)

@@ -25,6 +25,7 @@ struct iterator {
     PyObject                ob_base;
     struct tac_py_link      link;
     struct tac_py_store    *store;
+    struct tac_py_snapshot *snapshot; /* NULL: of the store as it was */
     struct tactus_iterator *iterator; /* NULL: it is closed */
     enum tac_py_content     content;
     enum place              place;
@@ -45,6 +46,14 @@ struct sizes {
 static struct iterator *iterator_of(PyObject *object) { return (struct iterator *)object; }
 
 /* ---- life ----------------------------------------------------------------------------------- */
+
+/* Its snapshot is not closed meanwhile. */
+static void calls_count(struct iterator *self, int difference)
+{
+    if (self->snapshot != NULL) {
+        self->snapshot->call_count += (uint64_t)(int64_t)difference;
+    }
+}
 
 /* What it has fetched goes too: a closed store has no records. */
 static void iterator_shut(struct tac_py_link *link)
@@ -69,6 +78,7 @@ static void iterator_dealloc(PyObject *object)
     if (self->iterator != NULL) {
         iterator_shut(&self->link);
     }
+    Py_XDECREF((PyObject *)self->snapshot);
     Py_DECREF(&self->store->ob_base);
     tac_py_free(object);
 }
@@ -85,8 +95,8 @@ static int iterator_range_set(struct tactus_iterator *iterator, const struct tac
                                  high->size);
 }
 
-PyObject *tac_py_iterator_new(struct tac_py_tree *tree, enum tac_py_content content,
-                              const struct tac_py_range *range)
+PyObject *tac_py_iterator_new(struct tac_py_tree *tree, struct tac_py_snapshot *snapshot,
+                              enum tac_py_content content, const struct tac_py_range *range)
 {
     PyObject               *object = &tree->ob_base;
     struct tactus_iterator *iterator = NULL;
@@ -105,15 +115,21 @@ PyObject *tac_py_iterator_new(struct tac_py_tree *tree, enum tac_py_content cont
     self->content = content;
     self->is_reverse = range->is_reverse;
     self->fetch_records = 1;
+    self->snapshot = (struct tac_py_snapshot *)Py_XNewRef((PyObject *)snapshot);
+    calls_count(self, 1);
     if ((thread = tac_py_begin(tree->store)) == NULL) {
+        calls_count(self, -1);
         Py_DECREF(&self->ob_base);
         return NULL;
     }
-    code = tactus_iterator_open(tree->store->handle, tree->info.id, &iterator);
+    code = snapshot == NULL
+               ? tactus_iterator_open(tree->store->handle, tree->info.id, &iterator)
+               : tactus_snapshot_iterator(snapshot->handle, tree->info.id, &iterator);
     if (code == TACTUS_OK) {
         code = iterator_range_set(iterator, range);
     }
     tac_py_end(tree->store, thread);
+    calls_count(self, -1);
     if (code != TACTUS_OK) {
         tac_py_raise(object, code);
         tactus_iterator_close(iterator);
@@ -121,7 +137,8 @@ PyObject *tac_py_iterator_new(struct tac_py_tree *tree, enum tac_py_content cont
         return NULL;
     }
     self->iterator = iterator;
-    tac_py_link_add(tree->store, &self->link, iterator_shut);
+    tac_py_link_add(snapshot == NULL ? &tree->store->links : &snapshot->links, &self->link,
+                    iterator_shut);
     return &self->ob_base;
 }
 
@@ -149,12 +166,14 @@ static PyThreadState *iterator_begin(struct iterator *self)
         return NULL;
     }
     self->is_busy = true;
+    calls_count(self, 1);
     return tac_py_begin(self->store);
 }
 
 static void iterator_end(struct iterator *self, PyThreadState *thread)
 {
     tac_py_end(self->store, thread);
+    calls_count(self, -1);
     self->is_busy = false;
 }
 

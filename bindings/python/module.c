@@ -236,15 +236,18 @@ static int types_add(PyObject *object, struct tac_py_module *module)
     module->tree_type = type_new(object, &tac_py_tree_spec);
     module->iterator_type = type_new(object, &tac_py_iterator_spec);
     module->batch_type = type_new(object, &tac_py_batch_spec);
+    module->snapshot_type = type_new(object, &tac_py_snapshot_spec);
     module->pinned_type = type_new(object, &tac_py_pinned_spec);
     if (module->store_type == NULL || module->tree_type == NULL || module->iterator_type == NULL ||
-        module->batch_type == NULL || module->pinned_type == NULL) {
+        module->batch_type == NULL || module->snapshot_type == NULL ||
+        module->pinned_type == NULL) {
         return -1;
     }
     return PyModule_AddType(object, module->store_type) != 0 ||
                    PyModule_AddType(object, module->tree_type) != 0 ||
                    PyModule_AddType(object, module->iterator_type) != 0 ||
-                   PyModule_AddType(object, module->batch_type) != 0
+                   PyModule_AddType(object, module->batch_type) != 0 ||
+                   PyModule_AddType(object, module->snapshot_type) != 0
                ? -1
                : 0;
 }
@@ -277,6 +280,7 @@ static int module_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(module->tree_type);
     Py_VISIT(module->iterator_type);
     Py_VISIT(module->batch_type);
+    Py_VISIT(module->snapshot_type);
     Py_VISIT(module->pinned_type);
     Py_VISIT(module->error);
     for (size_t i = 0; i < TAC_PY_ERROR_COUNT; i++) {
@@ -293,6 +297,7 @@ static int module_clear(PyObject *object)
     Py_CLEAR(module->tree_type);
     Py_CLEAR(module->iterator_type);
     Py_CLEAR(module->batch_type);
+    Py_CLEAR(module->snapshot_type);
     Py_CLEAR(module->pinned_type);
     Py_CLEAR(module->error);
     for (size_t i = 0; i < TAC_PY_ERROR_COUNT; i++) {

@@ -37,13 +37,14 @@ struct tac_py_module {
     PyTypeObject *tree_type;
     PyTypeObject *iterator_type;
     PyTypeObject *batch_type;
+    PyTypeObject *snapshot_type;
     PyTypeObject *pinned_type;
     PyObject     *error;                      /* tactus.Error */
     PyObject     *errors[TAC_PY_ERROR_COUNT]; /* In the order of TACTUS_ERRORS; of OK: NULL */
 };
 
 extern PyType_Spec tac_py_store_spec, tac_py_tree_spec, tac_py_iterator_spec, tac_py_batch_spec,
-    tac_py_pinned_spec;
+    tac_py_snapshot_spec, tac_py_pinned_spec;
 
 /* Of an object of one of our types. */
 struct tac_py_module *tac_py_module_of(PyObject *object);
@@ -100,7 +101,8 @@ struct tac_py_store {
     bool               is_closing; /* No call is begun any more */
 };
 
-void tac_py_link_add(struct tac_py_store *store, struct tac_py_link *link,
+/* ring: a store's links, or a snapshot's. */
+void tac_py_link_add(struct tac_py_link *ring, struct tac_py_link *link,
                      void (*shut)(struct tac_py_link *link));
 void tac_py_link_remove(struct tac_py_link *link);
 
@@ -129,6 +131,13 @@ PyObject *tac_py_store_metrics(PyObject *object, PyObject *arguments, PyObject *
 PyObject *tac_py_store_digest(PyObject *object, PyObject *unused);
 PyObject *tac_py_store_verify(PyObject *object, PyObject *unused);
 
+/* ---- snapshot.c: methods of Store ----------------------------------------------------------- */
+
+PyObject *tac_py_store_create_snapshot(PyObject *object, PyObject *arguments);
+PyObject *tac_py_store_release_snapshot(PyObject *object, PyObject *arguments);
+PyObject *tac_py_store_snapshots(PyObject *object, PyObject *unused);
+PyObject *tac_py_store_snapshot(PyObject *object, PyObject *arguments);
+
 /* ---- what a store and a tree make ----------------------------------------------------------- */
 
 struct tac_py_tree {
@@ -154,8 +163,23 @@ struct tac_py_range {
     bool                is_reverse;
 };
 
-PyObject *tac_py_iterator_new(struct tac_py_tree *tree, enum tac_py_content content,
-                              const struct tac_py_range *range);
+/* Open, and what its iterators keep alive. */
+struct tac_py_snapshot {
+    PyObject                ob_base;
+    struct tac_py_link      link;
+    struct tac_py_store    *store;
+    struct tactus_snapshot *handle; /* NULL: it is closed */
+    PyObject               *name;
+    struct tac_py_link      links;      /* Of its iterators */
+    uint64_t                call_count; /* With it or them, without the interpreter's lock */
+};
+
+/* False, and tactus.Closed is set: it is closed. */
+bool tac_py_snapshot_is_open(struct tac_py_snapshot *snapshot);
+
+/* snapshot: NULL for one of the store as it is. */
+PyObject *tac_py_iterator_new(struct tac_py_tree *tree, struct tac_py_snapshot *snapshot,
+                              enum tac_py_content content, const struct tac_py_range *range);
 PyObject *tac_py_batch_new(struct tac_py_store *store);
 
 #endif

@@ -27,6 +27,7 @@ setup(
         Extension(
             "tactus",
             sources=["batch.c", "calls.c", "iterator.c", "module.c", "observe.c", "run.c",
+                     "snapshot.c",
                      "store.c", "tree.c"],
             depends=["module.h"],
             extra_compile_args=["-std=c11", "-fvisibility=hidden",

@@ -675,6 +675,19 @@ PyDoc_STRVAR(
     "Returns a dict: \"tables\", \"blocks\" and \"records\", how many were read, and \"damages\",\n"
     "a list of texts. If there are any Corrupt is raised, whose attribute `report` is the dict.");
 
+PyDoc_STRVAR(create_snapshot_doc,
+             "create_snapshot($self, name, /)\n--\n\n"
+             "Keep the store as it is now, under a name, until it is released; an op, whose number\n"
+             "is returned. Exists: the name is taken.");
+PyDoc_STRVAR(release_snapshot_doc,
+             "release_snapshot($self, name, /)\n--\n\n"
+             "Release a snapshot; an op. NotFound: there is none. Again: somebody has it open.");
+PyDoc_STRVAR(snapshots_doc, "snapshots($self, /)\n--\n\n"
+                            "A dict of all snapshots, from names to their ops, the oldest first.");
+PyDoc_STRVAR(snapshot_doc,
+             "snapshot($self, name, /)\n--\n\n"
+             "Open a snapshot, to be read: a Snapshot. NotFound: there is none of this name.");
+
 static PyMethodDef store_methods[] = {
     {"open", (PyCFunction)(void (*)(void))store_open, METH_CLASS | METH_VARARGS | METH_KEYWORDS,
      open_doc},
@@ -689,6 +702,10 @@ static PyMethodDef store_methods[] = {
     {"create_tree", (PyCFunction)(void (*)(void))store_create_tree, METH_VARARGS | METH_KEYWORDS,
      create_tree_doc},
     {"batch", store_batch, METH_NOARGS, batch_doc},
+    {"create_snapshot", tac_py_store_create_snapshot, METH_VARARGS, create_snapshot_doc},
+    {"release_snapshot", tac_py_store_release_snapshot, METH_VARARGS, release_snapshot_doc},
+    {"snapshots", tac_py_store_snapshots, METH_NOARGS, snapshots_doc},
+    {"snapshot", tac_py_store_snapshot, METH_VARARGS, snapshot_doc},
     {"drain", store_drain, METH_NOARGS, drain_doc},
     {"compaction_hold", store_compaction_hold, METH_VARARGS, compaction_hold_doc},
     {"io_rate_change", store_io_rate_change, METH_VARARGS, io_rate_change_doc},

@@ -767,6 +767,77 @@ class IteratorTest(InMemory):
         self.assertGreater(sum(refused), 0)
 
 
+class SnapshotTest(InMemory):
+    """Snapshots: what they keep, and how they are opened and closed."""
+
+    def setUp(self):
+        super().setUp()
+        self.tree = self.store.create_tree("snapshots")
+        for i in range(500):
+            self.tree[b"%04d" % i] = b"old %d" % i
+        self.op = self.store.create_snapshot("s")
+        for i in range(0, 500, 2):
+            self.tree[b"%04d" % i] = b"new"
+
+    def test_reads(self):
+        with self.store.snapshot("s") as snapshot:
+            self.assertEqual(snapshot.name, "s")
+            self.assertEqual(snapshot.get(self.tree, b"0002"), b"old 2")
+            self.assertIsNone(snapshot.get(self.tree, b"none"))
+            self.assertEqual(snapshot.get(self.tree, b"none", 1), 1)
+            self.assertEqual(list(snapshot.items(self.tree)),
+                             [(b"%04d" % i, b"old %d" % i) for i in range(500)])
+            self.assertEqual(list(snapshot.keys(self.tree, b"0010", b"0012", reverse=True)),
+                             [b"0011", b"0010"])
+            self.assertEqual(list(snapshot.values(self.tree, prefix=b"0003")), [b"old 3"])
+        self.assertEqual(self.tree[b"0002"], b"new")
+
+    def test_large(self):
+        value = bytes(range(256)) * 24
+        with memory_store(memtable_size="256KiB", block_size="32KiB", page_size="4KiB",
+                          table_size="256KiB", slice_size="512KiB",
+                          file_size_max="256MiB") as store:
+            tree = store.create_tree("large")
+            tree[b"large"] = value
+            store.create_snapshot("large")
+            with store.snapshot("large") as snapshot:
+                self.assertEqual(snapshot.get(tree, b"large"), value)
+
+    def test_names(self):
+        self.assertEqual(self.store.snapshots(), {"s": self.op})
+        self.assertRaises(tactus.Exists, self.store.create_snapshot, "s")
+        self.assertRaises(tactus.Invalid, self.store.create_snapshot, "a/b")
+        self.assertRaises(tactus.NotFound, self.store.snapshot, "none")
+        self.assertRaises(tactus.NotFound, self.store.release_snapshot, "none")
+        self.store.release_snapshot("s")
+        self.assertEqual(self.store.snapshots(), {})
+
+    def test_closing(self):
+        snapshot = self.store.snapshot("s")
+        iterator = snapshot.items(self.tree)
+        next(iterator)
+        self.assertRaises(tactus.Again, self.store.release_snapshot, "s")
+        snapshot.close()
+        snapshot.close()
+        self.assertRaises(tactus.Closed, next, iterator)
+        self.assertRaises(tactus.Closed, snapshot.get, self.tree, b"0002")
+        self.assertRaises(tactus.Closed, snapshot.keys, self.tree)
+        self.store.release_snapshot("s")
+
+    def test_store_closes_it(self):
+        snapshot = self.store.snapshot("s")
+        iterator = snapshot.keys(self.tree)
+        self.store.close()
+        self.assertRaises(tactus.Closed, next, iterator)
+        self.assertRaises(tactus.Closed, snapshot.__enter__)
+
+    def test_later_tree(self):
+        later = self.store.create_tree("later")
+        with self.store.snapshot("s") as snapshot:
+            self.assertRaises(tactus.NoTree, snapshot.get, later, b"0002")
+            self.assertRaises(tactus.NoTree, snapshot.items, later)
+
+
 class BatchTest(InMemory):
     def test_a_batch_is_one_op(self):
         other = self.store.create_tree("other")

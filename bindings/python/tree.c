@@ -538,7 +538,7 @@ static PyObject *range_open(PyObject *object, PyObject *arguments, PyObject *key
     if (tac_py_bytes_take_any(&range.low, low, "low") &&
         tac_py_bytes_take_any(&range.high, high, "high") &&
         tac_py_bytes_take_any(&range.prefix, prefix, "prefix")) {
-        iterator = tac_py_iterator_new(tree_of(object), content, &range);
+        iterator = tac_py_iterator_new(tree_of(object), NULL, content, &range);
     }
     tac_py_bytes_drop(&range.low);
     tac_py_bytes_drop(&range.high);
@@ -582,7 +582,7 @@ static PyObject *tree_iter(PyObject *object)
 {
     struct tac_py_range all = {0};
 
-    return tac_py_iterator_new(tree_of(object), TAC_PY_ITEMS, &all);
+    return tac_py_iterator_new(tree_of(object), NULL, TAC_PY_ITEMS, &all);
 }
 
 /* ---- attributes ----------------------------------------------------------------------------- */
