@@ -144,8 +144,7 @@ bool tac_manifest_number_is_coming(const struct tac_manifest *manifest)
         const struct tac_manifest_tree *tree = &manifest->trees[i];
 
         if ((tree->is_gone || (tree->dropped_op != 0 && !tree->is_pinned)) &&
-            tree->discards.damaged_count == 0 &&
-            tree->generation < TAC_TREE_GENERATION_MAX) {
+            tree->discards.damaged_count == 0 && tree->generation < TAC_TREE_GENERATION_MAX) {
             return true;
         }
     }

@@ -115,10 +115,9 @@ uint32_t tac_manifest_event_encode_table(uint8_t *event, const struct tac_table 
                                          bool is_last)
 {
     uint32_t size_bytes = tac_manifest_event_table_bytes(table);
-    uint32_t flags = (table->is_damaged ? FLAG_DAMAGED : 0) |
-                     (table->is_trimmed ? FLAG_TRIMMED : 0) |
-                     (table->is_discarded ? FLAG_DISCARDED : 0) |
-                     (table->is_retained ? FLAG_RETAINED : 0);
+    uint32_t flags =
+        (table->is_damaged ? FLAG_DAMAGED : 0) | (table->is_trimmed ? FLAG_TRIMMED : 0) |
+        (table->is_discarded ? FLAG_DISCARDED : 0) | (table->is_retained ? FLAG_RETAINED : 0);
 
     tac_assert(table->key_min.size > 0 && table->key_min.size <= TACTUS_KEY_SIZE_MAX);
     tac_assert(table->key_max.size > 0 && table->key_max.size <= TACTUS_KEY_SIZE_MAX);
@@ -256,7 +255,8 @@ static int tree_decode(const uint8_t *event, uint32_t block_size,
                              decoded->size_bytes, event[OFFSET_FLAGS]);
     }
     tree_load(event, decoded->size_bytes, tree);
-    if (decoded->tree >= TACTUS_TREES_MAX || !tac_manifest_name_is_valid(event + TREE_OFFSET_NAME)) {
+    if (decoded->tree >= TACTUS_TREES_MAX ||
+        !tac_manifest_name_is_valid(event + TREE_OFFSET_NAME)) {
         return tac_error_set(error, TACTUS_ECORRUPT, "tree %u has an impossible name or number",
                              decoded->tree);
     }

@@ -184,8 +184,7 @@ static int iterator_new(const struct tac_source_shared *shared, const struct ope
 static int iterator_open(struct tac_read_side *side, const struct tac_view *view, uint32_t tree,
                          struct tac_iterator **ret_iterator, struct tac_error *error)
 {
-    struct tac_source_shared shared = {
-        .side = side, .view = view, .tree = tac_tree_number(tree)};
+    struct tac_source_shared shared = {.side = side, .view = view, .tree = tac_tree_number(tree)};
     struct tac_read_ticket   ticket = tac_read_side_enter(side);
     struct opening           opening; /* Large: only what is used is written */
     int                      rv;

@@ -26,7 +26,8 @@ static const struct tac_command commands[] = {
      "include/tactus.h says what each of them does.\n",
      TAC_TAKES_COMMON, 0, 0, tac_cmd_create},
     {"tree", "STORE create NAME | STORE drop NAME | STORE list", "Makes, drops or lists trees",
-     "A tree is dropped with all its records, which cannot be undone; its space has come back when\n"
+     "A tree is dropped with all its records, which cannot be undone; its space has come back "
+     "when\n"
      "the command ends.\n"
      "The list has a line for each tree: name, layout, key size and value size in bytes.\n"
      "A fixed layout needs --key-size; without --value-size its values are empty.\n"
