@@ -157,6 +157,17 @@ void sim_pool_change(struct sim_pool *pool, const struct tac_stepping *stepping)
     tac_assert(code == TACTUS_OK);
 }
 
+uint32_t sim_pool_workers(const struct sim_pool *pool)
+{
+    uint32_t count[TAC_STAGES_WITH_QUEUE], workers = 1;
+
+    tac_thread_pool_count(&pool->pool->threads, count);
+    for (uint32_t i = 0; i < TAC_STAGES_WITH_QUEUE; i++) {
+        workers += count[i];
+    }
+    return workers;
+}
+
 bool sim_pool_is_busy(const struct sim_pool *pool, const struct tactus *store)
 {
     return store->seats_busy > 0 && pool->neighbour.store->seats_busy > 0;

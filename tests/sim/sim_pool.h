@@ -33,6 +33,8 @@ void sim_pool_begin(struct sim_pool *pool, uint64_t seed, const struct tac_stepp
 void sim_pool_op(struct sim_pool *pool);
 /* Other threads. */
 void sim_pool_change(struct sim_pool *pool, const struct tac_stepping *stepping);
+/* Its threads, and the coordinator of a store. */
+uint32_t sim_pool_workers(const struct sim_pool *pool);
 /* Both stores have jobs that the same threads do. */
 bool sim_pool_is_busy(const struct sim_pool *pool, const struct tactus *store);
 /* The neighbour is what it is on its own. */

@@ -89,7 +89,6 @@ static bool range_begin(struct sim *sim, const struct sim_op *op)
     if (!sim_result(sim, result, "range")) {
         return false;
     }
-    sim->is_held = sim->is_held && sim->store->is_held;
     sim->range = range;
     sim->range_op = sim->model->op;
     return true;

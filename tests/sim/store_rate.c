@@ -42,8 +42,9 @@ void sim_rate_change(struct sim *sim, uint64_t bytes_per_s)
 void sim_rate_check(struct sim *sim)
 {
     const struct tactus_options *options = &sim->world->options;
-    uint64_t                     requests =
-        (uint64_t)sim->store->workers.count * (options->io_depth + 1) * TAC_REQUEST_BLOCKS_MAX;
+    uint64_t                     workers =
+        sim->world->is_pooled ? sim_pool_workers(&sim->pool) : sim->store->workers.count;
+    uint64_t requests = workers * (options->io_depth + 1) * TAC_REQUEST_BLOCKS_MAX;
     uint64_t moved = bytes_moved(sim) - sim->rate.begin_bytes;
     uint64_t elapsed_ns = time_ns - sim->rate.begin_ns + TAC_RATE_BURST_NS;
     double   most = (double)sim->rate.bytes_per_s * (double)elapsed_ns / 1e9 +

@@ -127,6 +127,10 @@ static void run_release(struct sim *sim, uint32_t slot)
     }
     snapshot->op_released = sim->model->op + 1; /* Or not: as above */
     result = sim_log_do(sim, SIM_RECORD_RELEASE, slot, false, NULL, 0);
+    if (sim_is_damage(sim, result)) {
+        snapshot->op_released = STORE_MODEL_NEVER; /* Its list cannot be read: it stays. */
+        return;
+    }
     if (!sim_result(sim, result, "snapshot release") && !sim_is_down(sim)) {
         snapshot->op_released = STORE_MODEL_NEVER;
     }
@@ -265,9 +269,13 @@ void sim_snapshots_release(struct sim *sim)
 {
     sim_snapshots_close(sim);
     for (uint32_t slot = 0; slot < SIM_SNAPSHOTS; slot++) {
-        if (is_there(sim, slot) &&
-            sim_result(sim, tactus_snapshot_release(sim->store, sim_snapshot_name(slot)),
-                       "snapshot release")) {
+        int result;
+
+        if (!is_there(sim, slot)) {
+            continue;
+        }
+        result = tactus_snapshot_release(sim->store, sim_snapshot_name(slot));
+        if (!sim_is_damage(sim, result) && sim_result(sim, result, "snapshot release")) {
             sim_snapshot_released(sim, slot, ++sim->model->op);
         }
     }
