@@ -11,6 +11,7 @@
  *   store_sim.c   runs a list
  *   sim_log.c     does ops, and does them again
  *   sim_pool.c    another store, which has the same threads
+ *   store_ingest.c  sorted runs from outside
  *   store_range.c ranges that are compacted by hand
  *   store_check.c what must hold after an op, a bar, a reopen, a crash
  *   sim_faults.c  what the disk does wrong
@@ -249,6 +250,17 @@ bool sim_iterator_open_in(struct sim *sim, struct sim_iterator *it, const struct
                           uint32_t slot);
 void sim_run_seek(struct sim *sim, const struct sim_op *op);
 void sim_run_iterator_move(struct sim *sim, const struct sim_op *op);
+
+/* ---- store_sim.c, for the others ---- */
+
+/* Of a value that the tree may have; size: drawn. */
+uint32_t sim_value_size_draw(const struct store_model_tree *tree, uint32_t size);
+/* False: the store is full, which it may be; nothing has changed. */
+bool sim_write_result(struct sim *sim, int result, const char *what);
+
+/* ---- store_ingest.c ---- */
+
+void sim_run_ingest(struct sim *sim, const struct sim_op *op);
 
 /* ---- store_range.c ---- */
 
