@@ -7,7 +7,7 @@ set -u
 corpus=$1
 shift
 seconds=${FUZZ_TIME:-60}
-status=0
+failed=()
 export ASAN_OPTIONS="quarantine_size_mb=16:${ASAN_OPTIONS:-}"
 
 for program in "$@"; do
@@ -27,13 +27,19 @@ for program in "$@"; do
         -artifact_prefix="crashes/$target-" "${folders[@]}" >"$target.log" 2>&1; then
         tail -n 40 "$target.log"
         echo "== $target FAILED; the whole output is in $PWD/$target.log"
-        status=1
+        failed+=("$target")
         continue
     fi
     grep -E '^stat::(number_of_executed_units|average_exec_per_sec|peak_rss_mb)' "$target.log"
     grep -E 'cov:' "$target.log" | tail -n 1
 done
-if [ "$status" -ne 0 ]; then
-    echo "inputs that crash are in $PWD/crashes; give one to its target to see it again"
+if ((${#failed[@]} == 0)); then
+    exit 0
 fi
-exit "$status"
+# Once more, short and at the end: a log that is kept in part is kept there.
+for target in "${failed[@]}"; do
+    echo "== $target FAILED:"
+    grep -E 'ssert|ERROR|SUMMARY|Base64|unit was written' "$target.log" | cut -c 1-400
+done
+echo "inputs that crash are in $PWD/crashes; give one to its target to see it again"
+exit 1
