@@ -200,20 +200,25 @@ void tac_manifest_tree_undo(struct tac_manifest *manifest, uint32_t tree)
     memset(state, 0, sizeof *state);
 }
 
-/* Snapshots may keep a dropped tree until nobody knows any more when the other was created. */
-static bool is_dropped_before(const struct tac_manifest_tree *a, const struct tac_manifest_tree *b)
+/* Snapshots may keep a dropped tree until nobody knows any more when the other was created: at an op
+ * up to P, and so after a drop up to P alone. */
+static bool is_dropped_before(const struct tac_manifest_tree *a, const struct tac_manifest_tree *b,
+                              uint64_t op_persisted)
 {
-    return a->dropped_op != 0 && (b->created_op == 0 || a->dropped_op < b->created_op);
+    return a->dropped_op != 0 &&
+           (b->created_op == 0 ? a->dropped_op <= op_persisted : a->dropped_op < b->created_op);
 }
 
 /* Was one of the two dropped before the other was created? */
-static bool trees_are_apart(const struct tac_manifest_tree *a, const struct tac_manifest_tree *b)
+static bool trees_are_apart(const struct tac_manifest_tree *a, const struct tac_manifest_tree *b,
+                            uint64_t op_persisted)
 {
-    return a->is_gone || b->is_gone || is_dropped_before(a, b) || is_dropped_before(b, a);
+    return a->is_gone || b->is_gone || is_dropped_before(a, b, op_persisted) ||
+           is_dropped_before(b, a, op_persisted);
 }
 
-int tac_manifest_tree_restore(struct tac_manifest *manifest, const struct tac_manifest_tree *state,
-                              struct tac_error *error)
+int tac_manifest_tree_restore(struct tac_manifest *manifest, uint64_t op_persisted,
+                              const struct tac_manifest_tree *state, struct tac_error *error)
 {
     uint32_t                  id = manifest->tree_count;
     struct tac_manifest_tree *tree = &manifest->trees[id];
@@ -221,7 +226,7 @@ int tac_manifest_tree_restore(struct tac_manifest *manifest, const struct tac_ma
     tac_assert(id < TACTUS_TREES_MAX);
     for (uint32_t i = 0; i < id; i++) {
         if (strcmp(manifest->trees[i].name, state->name) == 0 &&
-            !trees_are_apart(&manifest->trees[i], state)) {
+            !trees_are_apart(&manifest->trees[i], state, op_persisted)) {
             return tac_error_set(error, TACTUS_EEXISTS, "two trees are named \"%s\"", state->name);
         }
     }

@@ -87,9 +87,9 @@ TAC_MUST_CHECK int tac_manifest_tree_add(struct tac_manifest *manifest, const ch
                                          struct tac_error *error);
 /* Takes back what _tree_add has added last, which nobody has seen yet. */
 void tac_manifest_tree_undo(struct tac_manifest *manifest, uint32_t tree);
-/* Adds a tree as a log has it, with the number after those there are. TACTUS_EEXISTS: another tree of
- * the name was there at the same time; ENOMEM. */
-TAC_MUST_CHECK int tac_manifest_tree_restore(struct tac_manifest            *manifest,
+/* Adds a tree as the log of a checkpoint with this P has it, with the number after those there are.
+ * TACTUS_EEXISTS: another tree of the name was there at the same time; ENOMEM. */
+TAC_MUST_CHECK int tac_manifest_tree_restore(struct tac_manifest *manifest, uint64_t op_persisted,
                                              const struct tac_manifest_tree *state,
                                              struct tac_error               *error);
 /* Numbers in use so far, those of trees that are gone included. */

@@ -218,7 +218,8 @@ static int trees_add(struct replay *replay)
             return tac_error_set(replay->error, TACTUS_ECORRUPT,
                                  "manifest log: tree %u is there, tree %u is not", i, tree_count);
         }
-        rv = tac_manifest_tree_restore(replay->manifest, &event->tree_state, replay->error);
+        rv = tac_manifest_tree_restore(replay->manifest, replay->superblock->op_persisted,
+                                       &event->tree_state, replay->error);
         if (rv == TACTUS_EEXISTS) {
             return tac_error_set(replay->error, TACTUS_ECORRUPT,
                                  "manifest log: two trees are named \"%s\"",

@@ -321,7 +321,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fuzz_input input = {data, size};
     struct replayed   replayed;
 
-    chain.superblock = (struct tac_superblock){.sequence = SEQUENCE};
+    chain.superblock = (struct tac_superblock){.sequence = SEQUENCE, .op_persisted = OP_PERSISTED};
     chain.superblock.table_id_last = fuzz_take_u16(&input);
     chain.superblock.stamp_last = fuzz_take_u16(&input);
     chain.superblock.blocks_in_file = fuzz_take_u16(&input);
