@@ -381,13 +381,17 @@ void tac_manifest_limbo_add(struct tac_manifest *manifest, struct tac_table *tab
     manifest->limbo_last = table;
 }
 
-void tac_manifest_limbo_sweep(struct tac_manifest *manifest, uint64_t bar_now)
+void tac_manifest_limbo_sweep(struct tac_manifest *manifest, uint64_t bar_now,
+                              tac_table_gone_fn *gone_fn, void *context)
 {
     struct tac_table *table = manifest->limbo_first;
 
     while (table != NULL &&
            bar_now > table->removed_bar + (TAC_MUTANT(LIMBO_SHORT) ? 0 : LIMBO_BARS)) {
         manifest->limbo_first = table->next;
+        if (gone_fn != NULL) {
+            gone_fn(context, table);
+        }
         tac_manifest_table_give_back(manifest, table);
         table = manifest->limbo_first;
     }

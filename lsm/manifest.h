@@ -145,9 +145,12 @@ void tac_manifest_retain(struct tac_manifest *manifest, struct tac_table *table,
 void tac_manifest_level_renumber(struct tac_manifest *manifest, uint32_t tree, uint32_t from,
                                  uint32_t to);
 /* A removed descriptor that readers may still see: given back by tac_manifest_limbo_sweep once
- * `bar_now` is more than two bars after the one given here. */
+ * `bar_now` is more than two bars after the one given here. The sweep first calls gone_fn for it;
+ * NULL: there is nothing to do. */
+typedef void tac_table_gone_fn(void *context, struct tac_table *table);
 void tac_manifest_limbo_add(struct tac_manifest *manifest, struct tac_table *table, uint64_t bar);
-void tac_manifest_limbo_sweep(struct tac_manifest *manifest, uint64_t bar_now);
+void tac_manifest_limbo_sweep(struct tac_manifest *manifest, uint64_t bar_now,
+                              tac_table_gone_fn *gone_fn, void *context);
 
 /* Discarded and retained ones included. */
 uint64_t tac_manifest_table_count(const struct tac_manifest *manifest);

@@ -5,12 +5,13 @@
  * A descriptor never changes once readers can see it: a slice makes a new descriptor of the same
  * table. But when the last level sinks its tables' level gets another number (atomic, relaxed);
  * readers only tell it in messages; is_discarded and is_damaged change as they are, since no reader
- * looks at them. And index_hint is the readers' to write. Descriptors have room for the two keys of
+ * looks at them. And index_hint and index_kept are the readers' to write. Descriptors have room for the two keys of
  * their tree's layout right behind them. */
 #ifndef TACTUS_LSM_TABLE_H
 #define TACTUS_LSM_TABLE_H
 
 #include "base/bytes.h"
+#include "base/units.h"
 #include "lsm/block.h"
 
 /* How a tree's records are laid out; FORMAT.md, "Trees". */
@@ -28,6 +29,7 @@ struct tac_table {
     uint64_t                   stamp; /* Of overlapping tables of a level the higher one is newer */
     struct tac_block_reference index;
     uint32_t index_hint; /* Memory only; atomic, relaxed: where readers had the index block last */
+    void *index_kept; /* Memory only; atomic: the frame that readers keep for it; tac_table_index_look */
 
     uint64_t                   snapshot_min; /* Op at which it became visible */
     uint64_t                   snapshot_max; /* Op that made it invisible; UINT64_MAX: none yet */
@@ -55,5 +57,8 @@ struct tac_table {
     uint32_t          rank_min, rank_max; /* Scratch of the planner's input */
     uint32_t          run;           /* Scratch of tac_version_fill; not for readers */
 };
+
+tac_static_assert(offsetof(struct tac_table, snapshot_min) <= TAC_CACHE_LINE_BYTES,
+                  "a get looks at one cache line");
 
 #endif

@@ -20,6 +20,7 @@
 #include "pipeline/space.h"
 #include "pipeline/store.h"
 #include "queues/atomics.h"
+#include "reading/block_read.h"
 
 void tac_store_poison(struct tactus *store, int code, const char *message)
 {
@@ -447,6 +448,13 @@ static bool readers_have_left(struct tactus *store)
     return false;
 }
 
+static void table_gone(void *context, struct tac_table *table)
+{
+    struct tactus *store = context;
+
+    tac_table_index_let_go(&store->read_side, table);
+}
+
 /* False: not yet, something will wake the coordinator. */
 static bool plan_end(struct tactus *store)
 {
@@ -480,7 +488,7 @@ static bool plan_end(struct tactus *store)
     tac_assert(tac_manifest_check(store->manifest, &error) == TACTUS_OK);
 #endif
     tac_store_publish_view(store);
-    tac_manifest_limbo_sweep(store->manifest, store->bar_count);
+    tac_manifest_limbo_sweep(store->manifest, store->bar_count, table_gone, store);
     levels_watch(store);
     tac_damage_update(&store->damage, store->manifest, store->shape.runs_per_level);
     tac_store_report(store);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mutant.h"
+#include "queues/atomics.h"
 
 /* ---- whole blocks ---- */
 
@@ -89,6 +90,36 @@ struct tac_cache_frame *tac_table_index_find(struct tac_read_side *side, struct 
 
     counts->hits += frame != NULL;
     return frame;
+}
+
+struct tac_cache_frame *tac_table_index_look(struct tac_read_side *side, struct tac_table *table,
+                                             struct tac_read_counts *counts, bool *ret_is_kept)
+{
+    struct tac_cache_frame *frame = tac_atomic_load_acquire_ptr(&table->index_kept);
+
+    *ret_is_kept = true;
+    if (frame != NULL) {
+        counts->hits++;
+        return frame;
+    }
+    frame = tac_table_index_find(side, table, counts);
+    *ret_is_kept = frame != NULL && tac_cache_keep(side->index_cache, frame);
+    if (*ret_is_kept) {
+        /* Who keeps a frame is the only one; two descriptors of a table, though, are two keepers. */
+        tac_atomic_store_release_ptr(&table->index_kept, frame);
+        tac_cache_unpin(frame);
+    }
+    return frame;
+}
+
+void tac_table_index_let_go(struct tac_read_side *side, struct tac_table *table)
+{
+    struct tac_cache_frame *frame = tac_atomic_load_acquire_ptr(&table->index_kept);
+
+    if (frame != NULL) {
+        table->index_kept = NULL;
+        tac_cache_let_go(side->index_cache, frame);
+    }
 }
 
 int tac_block_read(struct tac_read_side *side, enum tac_block_kind kind,

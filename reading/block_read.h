@@ -54,6 +54,14 @@ void tac_page_prefetch_frame(struct tac_read_side *side, const struct tac_page_p
 /* The table's index block if it is in the cache, pinned; or NULL. Inside the guard. */
 struct tac_cache_frame *tac_table_index_find(struct tac_read_side *side, struct tac_table *table,
                                              struct tac_read_counts *counts);
+/* The same, but where *ret_is_kept is set without a pin: the frame stays as it is while the table's
+ * descriptor does, that is up to the end of the guarded section. The first call that finds the block
+ * keeps it for the descriptor, which must be one of the store's: tac_table_index_let_go is called
+ * for these before they go. */
+struct tac_cache_frame *tac_table_index_look(struct tac_read_side *side, struct tac_table *table,
+                                             struct tac_read_counts *counts, bool *ret_is_kept);
+/* Coordinator, when no reader sees the descriptor any more. */
+void tac_table_index_let_go(struct tac_read_side *side, struct tac_table *table);
 /* An index or filter block that is in the cache, pinned; or NULL. */
 struct tac_cache_frame *tac_block_find(struct tac_read_side *side, enum tac_block_kind kind,
                                        const struct tac_block_reference *reference,

@@ -7,9 +7,10 @@
  *     filling    FILLING + pins    the claimer's; others may pin it for a moment, see that it is
  *                                  not published, and unpin it
  *     published  PUBLISHED + pins  key and data do not change while there is a pin
+ *     kept       and KEPT          the same without a pin
  *     private    PRIVATE + 1       of no cache
  *
- * Only a frame without pins is claimed, by one compare-and-exchange of the whole word: of two
+ * Only a frame without pins that is not kept is claimed, by one compare-and-exchange of the whole word: of two
  * claimers one wins, and a reader that pinned the frame in between makes both fail.
  *
  * Reading: the reader's fetch-and-add (acquire) takes its pin and shows PUBLISHED in one step. The
@@ -19,6 +20,11 @@
  *
  * A tag is only a hint where to look: it is written by the claimer and may be one of an earlier or
  * a later key of the frame. The key decides, compared after the pin.
+ *
+ * Keeping: the flag is set (RMW) by somebody who has a pin, so a claim fails from then on. The
+ * keeper tells others of the frame by a release store; they look at it without touching the state.
+ * When they have all left, which the keeper knows by its own means, and these order their looking
+ * before it, the flag is taken away (RMW, release), which the claim (acquire) sees.
  *
  * note: second-chance
  *
@@ -38,6 +44,7 @@
 #define STATE_PUBLISHED 0x02000000u
 #define STATE_REFERENCED 0x04000000u
 #define STATE_PRIVATE 0x08000000u
+#define STATE_KEPT 0x20000000u
 
 #define FRAME_ALIGNMENT 4096 /* What direct I/O may ask of memory */
 
@@ -55,8 +62,9 @@ struct tac_cache {
     uint32_t              frame_stride; /* A frame, its extra bytes, up to a cache line's end */
     uint32_t              frame_size;
     uint32_t              set_count;
-    uint32_t              way_count; /* TAC_CACHE_WAYS, or the frames of a tiny cache */
-    uint32_t              is_used;   /* Atomic, relaxed: a frame has been claimed */
+    uint32_t              way_count;  /* TAC_CACHE_WAYS, or the frames of a tiny cache */
+    uint32_t              is_used;    /* Atomic, relaxed: a frame has been claimed */
+    uint32_t              kept_count; /* Atomic, relaxed */
 };
 
 /* Where a key may lie. */
@@ -376,6 +384,40 @@ void tac_cache_unpin(struct tac_cache_frame *frame)
     }
 }
 
+/* ---- keeping ---- */
+
+bool tac_cache_keep(struct tac_cache *cache, struct tac_cache_frame *frame)
+{
+    uint64_t kept_max = tac_cache_frame_count(cache) / 2;
+
+    /* Looked at first: where nothing can be kept, nobody writes a word that all share. */
+    if (tac_atomic_load_relaxed_u32(&cache->kept_count) >= kept_max ||
+        (tac_atomic_load_relaxed_u32(&frame->state) & (STATE_KEPT | STATE_PRIVATE)) != 0) {
+        return false;
+    }
+    if (tac_atomic_fetch_add_u32(&cache->kept_count, 1) >= kept_max ||
+        (tac_atomic_fetch_or_u32(&frame->state, STATE_KEPT) & STATE_KEPT) != 0) {
+        tac_atomic_fetch_add_u32(&cache->kept_count, UINT32_MAX);
+        return false;
+    }
+    return true;
+}
+
+void tac_cache_let_go(struct tac_cache *cache, struct tac_cache_frame *frame)
+{
+    uint32_t before = tac_atomic_fetch_and_u32(&frame->state, ~STATE_KEPT);
+
+    tac_assert((before & STATE_KEPT) != 0);
+    tac_atomic_fetch_add_u32(&cache->kept_count, UINT32_MAX);
+}
+
+void tac_cache_pin_kept(struct tac_cache_frame *frame)
+{
+    uint32_t before = tac_atomic_fetch_add_acq_rel_u32(&frame->state, 1);
+
+    tac_assert((before & STATE_KEPT) != 0);
+}
+
 /* ---- filling ---- */
 
 /* Claims the frame if it has no pins, and is empty where `empty_only`; else, if it is referenced,
@@ -384,7 +426,7 @@ static bool frame_claim(struct tac_cache_frame *frame, bool empty_only)
 {
     uint32_t state = tac_atomic_load_relaxed_u32(&frame->state);
 
-    if ((state & (STATE_PINS | STATE_FILLING)) != 0 || (empty_only && state != 0)) {
+    if ((state & (STATE_PINS | STATE_FILLING | STATE_KEPT)) != 0 || (empty_only && state != 0)) {
         return false;
     }
     if ((state & STATE_REFERENCED) != 0) {

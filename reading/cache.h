@@ -13,7 +13,8 @@
  *          their own: harmless.
  * Life     find or claim gives a pinned frame. A claimed one is the claimer's to fill, then to
  *          publish or to abandon. A pinned, published frame does not change. Unpin it soon: a frame
- *          that is pinned cannot be reused.
+ *          that is pinned cannot be reused. A published frame can be *kept* too, for many to look at
+ *          it without a pin each.
  */
 #ifndef TACTUS_READING_CACHE_H
 #define TACTUS_READING_CACHE_H
@@ -86,6 +87,14 @@ void tac_cache_publish(struct tac_cache_frame *frame);
 /* The claimed or private frame could not be filled: gives it back, unpinned. */
 void tac_cache_abandon(struct tac_cache_frame *frame);
 void tac_cache_unpin(struct tac_cache_frame *frame);
+
+/* A pinned, published frame stays as it is, pins or not, until tac_cache_let_go: who may still look at
+ * it then is the keeper's to know. False: it is kept already, or half of all frames are. */
+bool tac_cache_keep(struct tac_cache *cache, struct tac_cache_frame *frame);
+/* Nobody looks at the kept frame any more but with a pin. */
+void tac_cache_let_go(struct tac_cache *cache, struct tac_cache_frame *frame);
+/* One more pin, for a frame that is kept. */
+void tac_cache_pin_kept(struct tac_cache_frame *frame);
 
 /* A frame of its own that no cache knows; freed by its unpin. data is aligned to 4096.
  * NULL: out of memory. */

@@ -119,7 +119,8 @@ static void get_tables_of_level(struct get *get, const struct tac_version_level 
 
 /* A table while its group is screened. */
 struct probe {
-    struct tac_cache_frame *index_frame;  /* Pinned, or NULL */
+    struct tac_cache_frame *index_frame; /* Pinned or kept, or NULL */
+    bool                    is_kept;
     struct tac_cache_frame *filter_frame; /* Pinned, or NULL; for a filter of its own blocks */
     const uint8_t          *line; /* The key's in the filter; NULL: not in memory, or none */
 };
@@ -189,8 +190,12 @@ static void probe_conclude(struct get *get, const struct tac_table *table, struc
         is_candidate =
             probe->line == NULL || line_may_contain(get, probe->line, index->filter_bits_per_key);
         if (!is_candidate || get->candidate_count >= PINNED_MAX) {
-            tac_cache_unpin(index_frame);
+            if (!probe->is_kept) {
+                tac_cache_unpin(index_frame);
+            }
             index_frame = NULL;
+        } else if (probe->is_kept) { /* It is looked at outside the guard. */
+            tac_cache_pin_kept(index_frame);
         }
     }
     if (probe->filter_frame != NULL) {
@@ -205,6 +210,16 @@ static void probe_conclude(struct get *get, const struct tac_table *table, struc
     }
 }
 
+/* The table's index block, pinned or kept; or NULL. */
+static struct tac_cache_frame *get_index_look(struct get *get, struct tac_table *table,
+                                              bool *ret_is_kept)
+{
+    if (get->view_bar == TAC_VIEW_BAR_NEVER) { /* A snapshot's own descriptors go in another way */
+        return tac_table_index_find(get->side, table, &get->counts);
+    }
+    return tac_table_index_look(get->side, table, &get->counts, ret_is_kept);
+}
+
 /* Up to GROUP_MAX tables from `first` on. */
 static void get_screen_group(struct get *get, uint32_t first)
 {
@@ -217,9 +232,8 @@ static void get_screen_group(struct get *get, uint32_t first)
         tac_cache_prefetch_hinted(get->side->index_cache, &tables[i]->index_hint);
     }
     for (uint32_t i = 0; i < count; i++) {
-        probes[i] = (struct probe){
-            .index_frame = tac_table_index_find(get->side, tables[i], &get->counts),
-        };
+        probes[i] = (struct probe){0};
+        probes[i].index_frame = get_index_look(get, tables[i], &probes[i].is_kept);
         if (probes[i].index_frame != NULL) {
             probe_line(get, &probes[i]);
             __builtin_prefetch(probes[i].line);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "queues/atomics.h"
+#include "reading/block_read.h"
 #include "tests/lib/tap.h"
 
 static void must(int rv, const struct tac_error *error)
@@ -300,10 +301,25 @@ void world_free(struct world *world)
     free(world);
 }
 
+/* What the old caches keep for descriptors they keep no more. */
+static void kept_let_go(struct world *world)
+{
+    for (uint32_t i = 0; i < tac_manifest_tree_count(world->manifest); i++) {
+        const struct tac_manifest_tree *tree = tac_manifest_tree(world->manifest, i);
+
+        for (uint32_t level = 0; level < TACTUS_LEVELS_MAX; level++) {
+            for (uint32_t j = 0; j < tree->levels[level].table_count; j++) {
+                tac_table_index_let_go(world->side, tree->levels[level].tables[j]);
+            }
+        }
+    }
+}
+
 void world_caches(struct world *world, uint64_t page_cache_bytes, uint64_t index_cache_bytes)
 {
     struct tac_read_side *before = world->side;
 
+    kept_let_go(world);
     world->side = side_new(world, page_cache_bytes, index_cache_bytes);
     world->side->visible_op = before->visible_op;
     tac_read_side_publish(world->side, before->view);

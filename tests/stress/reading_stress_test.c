@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "queues/atomics.h"
+#include "reading/block_read.h"
 #include "tests/lib/reading_world.h"
 #include "tests/lib/tap.h"
 
@@ -65,6 +66,11 @@ static void apply(struct stress *stress, uint64_t op)
     tac_atomic_store_release_u64(&world->side->visible_op, op);
 }
 
+static void table_gone(void *context, struct tac_table *table)
+{
+    tac_table_index_let_go(context, table);
+}
+
 static void writer_run(struct stress *stress)
 {
     struct world *world = stress->world;
@@ -85,7 +91,7 @@ static void writer_run(struct stress *stress)
         /* The tables take in the immutable memtable; the oldest region is overwritten. */
         world->address_end = 1 + world->bar % REGIONS * REGION_BLOCKS;
         world_remove_tables(world);
-        tac_manifest_limbo_sweep(world->manifest, world->bar);
+        tac_manifest_limbo_sweep(world->manifest, world->bar, table_gone, world->side);
         world->model = tables;
         world_add_model(world, 2);
         world->model = newest;

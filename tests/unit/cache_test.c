@@ -330,6 +330,76 @@ static void test_claim_empty(void)
     tac_cache_free(cache);
 }
 
+static void fill(struct tac_cache *cache, uint32_t number)
+{
+    struct tac_cache_key    key = key_of(number);
+    struct tac_cache_frame *frame = tac_cache_claim(cache, &key);
+
+    if (frame == NULL) {
+        return;
+    }
+    memset(frame->data, (int)(number & 0xff), FRAME_BYTES);
+    tac_cache_publish(frame);
+    tac_cache_unpin(frame);
+}
+
+/* Half of the frames can be kept; what comes then goes round them. */
+static void test_keep(void)
+{
+    struct tac_cache       *cache = cache_of(64 * (FRAME_BYTES + 256), 0);
+    uint64_t                frames = tac_cache_frame_count(cache);
+    struct tac_cache_frame *kept[64], *frame;
+    uint32_t                kept_count = 0, there = 0;
+    struct tac_cache_key    key = key_of(0);
+    bool                    is_refused = true;
+
+    for (uint32_t i = 0; i < frames; i++) {
+        fill(cache, i);
+    }
+    for (uint32_t i = 0; i < frames; i++) {
+        key = key_of(i);
+        frame = tac_cache_find(cache, &key);
+        if (frame == NULL) {
+            continue;
+        }
+        if (tac_cache_keep(cache, frame)) {
+            is_refused = is_refused && !tac_cache_keep(cache, frame);
+            kept[kept_count++] = frame;
+        } else {
+            is_refused = is_refused && kept_count == frames / 2;
+        }
+        tac_cache_unpin(frame);
+    }
+    tap_ok(kept_count == frames / 2 && is_refused,
+           "half of the frames are kept, and each once (%u of %llu)", kept_count,
+           (unsigned long long)frames);
+    for (uint32_t i = 1000; i < 5000; i++) {
+        fill(cache, i);
+    }
+    for (uint32_t i = 0; i < kept_count; i++) {
+        there += tac_cache_find(cache, &kept[i]->key) == kept[i];
+        tac_cache_pin_kept(kept[i]);
+        tac_cache_unpin(kept[i]);
+        tac_cache_unpin(kept[i]);
+    }
+    tap_ok(there == kept_count, "they stay where they are whatever comes");
+    for (uint32_t i = 0; i < kept_count; i++) {
+        tac_cache_let_go(cache, kept[i]);
+    }
+    for (uint32_t i = 5000; i < 9000; i++) {
+        fill(cache, i);
+    }
+    there = 0;
+    for (uint32_t i = 0; i < frames; i++) {
+        there += has(cache, i);
+    }
+    tap_ok(there == 0, "let go, they leave like others");
+    frame = tac_cache_frame_private(FRAME_BYTES, 0);
+    tap_ok(frame != NULL && !tac_cache_keep(cache, frame), "a private frame is not kept");
+    tac_cache_abandon(frame);
+    tac_cache_free(cache);
+}
+
 int main(void)
 {
     uint64_t seed;
@@ -346,5 +416,6 @@ int main(void)
     test_fill(seed);
     test_private();
     test_claim_empty();
+    test_keep();
     return tap_done();
 }

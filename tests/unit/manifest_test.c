@@ -295,12 +295,12 @@ static void test_descriptors(void)
            "tables_max is over all trees");
     tac_manifest_limbo_add(manifest, tables[0], 7);
     tac_manifest_limbo_add(manifest, tables[2], 8);
-    tac_manifest_limbo_sweep(manifest, 9);
+    tac_manifest_limbo_sweep(manifest, 9, NULL, NULL);
     tap_ok(tac_manifest_tables_free(manifest) == 0, "two bars later a removed table may be read");
-    tac_manifest_limbo_sweep(manifest, 10);
+    tac_manifest_limbo_sweep(manifest, 10, NULL, NULL);
     tap_ok(tac_manifest_tables_free(manifest) == 1, "three bars later its descriptor is free");
     tac_manifest_limbo_add(manifest, tables[1], 10);
-    tac_manifest_limbo_sweep(manifest, 100);
+    tac_manifest_limbo_sweep(manifest, 100, NULL, NULL);
     tap_ok(tac_manifest_tables_free(manifest) == 3, "the others follow in order");
     tables[0] = tac_manifest_table_take(manifest, b);
     tap_ok(tables[0]->tree == b && tables[0]->id == 0 && tables[0]->key_min.size == 0 &&
