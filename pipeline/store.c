@@ -622,8 +622,8 @@ static int parts_create(struct tactus *store, const struct tac_superblock *super
                             error);
 }
 
-/* Frees whatever there is: of a store that was open, or of one that could not be opened. */
-static void parts_destroy(struct tactus *store)
+/* All that is large and that nobody else touches any more. */
+static void memory_free(struct tactus *store)
 {
     if (store->has_read_side) {
         tac_read_side_destroy(&store->read_side);
@@ -658,6 +658,11 @@ static void parts_destroy(struct tactus *store)
     if (store->manifest != NULL) {
         tac_manifest_free(store->manifest);
     }
+}
+
+/* What is left: all that tac_store_poison needs is in it. */
+static void rest_destroy(struct tactus *store)
+{
     if (store->has_stages) {
         tac_stages_destroy(&store->stages);
     }
@@ -673,6 +678,13 @@ static void parts_destroy(struct tactus *store)
         tac_pool_store_ended(store);
     }
     free(store);
+}
+
+/* Frees whatever there is of a store that could not be opened. */
+static void parts_destroy(struct tactus *store)
+{
+    memory_free(store);
+    rest_destroy(store);
 }
 
 static void shape_take(struct tactus *store, const struct tac_superblock *superblock)
@@ -747,7 +759,6 @@ static void workers_stop(struct tactus *store)
         pthread_join(store->rate_thread, NULL);
         store->has_rate_thread = false;
     }
-    tac_wal_thread_stop(&store->wal);
     tac_worker_pool_stop(&store->workers);
     seats_abandon(store);
 }
@@ -858,6 +869,7 @@ int tac_store_open_in(struct tactus_pool *shared, struct tac_storage *storage,
         tac_ingest_bars_end(store, error) != TACTUS_OK ||
         tac_wal_replay(store, place, error) != TACTUS_OK ||
         tac_scrub_start(store, error) != TACTUS_OK) {
+        tac_wal_thread_stop(&store->wal);
         workers_stop(store);
         parts_destroy(store);
         return error->code;
@@ -895,17 +907,49 @@ int tac_store_workers_change(struct tactus *store, const struct tactus_options *
 
 /* ---- close ---------------------------------------------------------------------------------- */
 
-void tac_store_abandon(struct tactus *store)
+/* The application's calls end: those of its callback too. */
+static void calls_end(struct tactus *store)
 {
-    struct tac_storage *storage = store->storage;
-
     tac_events_end(&store->events);
     if (store->shared != NULL) {
         tac_pool_store_remove(store);
     }
-    workers_stop(store);
-    parts_destroy(store);
+}
+
+static void storage_close(struct tactus *store)
+{
+    struct tac_storage *storage = store->storage;
+
+    rest_destroy(store);
     storage->ops->close(storage);
+}
+
+void tac_store_abandon(struct tactus *store)
+{
+    calls_end(store);
+    tac_wal_thread_stop(&store->wal);
+    workers_stop(store);
+    memory_free(store);
+    storage_close(store);
+}
+
+/* The log brings back what has not been done. While its last sync is under way, which takes longest,
+ * threads end and memory is given back. */
+static int close_with_log(struct tactus *store, struct tac_error *error)
+{
+    int result;
+
+    calls_end(store);
+    tac_wal_finish_begin(&store->wal);
+    workers_stop(store);
+    memory_free(store);
+    result = tac_wal_finish(&store->wal, store->last_op, error);
+    if (result == TACTUS_OK && tac_store_is_poisoned(store)) {
+        result = tac_error_set(error, TACTUS_EPOISONED, "writing had stopped: %s",
+                               store->poison_error.message);
+    }
+    storage_close(store);
+    return result;
 }
 
 int tac_store_close(struct tactus *store, struct tac_error *error)
@@ -914,14 +958,7 @@ int tac_store_close(struct tactus *store, struct tac_error *error)
 
     tac_writer_resume(store);
     if (store->options.log != TACTUS_LOG_NONE) {
-        result = store->wal.storage == NULL ? TACTUS_OK
-                                            : tac_wal_sync(&store->wal, store->last_op, error);
-        if (result == TACTUS_OK && tac_store_is_poisoned(store)) {
-            result = tac_error_set(error, TACTUS_EPOISONED, "writing had stopped: %s",
-                                   store->poison_error.message);
-        }
-        tac_store_abandon(store);
-        return result;
+        return close_with_log(store, error);
     }
     pthread_mutex_lock(&store->commit_lock);
     tac_writer_plan_wait(store);

@@ -261,14 +261,16 @@ static bool image_is_free(struct tac_wal *wal, uint64_t sequence)
     return is_free;
 }
 
+static int stopped(const struct tac_wal *wal, struct tac_error *error)
+{
+    return tac_error_set(error, TACTUS_EPOISONED, "writing has stopped: %s",
+                         wal->store->poison_error.message);
+}
+
 int tac_wal_sync(struct tac_wal *wal, uint64_t op, struct tac_error *error)
 {
     drive_until(wal, op_is_durable, op, true);
-    if (!op_is_durable(wal, op)) {
-        return tac_error_set(error, TACTUS_EPOISONED, "writing has stopped: %s",
-                             wal->store->poison_error.message);
-    }
-    return TACTUS_OK;
+    return op_is_durable(wal, op) ? TACTUS_OK : stopped(wal, error);
 }
 
 int tac_wal_committed(struct tac_wal *wal, uint64_t op, struct tac_error *error)
@@ -326,8 +328,7 @@ static int segment_begin(struct tac_wal *wal, uint64_t op, struct tac_error *err
     }
     drive_until(wal, image_is_free, segment.sequence, false);
     if (tac_store_is_poisoned(wal->store)) {
-        return tac_error_set(error, TACTUS_EPOISONED, "writing has stopped: %s",
-                             wal->store->poison_error.message);
+        return stopped(wal, error);
     }
     pthread_mutex_lock(&wal->lock);
     frame_seal(wal);
@@ -448,6 +449,9 @@ static void *thread_main(void *argument)
             tac_atomic_store_release_u64(&wal->sync_ns, tac_clock_now_ns());
         }
     }
+    if (wal->should_sync) {
+        drive_all(wal, true);
+    }
     pthread_mutex_unlock(&wal->wait_lock);
     return NULL;
 }
@@ -464,15 +468,47 @@ int tac_wal_thread_start(struct tac_wal *wal, struct tac_error *error)
     return wal->has_thread ? TACTUS_OK : error->code;
 }
 
-void tac_wal_thread_stop(struct tac_wal *wal)
+static void thread_stop_begin(struct tac_wal *wal, bool should_sync)
 {
-    if (!wal->has_thread) {
-        return;
-    }
     pthread_mutex_lock(&wal->wait_lock);
     wal->should_stop = true;
+    wal->should_sync = should_sync;
     pthread_cond_signal(&wal->thread_cond);
     pthread_mutex_unlock(&wal->wait_lock);
+}
+
+static void thread_join(struct tac_wal *wal)
+{
     pthread_join(wal->thread, NULL);
     wal->has_thread = false;
+}
+
+void tac_wal_thread_stop(struct tac_wal *wal)
+{
+    if (wal->has_thread) {
+        thread_stop_begin(wal, false);
+        thread_join(wal);
+    }
+}
+
+/* ---- close ---------------------------------------------------------------------------------- */
+
+void tac_wal_finish_begin(struct tac_wal *wal)
+{
+    if (wal->has_thread) {
+        thread_stop_begin(wal, true);
+    } else if (wal->storage != NULL) {
+        drive_until(wal, op_is_durable, wal->store->last_op, true);
+    }
+}
+
+int tac_wal_finish(struct tac_wal *wal, uint64_t op, struct tac_error *error)
+{
+    if (wal->has_thread) {
+        thread_join(wal);
+    }
+    if (wal->storage != NULL && !op_is_durable(wal, op)) {
+        return stopped(wal, error);
+    }
+    return TACTUS_OK;
 }

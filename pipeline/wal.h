@@ -69,6 +69,7 @@ struct tac_wal {
     pthread_cond_t  thread_cond; /* For the log's own thread */
     bool            is_driven;
     bool            should_stop;
+    bool            should_sync; /* Before it stops */
     bool            has_thread;
     pthread_t       thread;
 
@@ -89,7 +90,15 @@ uint64_t tac_wal_memory_bytes(const struct tac_wal_geometry *geometry);
 void tac_wal_clock_start(struct tac_wal *wal);
 /* The log's own thread, for `interval` in a store with threads. */
 TAC_MUST_CHECK int tac_wal_thread_start(struct tac_wal *wal, struct tac_error *error);
-void               tac_wal_thread_stop(struct tac_wal *wal);
+/* It ends, and goes no further than what it does now. */
+void tac_wal_thread_stop(struct tac_wal *wal);
+
+/* A close: makes all that was appended durable. Begun here and waited for in _finish, as the log's
+ * thread does it, which ends; without one it is done here. In between the store may lose all but what
+ * tac_store_poison needs. */
+void tac_wal_finish_begin(struct tac_wal *wal);
+/* op: the store's last one. TACTUS_EPOISONED. */
+TAC_MUST_CHECK int tac_wal_finish(struct tac_wal *wal, uint64_t op, struct tac_error *error);
 
 /* One entry of op last_op + 1, its last one or not. With commit_lock held. TACTUS_EFULL: no segment
  * is free and no checkpoint is under way; TACTUS_EPOISONED. Nothing is to be done without a log, or

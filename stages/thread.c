@@ -322,8 +322,9 @@ void tac_worker_pool_stop(struct tac_worker_pool *pool)
     if (pool->has_descriptor) {
         (void)close(pool->descriptor);
         (void)close(pool->timer);
+        pool->has_descriptor = false;
     }
-    memset(pool, 0, sizeof *pool);
+    pool->shared = NULL; /* The events stay: who notifies them finds nobody parked. */
 }
 
 int tac_worker_pool_change(struct tac_worker_pool *pool, struct tac_stages *stages,

@@ -70,7 +70,8 @@ TAC_MUST_CHECK int tac_worker_pool_start(struct tac_worker_pool *pool, struct ta
                                          const struct tac_stepping      *stepping,
                                          bool (*coordinator_step)(void *context),
                                          void *coordinator_context, struct tac_error *error);
-/* Threads finish their current step and what their I/O queues have under way, then end. */
+/* Threads finish their current step and what their I/O queues have under way, then end. Others may
+ * notify stages->progress meanwhile and later. */
 void tac_worker_pool_stop(struct tac_worker_pool *pool);
 /* Other workers in place of those there are, which end like that: a worker between two steps holds
  * nothing but I/O of its own. Nobody may wait for progress, or wake a worker, meanwhile. On failure
