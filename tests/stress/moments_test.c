@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Random moments under full ingest on a file: a pause, a resume, a cancel of a range, a close with a
  * log. Nothing is lost, and what had been done stays done. How long each took is printed, in time and
- * in beats; no limit is held to here: that is for whoever measures.
+ * in beats; no limit is held to here: that is for whoever measures. What the machine takes at least
+ * is printed beside it, from moments of the same kind: a thread is woken that then computes for a
+ * while (a resume wakes one), and half of what may wait in the log is written to a file beside the
+ * store and synced (a close does that).
  *
  * MOMENTS=n      of each kind (default 12; LONG=1: 250)
  * MEMTABLE_MIB=n (default 4)
+ * OPTIONS=list   other options of the store
  * REST_MS=n      longest rest between two moments (default 40)
  * SEED=n         the file lies in TMPDIR. */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,10 +39,12 @@ enum kind {
     RESUME,
     CANCEL,
     CLOSE,
+    WAKE, /* The machine's share */
+    SYNC,
     KINDS
 };
 
-static const char *const kind_names[KINDS] = {"pause", "resume", "cancel", "close"};
+static const char *const kind_names[KINDS] = {"pause", "resume", "cancel", "close", "wake", "sync"};
 
 struct sample {
     uint64_t ns, beat_ns;
@@ -57,6 +65,8 @@ struct world {
     struct sample        *samples[KINDS];
     uint32_t              sample_counts[KINDS];
     uint32_t              wrong; /* Moments after which something was not as it must be */
+    pthread_t             sleeper;
+    int                   wake_fd, sync_fd;
 };
 
 static uint64_t number_of(const char *name, uint64_t otherwise)
@@ -159,6 +169,79 @@ static void sample_add(struct world *world, enum kind kind, uint64_t begin_ns, u
         (struct sample){tac_clock_now_ns() - begin_ns, beat};
 }
 
+/* ---- what the machine takes ----------------------------------------------------------------- */
+
+#define SLEEPER_ENDS ((uint64_t)1 << 32)
+#define SLEEPER_WORK_NS (4 * 1000 * 1000)
+#define SYNC_BYTES (256 * TAC_KIB)
+
+static void *sleeper_main(void *argument)
+{
+    int      fd = *(int *)argument;
+    uint64_t tokens = 0;
+
+    while (tokens < SLEEPER_ENDS) {
+        uint64_t begin_ns;
+
+        if (read(fd, &tokens, sizeof tokens) != sizeof tokens) {
+            tap_bail("cannot read an eventfd");
+        }
+        begin_ns = tac_clock_now_ns();
+        while (tac_clock_now_ns() - begin_ns < SLEEPER_WORK_NS) {
+        }
+    }
+    return NULL;
+}
+
+static void sleeper_wake(struct world *world, uint64_t token)
+{
+    if (write(world->wake_fd, &token, sizeof token) != sizeof token) {
+        tap_bail("cannot write an eventfd");
+    }
+}
+
+static void moment_wake(struct world *world)
+{
+    uint64_t beat = beat_ns(world), begin_ns = tac_clock_now_ns();
+
+    sleeper_wake(world, 1);
+    sample_add(world, WAKE, begin_ns, beat);
+}
+
+static void moment_sync(struct world *world)
+{
+    static const uint8_t bytes[SYNC_BYTES];
+    uint64_t             beat = beat_ns(world), begin_ns = tac_clock_now_ns();
+
+    if (pwrite(world->sync_fd, bytes, sizeof bytes, 0) != sizeof bytes ||
+        fdatasync(world->sync_fd) != 0) {
+        tap_bail("cannot write a file");
+    }
+    sample_add(world, SYNC, begin_ns, beat);
+}
+
+static void machine_begin(struct world *world)
+{
+    char path[sizeof world->path + 8];
+
+    snprintf(path, sizeof path, "%s-sync", world->path);
+    world->sync_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    world->wake_fd = eventfd(0, EFD_CLOEXEC);
+    if (world->sync_fd < 0 || world->wake_fd < 0 || unlink(path) != 0 ||
+        posix_fallocate(world->sync_fd, 0, SYNC_BYTES) != 0 ||
+        pthread_create(&world->sleeper, NULL, sleeper_main, &world->wake_fd) != 0) {
+        tap_bail("cannot make a file, an eventfd or a thread");
+    }
+}
+
+static void machine_end(struct world *world)
+{
+    sleeper_wake(world, SLEEPER_ENDS);
+    pthread_join(world->sleeper, NULL);
+    close(world->wake_fd);
+    close(world->sync_fd);
+}
+
 /* ---- moments -------------------------------------------------------------------------------- */
 
 static struct tactus_compact_progress progress_of(struct world *world)
@@ -251,6 +334,10 @@ static void moments_run(struct world *world, uint32_t count)
         rest(world, rest_ms);
         moment_cancel(world);
         rest(world, rest_ms);
+        moment_wake(world);
+        rest(world, rest_ms);
+        moment_sync(world);
+        rest(world, rest_ms);
         moment_close(world);
     }
 }
@@ -290,19 +377,28 @@ static void kind_report(struct world *world, enum kind kind)
              beats_in(&samples[middle]), beats_in(&samples[high]), beats_in(&samples[count - 1]));
 }
 
+/* Keys are mixed from numbers, each from one. So as many as were put, with numbers below that and no
+ * key twice, are all. */
 static uint64_t records_right(struct world *world)
 {
-    uint64_t right = 0;
+    struct tactus_iterator *it;
+    uint64_t                right = 0;
+    int                     code;
 
-    for (uint64_t i = 0; i < world->count; i++) {
-        uint64_t key = tac_mix_u64(i);
-        uint8_t  value[VALUE_BYTES];
-        size_t   size;
+    check(tactus_iterator_open(world->store, world->tree, &it));
+    for (code = tactus_iterator_first(it); code == TACTUS_OK; code = tactus_iterator_next(it)) {
+        uint64_t    number, key;
+        size_t      key_size, value_size;
+        const void *key_bytes, *value;
 
-        right += tactus_get(world->store, world->tree, &key, sizeof key, value, sizeof value,
-                            &size) == TACTUS_OK &&
-                 memcmp(value, &i, sizeof i) == 0;
+        tactus_iterator_record(it, &key_bytes, &key_size, &value, &value_size);
+        memcpy(&number, value, sizeof number);
+        key = tac_mix_u64(number);
+        right += number < world->count && key_size == sizeof key &&
+                 memcmp(key_bytes, &key, sizeof key) == 0;
     }
+    tap_ok(code == TACTUS_ENOTFOUND, "a scan comes to the end");
+    tactus_iterator_close(it);
     return right;
 }
 
@@ -311,7 +407,7 @@ static uint64_t records_right(struct world *world)
 static void world_open(struct world *world, uint32_t count)
 {
     struct tactus_layout layout = {TACTUS_LAYOUT_FIXED, 8, VALUE_BYTES};
-    const char          *directory = getenv("TMPDIR");
+    const char          *directory = getenv("TMPDIR"), *options = getenv("OPTIONS");
 
     snprintf(world->path, sizeof world->path, "%.400s/moments-%ld",
              directory != NULL ? directory : "/tmp", (long)getpid());
@@ -324,6 +420,7 @@ static void world_open(struct world *world, uint32_t count)
     world->options.page_cache_size = world->options.index_cache_size = 16 * TAC_MIB;
     world->options.threads = 3;
     world->options.log = TACTUS_LOG_INTERVAL;
+    check(tactus_options_parse(&world->options, options != NULL ? options : ""));
     world->is_ingest_right = true;
     for (uint32_t kind = 0; kind < KINDS; kind++) {
         world->samples[kind] = calloc(count, sizeof *world->samples[kind]);
@@ -360,6 +457,7 @@ int main(void)
     }
     world.prng.state = number_of("SEED", 1);
     world_open(&world, (uint32_t)count);
+    machine_begin(&world);
     ingest_start(&world);
     while (beat_ns(&world) == 0) {
         rest(&world, 20); /* Until the first bar has ended */
@@ -375,6 +473,7 @@ int main(void)
            world.count, count);
     tap_ok(world.wrong == 0, "no op was lost, and what had been done stayed done");
     tap_ok(tactus_verify(world.store, NULL, NULL, NULL) == TACTUS_OK, "the store is sound");
+    machine_end(&world);
     world_remove(&world);
     return tap_done();
 }
