@@ -11,7 +11,8 @@
 
 #include "base/units.h"
 #include "lsm/wal_format.h"
-#include "tactus.h"
+#include "pipeline/store.h"
+#include "tests/lib/small_options.h"
 #include "tests/lib/tap.h"
 
 #define SEGMENT_BYTES (64 * TAC_KIB)
@@ -380,6 +381,72 @@ static void test_threads(void)
     tactus_abandon(store);
 }
 
+/* ---- a close whose log fails ------------------------------------------------------------------ */
+
+static int memory_log_open(const struct tac_log_place *place, bool is_new,
+                           struct tac_storage **ret_storage, struct tac_error *error)
+{
+    (void)is_new;
+    return tac_storage_open_memory(place->context, ret_storage, error);
+}
+
+static int memory_log_remove(const struct tac_log_place *place, struct tac_error *error)
+{
+    (void)place;
+    (void)error;
+    return TACTUS_OK;
+}
+
+/* What was put is not durable before the close: that is later than the next interval's end. */
+static int memory_store_close(uint32_t threads, bool log_fails, struct tac_memory_disk *disks[2])
+{
+    const struct tactus_layout layout = {TACTUS_LAYOUT_VARIABLE, 16, 32};
+    const struct tac_stepping  stepping = {1, 1, 1, 1, true, 0};
+    const struct tac_log_place place = {memory_log_open, memory_log_remove, disks[1]};
+    struct tactus_options      options;
+    struct tac_storage        *storage;
+    struct tac_error           error;
+    struct tactus             *store;
+
+    small_options(&options);
+    options.log = TACTUS_LOG_INTERVAL;
+    options.log_interval_ms = 60000;
+    options.threads = threads;
+    if (tac_storage_open_memory(disks[0], &storage, &error) != TACTUS_OK ||
+        tac_store_create(storage, &options, &error) != TACTUS_OK ||
+        tac_store_open(storage, &options, threads == 0 ? &stepping : NULL, &place, &store,
+                       &error) != TACTUS_OK) {
+        tap_bail("%s", error.message);
+    }
+    if (tactus_tree_create(store, "tree", &layout, NULL) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    for (uint32_t i = 0; i < 100; i++) {
+        put(store, i);
+    }
+    tac_assert(tactus_durable_op(store) < tactus_last_op(store));
+    if (log_fails) {
+        tac_memory_disk_crash(disks[1], 3);
+    }
+    return tactus_close(store);
+}
+
+static void test_close(uint32_t threads, const char *name)
+{
+    struct tac_memory_disk *disks[2] = {tac_memory_disk_new(0), tac_memory_disk_new(2)};
+    struct tac_memory_disk *failing[2] = {tac_memory_disk_new(0), tac_memory_disk_new(2)};
+
+    tap_ok(memory_store_close(threads, false, disks) == TACTUS_OK,
+           "%s: a close makes the log durable", name);
+    tap_ok(memory_store_close(threads, true, failing) == TACTUS_EPOISONED &&
+               strstr(tactus_message(), "write-ahead log failed") != NULL,
+           "%s: and says that it could not: %s", name, tactus_message());
+    for (uint32_t i = 0; i < 2; i++) {
+        tac_memory_disk_free(disks[i]);
+        tac_memory_disk_free(failing[i]);
+    }
+}
+
 int main(void)
 {
     const char *directory = getenv("TMPDIR");
@@ -396,6 +463,8 @@ int main(void)
     test_op_in_two_segments();
     test_unbegun();
     test_threads();
+    test_close(0, "no threads");
+    test_close(3, "three threads");
     (void)unlink(path);
     (void)unlink(log_path);
     return tap_done();
