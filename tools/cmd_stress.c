@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "tools/command.h"
-#include "tools/stress_report.h"
+#include "tools/stress/report.h"
 
 #define SECONDS_DEFAULT 60
 #define KEYS_DEFAULT 40000

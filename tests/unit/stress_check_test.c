@@ -11,7 +11,7 @@
 #include "base/units.h"
 #include "tests/lib/small_options.h"
 #include "tests/lib/tap.h"
-#include "tools/stress_roles.h"
+#include "tools/stress/roles.h"
 
 #define KEYS 2048
 #define WRITERS 2

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tools/stress_check.h"
+#include "tools/stress/check.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tools/stress_report.h"
+#include "tools/stress/report.h"
 
 #include <inttypes.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tools/stress_damage.h"
+#include "tools/stress/damage.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stress_check -- a store of `tactus stress` at rest: opened, and compared with what was written.
+/* check -- a store of `tactus stress` at rest: opened, and compared with what was written.
  *
  * What is not as it must be is told on the board; then a function returns false. */
 #ifndef TACTUS_TOOLS_STRESS_CHECK_H
 #define TACTUS_TOOLS_STRESS_CHECK_H
 
-#include "tools/stress_board.h"
+#include "tools/stress/board.h"
 
 /* An open store, and what all threads that use it know. */
 struct tac_stress_scene {

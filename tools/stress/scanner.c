@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tools/stress_roles.h"
+#include "tools/stress/roles.h"
 
 #define WHOLE_ONE_IN 24
 #define SLOW_ONE_IN 24 /* Naps now and then, so that it expires or comes near */

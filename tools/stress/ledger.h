@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stress_ledger -- what was written to the store of `tactus stress`, and what it may therefore
+/* ledger -- what was written to the store of `tactus stress`, and what it may therefore
  * hold.
  *
  * All of it is in memory that a process shares with its children: a writer that is killed leaves
@@ -16,7 +16,7 @@
 #ifndef TACTUS_TOOLS_STRESS_LEDGER_H
 #define TACTUS_TOOLS_STRESS_LEDGER_H
 
-#include "tools/stress_world.h"
+#include "tools/stress/world.h"
 
 #define TAC_STRESS_WRITERS_MAX 64
 #define TAC_STRESS_WRITE_ITEMS_MAX 16

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tools/stress_roles.h"
+#include "tools/stress/roles.h"
 
 #define REST_NS (40 * (uint64_t)1000000)
 #define HOLD_NS (100 * (uint64_t)1000000)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stress_board -- what the processes and threads of a run of `tactus stress` tell each other:
+/* board -- what the processes and threads of a run of `tactus stress` tell each other:
  * counts, times, violations, and when to stop. In shared memory, so what a process that is killed
  * had noted stays.
  *
@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/units.h"
 #include "queues/atomics.h"
-#include "tools/stress_ledger.h"
+#include "tools/stress/ledger.h"
 
 /* X(name, what it is for people). The names are those in JSON. */
 #define TAC_STRESS_COUNTERS(X)                                                                     \

@@ -4,7 +4,7 @@
  * group, read one after the other, never go back. */
 #include <stdio.h>
 
-#include "tools/stress_roles.h"
+#include "tools/stress/roles.h"
 
 #define GROUP_ONE_IN 12
 #define MISS_ONE_IN 12

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tools/stress_life.h"
+#include "tools/stress/life.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "tools/command.h"
-#include "tools/stress_damage.h"
+#include "tools/stress/damage.h"
 
 #define LOOK_NS 20000000
 #define DAMAGED_COPIES 8

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tools/stress_board.h"
+#include "tools/stress/board.h"
 
 #include <stdio.h>
 #include <string.h>

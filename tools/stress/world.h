@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stress_world -- the keys and values of `tactus stress`. All of them follow from a seed, so any
+/* world -- the keys and values of `tactus stress`. All of them follow from a seed, so any
  * thread, and any later process, can tell from a record alone whether it may be there.
  *
  * Item       What has a version of its own: a single key of one tree, or a group of keys, two in

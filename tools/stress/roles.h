@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stress_roles -- the threads that work on the store of `tactus stress`, by what they do. A role is
+/* roles -- the threads that work on the store of `tactus stress`, by what they do. A role is
  * a row of the table: it takes turns until it is stopped, each a call or a few. */
 #ifndef TACTUS_TOOLS_STRESS_ROLES_H
 #define TACTUS_TOOLS_STRESS_ROLES_H
@@ -7,7 +7,7 @@
 #include <pthread.h>
 
 #include "base/prng.h"
-#include "tools/stress_check.h"
+#include "tools/stress/check.h"
 
 enum tac_stress_role_id {
     TAC_STRESS_WRITER,
@@ -44,10 +44,10 @@ struct tac_stress_role {
 
 extern const struct tac_stress_role tac_stress_roles[TAC_STRESS_ROLES];
 
-void tac_stress_writer_turn(struct tac_stress_worker *worker);     /* stress_writer.c */
-void tac_stress_reader_turn(struct tac_stress_worker *worker);     /* stress_reader.c */
-void tac_stress_scanner_turn(struct tac_stress_worker *worker);    /* stress_scanner.c */
-void tac_stress_maintainer_turn(struct tac_stress_worker *worker); /* stress_maintainer.c */
+void tac_stress_writer_turn(struct tac_stress_worker *worker);     /* writer.c */
+void tac_stress_reader_turn(struct tac_stress_worker *worker);     /* reader.c */
+void tac_stress_scanner_turn(struct tac_stress_worker *worker);    /* scanner.c */
+void tac_stress_maintainer_turn(struct tac_stress_worker *worker); /* maintainer.c */
 void tac_stress_pauser_turn(struct tac_stress_worker *worker);
 void tac_stress_changer_turn(struct tac_stress_worker *worker);
 

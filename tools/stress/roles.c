@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tools/stress_roles.h"
+#include "tools/stress/roles.h"
 
 #include <inttypes.h>
 #include <stdio.h>

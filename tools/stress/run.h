@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stress_run -- a whole run of `tactus stress`: makes the store, and gives it one life after the
+/* run -- a whole run of `tactus stress`: makes the store, and gives it one life after the
  * other, each in a process of its own, which the supervisor watches, stops or kills.
  *
  * The seed says which lives there are, and what each thread draws; when threads meet it does not
@@ -7,7 +7,7 @@
 #ifndef TACTUS_TOOLS_STRESS_RUN_H
 #define TACTUS_TOOLS_STRESS_RUN_H
 
-#include "tools/stress_life.h"
+#include "tools/stress/life.h"
 
 #define TAC_STRESS_GIVEN_MAX 64
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tools/stress_world.h"
+#include "tools/stress/world.h"
 
 #include <stdio.h>
 #include <stdlib.h>

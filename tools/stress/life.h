@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stress_life -- what a process of `tactus stress` does with the store, from its open to its end:
+/* life -- what a process of `tactus stress` does with the store, from its open to its end:
  * one of the lives that the store has in a run. */
 #ifndef TACTUS_TOOLS_STRESS_LIFE_H
 #define TACTUS_TOOLS_STRESS_LIFE_H
 
-#include "tools/stress_roles.h"
+#include "tools/stress/roles.h"
 
 enum tac_stress_end {
     TAC_STRESS_END_CLOSE,

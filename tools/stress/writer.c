@@ -3,7 +3,7 @@
  * is the way in which an item's next version is written. */
 #include <stdio.h>
 
-#include "tools/stress_roles.h"
+#include "tools/stress/roles.h"
 
 #define BATCH_ITEMS_MAX 8
 /* Two of five draws are among so many items of a writer. */

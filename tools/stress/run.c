@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tools/stress_run.h"
+#include "tools/stress/run.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stress_ledger -- see stress_ledger.h.
+/* ledger -- see ledger.h.
  *
  * A process may be killed between any two stores to the shared memory; what it leaves must do:
  *   * A journal's entries are there before its head says so, and the head before the write begins.
  *   * What leaves a journal is safe, and known to be (safe_op) before `settled` has it; a settling
  *     that was cut short is made again, with the same result: the store still opens at the same op,
  *     or at a later one of the same ops. */
-#include "tools/stress_ledger.h"
+#include "tools/stress/ledger.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stress_report -- what `tactus stress` did and found, for programs (one flat JSON object) and for
+/* report -- what `tactus stress` did and found, for programs (one flat JSON object) and for
  * people. */
 #ifndef TACTUS_TOOLS_STRESS_REPORT_H
 #define TACTUS_TOOLS_STRESS_REPORT_H
 
 #include <stdio.h>
 
-#include "tools/stress_run.h"
+#include "tools/stress/run.h"
 
 struct tac_stress_report {
     const struct tac_stress_settings *settings;
