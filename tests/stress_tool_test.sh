@@ -64,7 +64,7 @@ is_flat_json() {
         [ -z "$(grep -oE '^  "[^"]+"' out | sort | uniq -d)" ]
 }
 
-is_gone() { [ -z "$(ls -d s s-wal s.damaged s.damaged-wal 2>/dev/null)" ]; }
+is_gone() { [ -z "$(ls -d s s-wal s.* 2>/dev/null)" ]; }
 
 # ---- runs ---------------------------------------------------------------------------------------
 
@@ -100,6 +100,27 @@ is 'pauses' stress 0 --seconds 2 --seed 5 --keys 5000 --pausers 2 --maintainers 
 is 'are made, and refuse what would wait' each pauses refused_paused checkpoints syncs
 is 'and numbers of threads change' each thread_changes
 
+features='snapshots_taken snapshots_read snapshots_kept snapshots_released snapshot_records
+    trees_created trees_dropped tree_records tree_reads runs records_ingested runs_cut
+    ranges_begun ranges_done ranges_cancelled range_steps rate_changes'
+is 'snapshots, trees, sorted runs, key ranges, limits of I/O' reaching "$features" 6 --seed 11 \
+    --keys 5000 --reopen-every 1 --maintainers 0 --option runs_per_level=2 --json
+# shellcheck disable=SC2086 # names
+is 'are all used' each $features
+is 'and found right' none violations
+is 'the same with kills' reaching "kills snapshots_kept trees_dropped runs ranges_begun" 4 \
+    --seed 12 --keys 5000 --reopen-every 0 --crash-every 1 --option runs_per_level=4 --json
+is 'no sorted runs with levelling' reaching runs_refused 1 --seed 13 --keys 500 \
+    --option runs_per_level=1 --json
+is 'are refused, and nothing of them is there' none runs violations
+is 'fewer snapshots than threads want' stress 0 --seconds 1 --seed 14 --keys 500 \
+    --snapshotters 4 --option snapshots_max=1 --json
+is 'a pool' reaching 'neighbour_opens neighbour_closes neighbour_writes neighbour_reads kills' 4 \
+    --seed 15 --keys 5000 --reopen-every 1 --crash-every 1 --pool --json
+is 'has neighbours' test "$(field neighbours)" = 2
+is 'whose stores are gone, too' is_gone
+is 'a pool without threads' stress 0 --seconds 1 --seed 16 --keys 500 --neighbours 1 --threads 0
+
 is '64 stage threads' stress 0 --seconds 2 --seed 6 --keys 5000 --threads 64 --json
 is 'work' each records_written compactions_done
 is 'and stay' none thread_changes
@@ -127,6 +148,9 @@ echo letter >s-wal
 is 'nor another file of that name' stress 3 --seconds 1
 is 'which stays' grep -q letter s-wal
 rm -f s-wal
+echo letter >s.neighbour-1
+is 'nor one that has the name of a neighbour' stress 3 --seconds 1 --pool
+rm -f s.neighbour-1
 
 # ---- signals ------------------------------------------------------------------------------------
 

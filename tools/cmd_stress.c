@@ -13,12 +13,14 @@
 #define SECONDS_DEFAULT 60
 #define KEYS_DEFAULT 40000
 #define REOPEN_DEFAULT 10
+#define NEIGHBOURS_DEFAULT 2
 #define SECONDS_MAX 100000000u
 #define COMMAND_BYTES 4096
 
 struct stress {
     struct tac_stress_settings settings;
-    bool                       has_seed, has_json, has_changers;
+    bool                       has_seed, has_json, has_pool;
+    bool                       has_role[TAC_STRESS_ROLES]; /* It was said how many */
     char                       command[COMMAND_BYTES];
 };
 
@@ -47,7 +49,8 @@ static void usage_print(FILE *out)
         "  --crash-every S      kill the process that has the store open after about so many "
         "seconds\n"
         "  --damage             after each close, change a byte of a copy: it is found, or "
-        "harmless\n",
+        "harmless\n"
+        "  --pool               the store shares a pool with others\n",
         out);
     for (uint32_t i = 0; i < TAC_STRESS_ROLES; i++) {
         char name[24];
@@ -56,7 +59,8 @@ static void usage_print(FILE *out)
         fprintf(out, "  %-20s threads that %s (%u)\n", name, tac_stress_roles[i].text,
                 tac_stress_roles[i].count);
     }
-    fputs("                       (no changers with --threads)\n"
+    fputs("                       (no changers with --threads, no throttlers with\n"
+          "                       --option io_rate_max_bytes=…; --pool is --neighbours 2)\n"
           "  --threads R,M,W      stage threads that read, merge and write; or one number for all "
           "of\n"
           "                       them; or auto\n"
@@ -131,6 +135,7 @@ enum argument {
     ARGUMENT_REOPEN_EVERY,
     ARGUMENT_CRASH_EVERY,
     ARGUMENT_DAMAGE,
+    ARGUMENT_POOL,
     ARGUMENT_THREADS,
     ARGUMENT_BACKEND,
     ARGUMENT_OPTION,
@@ -149,6 +154,7 @@ static const struct option plain_options[] = {
     {"reopen-every", required_argument, NULL, ARGUMENT_REOPEN_EVERY},
     {"crash-every", required_argument, NULL, ARGUMENT_CRASH_EVERY},
     {"damage", no_argument, NULL, ARGUMENT_DAMAGE},
+    {"pool", no_argument, NULL, ARGUMENT_POOL},
     {"threads", required_argument, NULL, ARGUMENT_THREADS},
     {"backend", required_argument, NULL, ARGUMENT_BACKEND},
     {"option", required_argument, NULL, ARGUMENT_OPTION},
@@ -182,7 +188,7 @@ static int role_set(struct stress *stress, const struct tac_stress_role *role, c
     snprintf(name, sizeof name, "%ss", role->name);
     status = tac_number_parse(name, value, role->count_min, role->count_max, &count);
     stress->settings.counts[role - tac_stress_roles] = (uint32_t)count;
-    stress->has_changers |= role == &tac_stress_roles[TAC_STRESS_CHANGER];
+    stress->has_role[role - tac_stress_roles] = true;
     return status;
 }
 
@@ -211,6 +217,9 @@ static int argument_set(struct stress *stress, int argument, char *value)
     case ARGUMENT_DAMAGE:
         settings->has_damage = true;
         return TAC_EXIT_OK;
+    case ARGUMENT_POOL:
+        stress->has_pool = true;
+        return TAC_EXIT_OK;
     case ARGUMENT_THREADS:
         return threads_set(stress, value);
     case ARGUMENT_BACKEND:
@@ -235,15 +244,24 @@ static int argument_set(struct stress *stress, int argument, char *value)
     return role_set(stress, &tac_stress_roles[argument - ARGUMENT_ROLES], value);
 }
 
-/* Who asks for threads means those. */
-static void changers_default(struct stress *stress)
+/* Who asks for something means that: nobody changes it, unless that is asked for, too. */
+static void role_leave_out(struct stress *stress, enum tac_stress_role_id role, const char *option)
 {
     const struct tac_stress_settings *settings = &stress->settings;
 
-    for (uint32_t i = 0; i < settings->given_count && !stress->has_changers; i++) {
-        if (strncmp(settings->given[i], "threads", strlen("threads")) == 0) {
-            stress->settings.counts[TAC_STRESS_CHANGER] = 0;
+    for (uint32_t i = 0; i < settings->given_count && !stress->has_role[role]; i++) {
+        if (strncmp(settings->given[i], option, strlen(option)) == 0) {
+            stress->settings.counts[role] = 0;
         }
+    }
+}
+
+static void roles_default(struct stress *stress)
+{
+    role_leave_out(stress, TAC_STRESS_CHANGER, "threads");
+    role_leave_out(stress, TAC_STRESS_THROTTLER, "io_rate_max_bytes");
+    if (stress->has_pool && !stress->has_role[TAC_STRESS_NEIGHBOUR]) {
+        stress->settings.counts[TAC_STRESS_NEIGHBOUR] = NEIGHBOURS_DEFAULT;
     }
 }
 
@@ -363,7 +381,7 @@ static int stress_run(struct stress *stress)
     struct tac_stress_report report = {&stress->settings, &result, stress->command};
     int                      status;
 
-    changers_default(stress);
+    roles_default(stress);
     seed_choose(stress);
     fprintf(stderr, "%s\n", stress->command);
     status = tac_stress_run(&stress->settings, &result);

@@ -458,28 +458,34 @@ static void test_journal(void)
 /* ---- a store, and what is done to it behind their backs ------------------------------------- */
 
 struct stage {
-    struct tac_stress_ledger ledger;
-    struct tac_stress_scene  scene;
-    struct tac_stress_worker worker;
+    struct tactus_options       options;
+    struct tac_stress_ledger    ledger;
+    struct tac_stress_snapshots snapshots;
+    struct tac_stress_scene     scene;
+    struct tac_stress_worker    worker;
 };
 
 static void stage_open(struct stage *stage)
 {
-    struct tactus_options options;
+    struct tactus_options *options = &stage->options;
 
     *stage = (struct stage){0};
     ledger_make(&stage->ledger);
-    small_options(&options);
-    options.backend = TACTUS_BACKEND_MEMORY;
-    options.page_cache_size = options.index_cache_size = 256 * TAC_KIB;
+    small_options(options);
+    options->backend = TACTUS_BACKEND_MEMORY;
+    options->page_cache_size = options->index_cache_size = 256 * TAC_KIB;
     stage->scene = (struct tac_stress_scene){
         .world = &world,
         .ledger = &stage->ledger,
         .board = tac_stress_board_new(ROWS),
-        .batch_bytes_max = options.memtable_size / 4,
+        .batch_bytes_max = options->memtable_size / 4,
+        .options = options,
+        .snapshots = &stage->snapshots,
+        .droppers = 1,
     };
     if (stage->scene.board == NULL ||
-        tactus_open(NULL, &options, &stage->scene.store) != TACTUS_OK ||
+        !tac_stress_snapshots_init(&stage->snapshots, &world, TAC_STRESS_SNAPSHOTS_EACH) ||
+        tactus_open(NULL, options, &stage->scene.store) != TACTUS_OK ||
         tac_stress_trees_create(&stage->scene) != TACTUS_OK) {
         tap_bail("%s", tactus_message());
     }
@@ -496,6 +502,7 @@ static void worker_turns(struct stage *stage, enum tac_stress_role_id role, uint
         .scene = &stage->scene,
         .row = &stage->scene.board->rows[TAC_STRESS_ROW_WORKERS],
         .number = number,
+        .owner = number,
         .prng = {tac_mix_u64(role * 100 + number)},
     };
     for (uint32_t i = 0; i < turns && !tac_stress_is_stopped(stage->scene.board); i++) {
@@ -516,6 +523,7 @@ static void stage_close(struct stage *stage)
 {
     tactus_abandon(stage->scene.store);
     tac_stress_board_free(stage->scene.board);
+    tac_stress_snapshots_destroy(&stage->snapshots);
     tac_stress_ledger_destroy(&stage->ledger);
 }
 
@@ -678,6 +686,104 @@ static void test_wrong_condition(void)
     stage_close(&stage);
 }
 
+/* ---- snapshots and trees of their own ------------------------------------------------------- */
+
+/* Of the entry 0, between whose two ends the store may be changed. */
+static void snapshot_take(struct stage *stage, int (*change)(struct stage *stage, uint32_t place))
+{
+    char     name[TAC_STRESS_SNAPSHOT_NAME_BYTES];
+    uint64_t op;
+
+    tac_stress_snapshot_begin(&stage->snapshots, &stage->ledger, 0);
+    tac_stress_snapshot_name(&stage->snapshots, 0, name);
+    if ((change != NULL && change(stage, place_there(stage)) != TACTUS_OK) ||
+        tactus_snapshot_create(stage->scene.store, name, &op) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    tac_stress_snapshot_end(&stage->snapshots, &stage->ledger, 0, op);
+}
+
+static bool is_told_by_check(struct stage *stage)
+{
+    bool is_told = !tac_stress_check_snapshots(&stage->scene) && has_violation(stage);
+
+    stage->scene.board->violations = stage->scene.board->stop = 0;
+    return is_told;
+}
+
+static void test_snapshots(void)
+{
+    struct stage stage;
+    uint32_t     place;
+    char         name[TAC_STRESS_SNAPSHOT_NAME_BYTES];
+
+    stage_fill(&stage);
+    snapshot_take(&stage, NULL);
+    worker_turns(&stage, TAC_STRESS_WRITER, 0, 500);
+    tap_ok(tac_stress_check_snapshots(&stage.scene) && !has_violation(&stage) &&
+               stage.snapshots.entries[0].is_known != 0,
+           "a snapshot that holds what was written before it is right");
+    worker_turns(&stage, TAC_STRESS_SNAPSHOTTER, 0, 8);
+    tap_ok(!has_violation(&stage), "and stays so: %s", stage.scene.board->texts[0]);
+    if (stage.snapshots.entries[0].state == TAC_STRESS_SNAPSHOT_NONE) {
+        snapshot_take(&stage, NULL);
+    }
+    tap_ok(tac_stress_check_snapshots(&stage.scene), "it is found again");
+    place = place_there(&stage);
+    stage.snapshots.found[0][place] ^= 1;
+    tap_ok(is_told_by_check(&stage), "one that was something else before is told");
+    stage.snapshots.found[0][place] ^= 1;
+    tac_stress_snapshot_name(&stage.snapshots, 0, name);
+    (void)tactus_snapshot_release(stage.scene.store, name);
+    tap_ok(is_told_by_check(&stage), "one that is gone is told");
+    stage.snapshots.entries[0].state = TAC_STRESS_SNAPSHOT_NONE;
+    (void)tactus_snapshot_create(stage.scene.store, "other", NULL);
+    tap_ok(is_told_by_check(&stage), "one that nobody took is told");
+    stage_close(&stage);
+}
+
+static void test_wrong_snapshots(void)
+{
+    static int (*const changes[])(struct stage * stage, uint32_t place) = {
+        change_delete, change_to_later, change_to_earlier, change_bit, change_add};
+
+    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(changes); i++) {
+        struct stage stage;
+
+        stage_fill(&stage);
+        snapshot_take(&stage, changes[i]);
+        tap_ok(is_told_by_check(&stage), "a snapshot that is not as it was written is told: %u", i);
+        stage_close(&stage);
+    }
+}
+
+/* Once with a record of no cycle, once without the tree. */
+static void test_droppers(void)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        struct stage stage;
+        uint32_t     tree, turns = 0;
+
+        stage_open(&stage);
+        while (turns++ < 1000 && stage.scene.board->droppers[0].done % 64 < 4 &&
+               !has_violation(&stage)) {
+            worker_turns(&stage, TAC_STRESS_DROPPER, 0, 12);
+        }
+        tap_ok(!has_violation(&stage) && tac_stress_check_droppers(&stage.scene),
+               "a dropper finds its tree as it was written: %s", stage.scene.board->texts[0]);
+        stage.scene.board->droppers[0].safe = stage.scene.board->droppers[0].done;
+        if (tactus_tree_find(stage.scene.store, "dropped-0", &tree) != TACTUS_OK ||
+            (i == 0 ? tactus_delete(stage.scene.store, tree, "00000003", 8)
+                    : tactus_tree_drop(stage.scene.store, tree)) != TACTUS_OK) {
+            tap_bail("%s", tactus_message());
+        }
+        tap_ok(!tac_stress_check_droppers(&stage.scene) && has_violation(&stage),
+               i == 0 ? "a record that is gone is told" : "a tree that is gone is told");
+        tap_diag("%s", stage.scene.board->texts[0]);
+        stage_close(&stage);
+    }
+}
+
 int main(void)
 {
     uint64_t seed = tap_seed();
@@ -697,6 +803,9 @@ int main(void)
     test_right_store();
     test_wrong_stores();
     test_wrong_condition();
+    test_snapshots();
+    test_wrong_snapshots();
+    test_droppers();
     tac_stress_world_destroy(&world);
     return tap_done();
 }

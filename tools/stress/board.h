@@ -41,7 +41,30 @@
     X(holds, "holds of compaction")                                                                \
     X(pauses, "pauses")                                                                            \
     X(thread_changes, "changes of thread numbers")                                                 \
+    X(rate_changes, "changes of the limit of I/O")                                                 \
     X(inspections, "statistics, metrics")                                                          \
+    X(snapshots_taken, "snapshots taken")                                                          \
+    X(snapshots_read, "snapshots read as a whole")                                                 \
+    X(snapshots_kept, "snapshots of earlier lives")                                                \
+    X(snapshots_released, "snapshots released")                                                    \
+    X(snapshot_records, "records read in snapshots")                                               \
+    X(trees_created, "trees created")                                                              \
+    X(trees_dropped, "trees dropped")                                                              \
+    X(tree_records, "records written to these")                                                    \
+    X(tree_reads, "records read in these")                                                         \
+    X(runs, "sorted runs")                                                                         \
+    X(records_ingested, "records in all runs")                                                     \
+    X(runs_cut, "runs cut short on purpose")                                                       \
+    X(runs_refused, "runs refused: levelling")                                                     \
+    X(ranges_begun, "key ranges begun")                                                            \
+    X(ranges_done, "key ranges done")                                                              \
+    X(ranges_cancelled, "key ranges cancelled")                                                    \
+    X(range_steps, "steps of key ranges")                                                          \
+    X(refused_held, "steps refused: hold")                                                         \
+    X(neighbour_opens, "opens of neighbours")                                                      \
+    X(neighbour_closes, "closes of neighbours")                                                    \
+    X(neighbour_writes, "writes to neighbours")                                                    \
+    X(neighbour_reads, "records read in neighbours")                                               \
     X(opens, "opens")                                                                              \
     X(closes, "closes")                                                                            \
     X(abandons, "abandons")                                                                        \
@@ -84,6 +107,16 @@ struct tac_stress_engine {
     uint64_t bars, compactions, log_syncs;
 };
 
+/* How far something has come that takes one step after the other, each of which tells by its
+ * content alone which it is: a dropper's tree, a neighbour's store. Written by its owner; when
+ * nobody works, by whoever opens the store. */
+struct tac_stress_course {
+    uint64_t begun, done; /* The last step */
+    uint64_t safe;        /* A store that is opened again is at this one, or at one up to begun */
+};
+
+#define TAC_STRESS_DROPPERS_MAX 4
+#define TAC_STRESS_NEIGHBOURS_MAX 4
 #define TAC_STRESS_ROW_SUPERVISOR 0
 #define TAC_STRESS_ROW_MAIN 1
 #define TAC_STRESS_ROW_WORKERS 2
@@ -95,6 +128,9 @@ struct tac_stress_board {
     uint32_t                 is_kept[TAC_STRESS_VIOLATIONS_KEPT]; /* Its text is whole */
     char                     texts[TAC_STRESS_VIOLATIONS_KEPT][TAC_STRESS_MESSAGE_BYTES];
     uint64_t                 pauses_begun, pauses_ended;
+    uint64_t                 holds_begun, holds_ended;
+    struct tac_stress_course droppers[TAC_STRESS_DROPPERS_MAX];
+    struct tac_stress_course neighbours[TAC_STRESS_NEIGHBOURS_MAX];
     uint32_t                 phase;         /* TAC_STRESS_OPENING … */
     uint64_t                 work_begin_ns; /* Of this process' workers; 0: not yet */
     uint64_t                 worked_ns;     /* In which any workers worked */

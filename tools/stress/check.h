@@ -6,6 +6,7 @@
 #define TACTUS_TOOLS_STRESS_CHECK_H
 
 #include "tools/stress/board.h"
+#include "tools/stress/snapshots.h"
 
 /* An open store, and what all threads that use it know. */
 struct tac_stress_scene {
@@ -18,7 +19,18 @@ struct tac_stress_scene {
     uint64_t                       batch_bytes_max;         /* Accounted */
     bool                           has_size_limit;          /* It may be full */
     uint64_t                       open_ops_max; /* So many ops its open may have taken */
+    const char                    *path;         /* Those of neighbours begin with it */
+    struct tactus_pool            *pool;         /* NULL: it is on its own */
+    const struct tactus_options   *options;      /* As it was opened */
+    struct tac_stress_snapshots   *snapshots;    /* NULL: nobody takes any */
+    uint32_t                       droppers;     /* Each may have a tree of its own */
 };
+
+/* Whether each write that has returned is safe. */
+static inline bool tac_stress_is_synced(const struct tac_stress_scene *scene)
+{
+    return scene->options->log == TACTUS_LOG_SYNC;
+}
 
 /* Returns the engine's code. */
 int tac_stress_trees_create(struct tac_stress_scene *scene) TAC_MUST_CHECK;
@@ -30,6 +42,12 @@ int tac_stress_place_get(const struct tac_stress_scene *scene, uint32_t place, b
 
 /* Reads everything, forward, backward and by key; the ledger says whether it may be so. */
 bool tac_stress_check_all(struct tac_stress_scene *scene) TAC_MUST_CHECK;
+
+/* The snapshots that the store must have, and may: each with all that it must hold. */
+bool tac_stress_check_snapshots(struct tac_stress_scene *scene) TAC_MUST_CHECK;
+
+/* The droppers' trees, as far as each must and may have come. */
+bool tac_stress_check_droppers(struct tac_stress_scene *scene) TAC_MUST_CHECK; /* dropper.c */
 
 /* The engine's own verification. */
 bool tac_stress_check_sound(struct tac_stress_scene *scene) TAC_MUST_CHECK;

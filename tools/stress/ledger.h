@@ -5,7 +5,8 @@
  * All of it is in memory that a process shares with its children: a writer that is killed leaves
  * there what it had begun and what it had been told.
  *
- * Writers    Each item is written by one writer alone: number item % writers.
+ * Writers    Each item is written by one writer alone: number item % writers. Threads that ingest
+ *            sorted runs are writers, too, with the numbers behind the others.
  * Reading    An item has the version of which a write last returned, or that of the write under
  *            way. A version that somebody has seen counts as one that has returned: nobody may see
  *            an older one from then on.
@@ -18,8 +19,8 @@
 
 #include "tools/stress/world.h"
 
-#define TAC_STRESS_WRITERS_MAX 64
-#define TAC_STRESS_WRITE_ITEMS_MAX 16
+#define TAC_STRESS_WRITERS_MAX 68 /* 64 writers, 4 ingesters */
+#define TAC_STRESS_WRITE_ITEMS_MAX 512
 #define TAC_STRESS_MESSAGE_BYTES 2048
 
 struct tac_stress_journal;

@@ -89,7 +89,8 @@ static bool work(struct tac_stress_life *life)
 static bool store_compare(struct tac_stress_life *life)
 {
     phase_begin(life, TAC_STRESS_COMPARING);
-    return tac_stress_check_all(&life->scene) &&
+    return tac_stress_check_all(&life->scene) && tac_stress_check_snapshots(&life->scene) &&
+           tac_stress_check_droppers(&life->scene) &&
            (!life->verifies || tac_stress_check_sound(&life->scene));
 }
 
@@ -105,6 +106,11 @@ static void store_close(struct tac_stress_life *life)
         return;
     }
     tac_stress_safe_op_raise(life->scene.ledger, op);
+    for (uint32_t i = 0; i < life->scene.droppers; i++) {
+        struct tac_stress_course *course = &life->scene.board->droppers[i];
+
+        tac_atomic_store_release_u64(&course->safe, course->done);
+    }
     TAC_STRESS_COUNT(life->scene.row, closes);
 }
 
@@ -136,13 +142,51 @@ static uint64_t open_ops_max(const struct tac_stress_life *life)
     return life->options.log == TACTUS_LOG_NONE && access(log, F_OK) == 0 ? 1 : 0;
 }
 
+/* If it has neighbours. */
+static bool pool_open(struct tac_stress_life *life)
+{
+    struct tactus_pool_options options;
+    int                        code;
+
+    if (life->counts[TAC_STRESS_NEIGHBOUR] == 0) {
+        return true;
+    }
+    tactus_pool_options_init(&options);
+    options.threads = life->options.threads;
+    options.threads_read = life->options.threads_read;
+    options.threads_merge = life->options.threads_merge;
+    options.threads_write = life->options.threads_write;
+    options.threads_priority = life->options.threads_priority;
+    code = tactus_pool_open(&options, &life->scene.pool);
+    return code == TACTUS_OK || call_fail(life, "pool", code);
+}
+
+/* No store is in it any more. */
+static void pool_close(struct tac_stress_life *life)
+{
+    int code = life->scene.pool != NULL ? tactus_pool_close(life->scene.pool) : TACTUS_OK;
+
+    if (code != TACTUS_OK) {
+        call_fail(life, "close of the pool", code);
+    }
+}
+
+static int store_open(struct tac_stress_life *life)
+{
+    struct tac_stress_scene *scene = &life->scene;
+
+    return scene->pool != NULL
+               ? tactus_open_in(scene->pool, life->path, &life->options, &scene->store)
+               : tactus_open(life->path, &life->options, &scene->store);
+}
+
 static void store_use(struct tac_stress_life *life)
 {
     int code;
 
     phase_begin(life, TAC_STRESS_OPENING);
     life->scene.open_ops_max = open_ops_max(life);
-    code = tactus_open(life->path, &life->options, &life->scene.store);
+    code = store_open(life);
     if (code != TACTUS_OK) {
         call_fail(life, "open", code);
         return;
@@ -175,10 +219,14 @@ int tac_stress_life_live(struct tac_stress_life *life)
 {
     life->scene.row = &life->scene.board->rows[TAC_STRESS_ROW_MAIN];
     life->scene.batch_bytes_max = life->options.memtable_size / 4;
+    life->scene.path = life->path;
+    life->scene.options = &life->options;
+    life->scene.droppers = life->counts[TAC_STRESS_DROPPER];
     if (life->end == TAC_STRESS_END_DAMAGE) {
         copies_damage(life);
-    } else {
+    } else if (pool_open(life)) {
         store_use(life);
+        pool_close(life);
     }
     return life->scene.board->violations == 0 ? TAC_EXIT_OK : TAC_EXIT_NO;
 }

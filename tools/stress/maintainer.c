@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The maintainers, which ask now and then for what a store does for itself, and look on; the
- * pausers; and the changers. */
+ * pausers; the changers; and the throttlers. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +11,8 @@
 #define HOLD_NS (100 * (uint64_t)1000000)
 #define PAUSE_NS (20 * (uint64_t)1000000)
 #define CHANGE_REST_NS (200 * (uint64_t)1000000)
+#define RATE_REST_NS (300 * (uint64_t)1000000)
+#define RATE_NS (100 * (uint64_t)1000000)
 #define THREADS_CHANGED_MAX 8
 #define METRICS_BYTES (1 << 16)
 
@@ -77,15 +79,21 @@ static void compact_do(struct tac_stress_worker *worker)
 
 static void hold_do(struct tac_stress_worker *worker)
 {
-    uint64_t pause_mark = tac_stress_pause_mark(worker);
-    int      code = tactus_compaction_hold(worker->scene->store, true);
+    struct tac_stress_board *board = worker->scene->board;
+    uint64_t                 pause_mark = tac_stress_pause_mark(worker);
+    int                      code;
 
+    tac_atomic_fetch_add_u64(&board->holds_begun, 1);
+    code = tactus_compaction_hold(worker->scene->store, true);
     call_note(worker, "hold", TAC_STRESS_COUNT_holds, code, pause_mark);
     if (code == TACTUS_OK) {
         tac_stress_nap(worker, HOLD_NS);
         pause_mark = tac_stress_pause_mark(worker);
-        call_note(worker, "end of a hold", TAC_STRESS_COUNT_holds,
-                  tactus_compaction_hold(worker->scene->store, false), pause_mark);
+        code = tactus_compaction_hold(worker->scene->store, false);
+        call_note(worker, "end of a hold", TAC_STRESS_COUNT_holds, code, pause_mark);
+    }
+    if (code == TACTUS_OK) {
+        tac_atomic_fetch_add_u64(&board->holds_ended, 1); /* Else it may go on */
     }
 }
 
@@ -111,7 +119,7 @@ static void stat_look(struct tac_stress_worker *worker)
 
     tactus_stat(worker->scene->store, &stats);
     if (stats.durable_op > stats.last_op || stats.tables_damaged > 0 || stats.scrub_damages > 0 ||
-        stats.trees > TAC_STRESS_TREES) {
+        stats.trees > TAC_STRESS_TREES + worker->scene->droppers) {
         tac_stress_violation(worker->scene->board,
                              "statistics: durable op %" PRIu64 ", last op %" PRIu64 ", %" PRIu64
                              " damaged tables, %" PRIu64 " damages found by the scrub %s, %u trees",
@@ -180,7 +188,7 @@ void tac_stress_pauser_turn(struct tac_stress_worker *worker)
     tac_atomic_fetch_add_u64(&board->pauses_ended, 1);
 }
 
-/* A store that was opened without stage threads stays without. */
+/* A store, and a pool, that was opened without stage threads stays without. */
 void tac_stress_changer_turn(struct tac_stress_worker *worker)
 {
     struct tactus      *store = worker->scene->store;
@@ -192,11 +200,38 @@ void tac_stress_changer_turn(struct tac_stress_worker *worker)
 
     tac_stress_nap(worker, CHANGE_REST_NS);
     tactus_stat(store, &stats);
-    code = tactus_threads_change(store, read, merge, write);
+    code = worker->scene->pool != NULL
+               ? tactus_pool_threads_change(worker->scene->pool, read, merge, write)
+               : tactus_threads_change(store, read, merge, write);
     if (code == TACTUS_OK) {
         TAC_STRESS_COUNT(worker->row, thread_changes);
     } else if (code != TACTUS_EOPTION || stats.threads_merge > 0) {
         tac_stress_violation(worker->scene->board, "%u, %u and %u threads: error %d: %s", read,
                              merge, write, code, tactus_message());
+    }
+}
+
+static void rate_change(struct tac_stress_worker *worker, uint64_t rate_bytes)
+{
+    int code = tactus_io_rate_change(worker->scene->store, rate_bytes);
+
+    if (code == TACTUS_OK) {
+        TAC_STRESS_COUNT(worker->row, rate_changes);
+    } else {
+        tac_stress_violation(worker->scene->board, "a limit of %" PRIu64 " B/s: error %d: %s",
+                             rate_bytes, code, tactus_message());
+    }
+}
+
+/* Now and then the limit stays until the next turn, or for the close. */
+void tac_stress_throttler_turn(struct tac_stress_worker *worker)
+{
+    static const uint64_t rates_mib[] = {0, 8, 32, 128};
+
+    tac_stress_nap(worker, RATE_REST_NS);
+    rate_change(worker, rates_mib[tac_stress_draw(worker, TAC_ARRAY_COUNT(rates_mib))] * TAC_MIB);
+    tac_stress_nap(worker, RATE_NS);
+    if (tac_stress_draw(worker, 4) > 0) {
+        rate_change(worker, worker->scene->options->io_rate_max_bytes);
     }
 }

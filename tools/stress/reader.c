@@ -12,7 +12,7 @@
 #define MANY_MAX 20
 #define PINNED_ONE_IN 3
 
-static void place_read(struct tac_stress_worker *worker, uint32_t place)
+void tac_stress_place_read(struct tac_stress_worker *worker, uint32_t place)
 {
     const struct tac_stress_scene *scene = worker->scene;
     uint32_t                       item = tac_stress_item_of(scene->world, place);
@@ -23,8 +23,8 @@ static void place_read(struct tac_stress_worker *worker, uint32_t place)
 
     most = tac_stress_most(scene->ledger, item);
     if (code != TACTUS_OK) {
-        tac_stress_violation(scene->board, "reader %u, get: error %d: %s", worker->number, code,
-                             tactus_message());
+        tac_stress_violation(scene->board, "%s %u, get: error %d: %s", worker->role->name,
+                             worker->number, code, tactus_message());
     } else if (!tac_stress_seen(scene->ledger, place, found, least, most)) {
         tac_stress_wrong_read(worker, is_pinned ? "pinned get" : "get", place, found, least, most);
     }
@@ -44,7 +44,7 @@ static void group_read(struct tac_stress_worker *worker)
     tac_static_assert((TAC_STRESS_MEMBERS & (TAC_STRESS_MEMBERS - 1)) == 0,
                       "an odd stride meets each of them");
     for (uint32_t i = 0; i < TAC_STRESS_MEMBERS; i++) {
-        place_read(worker, first + (offset + i * stride) % TAC_STRESS_MEMBERS);
+        tac_stress_place_read(worker, first + (offset + i * stride) % TAC_STRESS_MEMBERS);
     }
 }
 
@@ -147,6 +147,6 @@ void tac_stress_reader_turn(struct tac_stress_worker *worker)
     } else if (tac_stress_draw(worker, MISS_ONE_IN) == 0) {
         miss_read(worker, place);
     } else {
-        place_read(worker, place);
+        tac_stress_place_read(worker, place);
     }
 }

@@ -2,6 +2,7 @@
 #include "tools/stress/roles.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,11 +10,16 @@
 
 #include "base/thread.h"
 
-#define IN_A_PAUSE UINT64_MAX
+#define IN_ONE UINT64_MAX
+#define WRITERS_MAX 64
+#define INGESTERS_MAX 4
+
+tac_static_assert(WRITERS_MAX + INGESTERS_MAX <= TAC_STRESS_WRITERS_MAX,
+                  "the ledger has room for all that write");
 
 const struct tac_stress_role tac_stress_roles[TAC_STRESS_ROLES] = {
     [TAC_STRESS_WRITER] = {"writer", "put, delete, compare and set, commit batches over all trees",
-                           2, 1, TAC_STRESS_WRITERS_MAX, tac_stress_writer_turn},
+                           2, 1, WRITERS_MAX, tac_stress_writer_turn},
     [TAC_STRESS_READER] = {"reader", "get, copied, pinned and many at once", 2, 0, 64,
                            tac_stress_reader_turn},
     [TAC_STRESS_SCANNER] = {"scanner", "iterate: ranges, prefixes, whole trees, both ways", 2, 0,
@@ -24,7 +30,25 @@ const struct tac_stress_role tac_stress_roles[TAC_STRESS_ROLES] = {
                            tac_stress_pauser_turn},
     [TAC_STRESS_CHANGER] = {"changer", "change the numbers of stage threads", 1, 0, 8,
                             tac_stress_changer_turn},
+    [TAC_STRESS_SNAPSHOTTER] = {"snapshotter", "take, read and release snapshots", 1, 0,
+                                TAC_STRESS_SNAPSHOTTERS_MAX, tac_stress_snapshotter_turn},
+    [TAC_STRESS_DROPPER] = {"dropper", "create and drop trees of their own", 1, 0,
+                            TAC_STRESS_DROPPERS_MAX, tac_stress_dropper_turn},
+    [TAC_STRESS_INGESTER] = {"ingester", "take in sorted runs", 1, 0, INGESTERS_MAX,
+                             tac_stress_ingester_turn},
+    [TAC_STRESS_COMPACTOR] = {"compactor", "compact key ranges, step and cancel them", 1, 0, 1,
+                              tac_stress_compactor_turn},
+    [TAC_STRESS_THROTTLER] = {"throttler", "change the limit of I/O", 1, 0, 1,
+                              tac_stress_throttler_turn},
+    [TAC_STRESS_NEIGHBOUR] = {"neighbour", "use another store in one pool with this one", 0, 0,
+                              TAC_STRESS_NEIGHBOURS_MAX, tac_stress_neighbour_turn,
+                              tac_stress_neighbour_end},
 };
+
+void tac_stress_neighbour_path(const char *path, uint32_t number, char *ret_path)
+{
+    snprintf(ret_path, PATH_MAX, "%s.neighbour-%u", path, number);
+}
 
 /* ---- for turns ------------------------------------------------------------------------------ */
 
@@ -37,13 +61,36 @@ void tac_stress_nap(struct tac_stress_worker *worker, uint64_t most_ns)
 }
 
 /* Pausers count a pause as begun before they make it, and as ended when it is over. */
+static uint64_t mark_of(const uint64_t *begun_word, const uint64_t *ended_word)
+{
+    uint64_t ended = tac_atomic_load_acquire_u64(ended_word);
+    uint64_t begun = tac_atomic_load_acquire_u64(begun_word);
+
+    return begun > ended ? IN_ONE : begun;
+}
+
+static bool has_been_one(const uint64_t *begun_word, uint64_t mark)
+{
+    return mark == IN_ONE || mark != tac_atomic_load_acquire_u64(begun_word);
+}
+
 uint64_t tac_stress_pause_mark(const struct tac_stress_worker *worker)
 {
-    struct tac_stress_board *board = worker->scene->board;
-    uint64_t                 ended = tac_atomic_load_acquire_u64(&board->pauses_ended);
-    uint64_t                 begun = tac_atomic_load_acquire_u64(&board->pauses_begun);
+    const struct tac_stress_board *board = worker->scene->board;
 
-    return begun > ended ? IN_A_PAUSE : begun;
+    return mark_of(&board->pauses_begun, &board->pauses_ended);
+}
+
+uint64_t tac_stress_hold_mark(const struct tac_stress_worker *worker)
+{
+    const struct tac_stress_board *board = worker->scene->board;
+
+    return mark_of(&board->holds_begun, &board->holds_ended);
+}
+
+bool tac_stress_is_held(const struct tac_stress_worker *worker, uint64_t hold_mark)
+{
+    return has_been_one(&worker->scene->board->holds_begun, hold_mark);
 }
 
 bool tac_stress_is_refused(struct tac_stress_worker *worker, const char *what, int code,
@@ -56,9 +103,7 @@ bool tac_stress_is_refused(struct tac_stress_worker *worker, const char *what, i
         TAC_STRESS_COUNT(worker->row, refused_full);
         return true;
     }
-    if (code == TACTUS_EPAUSED &&
-        (pause_mark == IN_A_PAUSE ||
-         pause_mark != tac_atomic_load_acquire_u64(&board->pauses_begun))) {
+    if (code == TACTUS_EPAUSED && has_been_one(&board->pauses_begun, pause_mark)) {
         TAC_STRESS_COUNT(worker->row, refused_paused);
         return true;
     }
@@ -94,6 +139,9 @@ static void *worker_main(void *argument)
         tac_stress_step_begin(worker->row);
         worker->role->turn(worker);
     }
+    if (worker->role->end != NULL) {
+        worker->role->end(worker);
+    }
     tac_atomic_store_release_u64(&worker->row->step_ns, 0);
     return NULL;
 }
@@ -128,12 +176,15 @@ bool tac_stress_crew_start(struct tac_stress_crew *crew, const struct tac_stress
     }
     tac_assert(TAC_STRESS_ROW_WORKERS + crew->count <= scene->board->row_count);
     scene->board->pauses_begun = scene->board->pauses_ended = 0;
+    scene->board->holds_begun = scene->board->holds_ended = 0;
     for (uint32_t role = 0; role < TAC_STRESS_ROLES; role++) {
         for (uint32_t number = 0; number < counts[role]; number++) {
             struct tac_stress_worker *worker = &crew->workers[crew->started];
 
             worker->role = &tac_stress_roles[role];
             worker->number = number;
+            worker->owner =
+                role == TAC_STRESS_INGESTER ? counts[TAC_STRESS_WRITER] + number : number;
             worker->row = &scene->board->rows[TAC_STRESS_ROW_WORKERS + crew->started];
             if (!worker_start(worker, scene, seed)) {
                 return false;

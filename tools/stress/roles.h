@@ -16,6 +16,12 @@ enum tac_stress_role_id {
     TAC_STRESS_MAINTAINER,
     TAC_STRESS_PAUSER,
     TAC_STRESS_CHANGER,
+    TAC_STRESS_SNAPSHOTTER,
+    TAC_STRESS_DROPPER,
+    TAC_STRESS_INGESTER,
+    TAC_STRESS_COMPACTOR,
+    TAC_STRESS_THROTTLER,
+    TAC_STRESS_NEIGHBOUR,
     TAC_STRESS_ROLES,
 };
 
@@ -25,6 +31,7 @@ struct tac_stress_worker {
     const struct tac_stress_scene *scene;
     struct tac_stress_row         *row;
     uint32_t                       number; /* Among those of its role */
+    uint32_t                       owner;  /* A writer's, an ingester's: as the ledger has it */
     struct tac_prng                prng;
     pthread_t                      id;
     struct tactus_batch           *batch; /* A writer's; made by its first turn that needs it */
@@ -32,6 +39,11 @@ struct tac_stress_worker {
     uint32_t                      *least, *found; /* A scanner's, by slot; made by its first turn */
     uint32_t                      *most;
     uint64_t                       durable_op; /* A maintainer's: what it was told last */
+    uint32_t                       own_tree;   /* A dropper's, if it has one */
+    bool                           has_begun;  /* A dropper: what was there before it is gone */
+    bool                           has_range;  /* A compactor: one was under way */
+    struct tactus                 *neighbour;  /* A neighbour's store; NULL: it is not open */
+    bool                           is_synced;  /* Its log has each write that returned */
 };
 
 struct tac_stress_role {
@@ -40,6 +52,7 @@ struct tac_stress_role {
     uint32_t    count; /* Unless said otherwise */
     uint32_t    count_min, count_max;
     void (*turn)(struct tac_stress_worker *worker);
+    void (*end)(struct tac_stress_worker *worker); /* After the last turn; may be NULL */
 };
 
 extern const struct tac_stress_role tac_stress_roles[TAC_STRESS_ROLES];
@@ -50,6 +63,16 @@ void tac_stress_scanner_turn(struct tac_stress_worker *worker);    /* scanner.c 
 void tac_stress_maintainer_turn(struct tac_stress_worker *worker); /* maintainer.c */
 void tac_stress_pauser_turn(struct tac_stress_worker *worker);
 void tac_stress_changer_turn(struct tac_stress_worker *worker);
+void tac_stress_throttler_turn(struct tac_stress_worker *worker);
+void tac_stress_snapshotter_turn(struct tac_stress_worker *worker); /* snapshotter.c */
+void tac_stress_dropper_turn(struct tac_stress_worker *worker);     /* dropper.c */
+void tac_stress_ingester_turn(struct tac_stress_worker *worker);    /* ingester.c */
+void tac_stress_compactor_turn(struct tac_stress_worker *worker);   /* compactor.c */
+void tac_stress_neighbour_turn(struct tac_stress_worker *worker);   /* neighbour.c */
+void tac_stress_neighbour_end(struct tac_stress_worker *worker);
+
+/* The store of a neighbour; ret_path has PATH_MAX bytes. */
+void tac_stress_neighbour_path(const char *path, uint32_t number, char *ret_path);
 
 /* ---- for turns ------------------------------------------------------------------------------ */
 
@@ -67,6 +90,15 @@ uint64_t tac_stress_pause_mark(const struct tac_stress_worker *worker);
  * pause since the mark. That is counted; anything else is a violation. */
 bool tac_stress_is_refused(struct tac_stress_worker *worker, const char *what, int code,
                            uint64_t pause_mark);
+
+/* The same for tactus_compaction_hold, and a step of a key range that it may hold back. */
+uint64_t tac_stress_hold_mark(const struct tac_stress_worker *worker);
+bool     tac_stress_is_held(const struct tac_stress_worker *worker, uint64_t hold_mark);
+
+/* Gets the record of a place, copied or pinned, and checks it. */
+void tac_stress_place_read(struct tac_stress_worker *worker, uint32_t place);
+/* Whether the ledger takes another write of this owner; if not, something is made durable. */
+bool tac_stress_room_make(struct tac_stress_worker *worker);
 
 /* What was found where, and what would have been right. */
 void tac_stress_wrong_read(struct tac_stress_worker *worker, const char *what, uint32_t place,

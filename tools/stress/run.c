@@ -28,6 +28,7 @@ struct run {
     struct tac_stress_settings *settings;
     struct tac_stress_world     world;
     struct tac_stress_ledger    ledger;
+    struct tac_stress_snapshots snapshots;
     struct tac_stress_board    *board;
     struct tac_prng             prng; /* Draws the lives */
     uint64_t                    begin_ns, end_ns, progress_ns;
@@ -149,7 +150,7 @@ static int choices_draw(struct run *run, const struct choice *choices, size_t co
 
 /* ---- the store ------------------------------------------------------------------------------ */
 
-static void files_remove(const char *path)
+static void store_remove(const char *path)
 {
     char log[PATH_MAX + 8];
 
@@ -158,24 +159,50 @@ static void files_remove(const char *path)
     (void)unlink(log);
 }
 
+static void files_remove(const struct tac_stress_settings *settings)
+{
+    store_remove(settings->path);
+    for (uint32_t i = 0; i < settings->counts[TAC_STRESS_NEIGHBOUR]; i++) {
+        char path[PATH_MAX];
+
+        tac_stress_neighbour_path(settings->path, i, path);
+        store_remove(path);
+    }
+}
+
+static int path_check(const char *path, const char *end)
+{
+    char whole[PATH_MAX + 16];
+
+    snprintf(whole, sizeof whole, "%s%s", path, end);
+    return access(whole, F_OK) != 0
+               ? TAC_EXIT_OK
+               : tac_fail(TAC_EXIT_FAILED, "%s exists\n  Choose another path for the store.",
+                          whole);
+}
+
 /* What the run would write over, or take away at its end. */
 static int paths_check(const struct tac_stress_settings *settings)
 {
     static const char *const ends[] = {"-wal", ".damaged", ".damaged-wal"};
+    int                      status = TAC_EXIT_OK;
 
-    if (strlen(settings->path) + sizeof ".damaged-wal" > PATH_MAX) {
+    if (strlen(settings->path) + sizeof ".neighbour-0-wal" > PATH_MAX) {
         return tac_fail(TAC_EXIT_USAGE, "the path is too long");
     }
-    for (size_t i = 0; i < TAC_ARRAY_COUNT(ends); i++) {
+    for (size_t i = 0; i < TAC_ARRAY_COUNT(ends) && status == TAC_EXIT_OK; i++) {
+        status = path_check(settings->path, ends[i]);
+    }
+    for (uint32_t i = 0; i < settings->counts[TAC_STRESS_NEIGHBOUR] && status == TAC_EXIT_OK; i++) {
         char path[PATH_MAX];
 
-        snprintf(path, sizeof path, "%s%s", settings->path, ends[i]);
-        if (access(path, F_OK) == 0) {
-            return tac_fail(TAC_EXIT_FAILED, "%s exists\n  Choose another path for the store.",
-                            path);
+        tac_stress_neighbour_path(settings->path, i, path);
+        status = path_check(path, "");
+        if (status == TAC_EXIT_OK) {
+            status = path_check(path, "-wal");
         }
     }
-    return TAC_EXIT_OK;
+    return status;
 }
 
 /* Empty, and durable. What cannot be right in the options is found here. */
@@ -210,7 +237,7 @@ static int store_make(const struct tac_stress_settings *settings)
     }
     status = trees_make(settings);
     if (status != TAC_EXIT_OK) {
-        files_remove(settings->path);
+        files_remove(settings);
     }
     return status;
 }
@@ -254,7 +281,10 @@ static void life_begin(struct run *run)
         .options = run->settings->options,
         .seed = tac_mix_u64(run->settings->seed ^ LIFE_SALT) + (run->lives << 20),
         .counts = run->settings->counts,
-        .scene = {.world = &run->world, .ledger = &run->ledger, .board = run->board},
+        .scene = {.world = &run->world,
+                  .ledger = &run->ledger,
+                  .board = run->board,
+                  .snapshots = &run->snapshots},
     };
     run->life.scene.has_size_limit = is_given(run->settings, "file_size_max");
 }
@@ -478,16 +508,19 @@ static void signals_take(void)
 
 static bool memory_make(struct run *run)
 {
-    uint32_t workers = 0;
+    const uint32_t *counts = run->settings->counts;
+    uint32_t        workers = 0;
 
     for (uint32_t role = 0; role < TAC_STRESS_ROLES; role++) {
-        workers += run->settings->counts[role];
+        workers += counts[role];
     }
     run->board = tac_stress_board_new(TAC_STRESS_ROW_WORKERS + workers);
     return run->board != NULL &&
            tac_stress_world_init(&run->world, run->settings->seed, (uint32_t)run->settings->keys) &&
            tac_stress_ledger_init(&run->ledger, &run->world,
-                                  run->settings->counts[TAC_STRESS_WRITER]);
+                                  counts[TAC_STRESS_WRITER] + counts[TAC_STRESS_INGESTER]) &&
+           tac_stress_snapshots_init(&run->snapshots, &run->world,
+                                     counts[TAC_STRESS_SNAPSHOTTER] * TAC_STRESS_SNAPSHOTS_EACH);
 }
 
 static int lives_prepare(struct run *run)
@@ -525,7 +558,7 @@ int tac_stress_run(struct tac_stress_settings *settings, struct tac_stress_resul
         run->progress_ns = run->begin_ns + PROGRESS_NS;
         status = lives_run(run);
         if (run->board->violations == 0 && !settings->is_kept) {
-            files_remove(settings->path);
+            files_remove(settings);
         }
         ret_result->seconds = (double)(tac_clock_now_ns() - run->begin_ns) / 1e9;
     }
@@ -534,6 +567,7 @@ int tac_stress_run(struct tac_stress_settings *settings, struct tac_stress_resul
     ret_result->is_interrupted = is_interrupted != 0;
     memcpy(ret_result->shape_text, run->shape_text, sizeof ret_result->shape_text);
     memcpy(ret_result->options_text, run->life.options_text, sizeof ret_result->options_text);
+    tac_stress_snapshots_destroy(&run->snapshots);
     tac_stress_ledger_destroy(&run->ledger);
     tac_stress_world_destroy(&run->world);
     free(run);

@@ -48,12 +48,12 @@ static void change_make(const struct tac_stress_worker *worker, uint32_t place, 
 static uint32_t item_draw(struct tac_stress_worker *worker)
 {
     uint32_t writers = worker->scene->ledger->writers;
-    uint32_t own = (worker->scene->world->items - worker->number - 1) / writers + 1;
+    uint32_t own = (worker->scene->world->items - worker->owner - 1) / writers + 1;
     uint32_t stride = tac_stress_draw(worker, 5) < 2 ? own / HOT_ITEMS : 0;
     uint32_t rank = stride > 0 ? (uint32_t)tac_stress_draw(worker, HOT_ITEMS) * stride
                                : (uint32_t)tac_stress_draw(worker, own);
 
-    return rank * writers + worker->number;
+    return rank * writers + worker->owner;
 }
 
 static bool has_item(const struct tac_stress_write *write, uint32_t item)
@@ -214,7 +214,7 @@ static void write_done(struct tac_stress_worker *worker, const struct tac_stress
 {
     uint64_t places = 0;
 
-    tac_stress_write_end(worker->scene->ledger, worker->number, write, op, is_exact);
+    tac_stress_write_end(worker->scene->ledger, worker->owner, write, op, is_exact);
     for (uint32_t i = 0; i < write->count; i++) {
         places += tac_stress_place_count(worker->scene->world, write->items[i]);
     }
@@ -227,7 +227,7 @@ static void write_failed(struct tac_stress_worker *worker, const struct tac_stre
     if (!tac_stress_is_refused(worker, "write", code, pause_mark)) {
         return; /* What came of it is not known: it stays under way */
     }
-    if (!tac_stress_write_cancel(worker->scene->ledger, worker->number, write)) {
+    if (!tac_stress_write_cancel(worker->scene->ledger, worker->owner, write)) {
         tac_stress_violation(
             worker->scene->board,
             "writer %u: a write that was refused, of item %u and %u others, was seen",
@@ -250,7 +250,7 @@ static void write_do(struct tac_stress_worker *worker, enum way way,
     if (way == WAY_BATCH && !batch_fill(worker, write)) {
         return;
     }
-    tac_stress_write_begin(worker->scene->ledger, worker->number, write,
+    tac_stress_write_begin(worker->scene->ledger, worker->owner, write,
                            tactus_last_op(worker->scene->store));
     begin_ns = tac_clock_now_ns();
     code = write_call(worker, way, write, &op);
@@ -326,13 +326,13 @@ static void conflict_try(struct tac_stress_worker *worker, const struct tac_stre
 /* ---- turns ---------------------------------------------------------------------------------- */
 
 /* A journal takes no more than what a crash could take back, so something must become durable. */
-static bool room_make(struct tac_stress_worker *worker)
+bool tac_stress_room_make(struct tac_stress_worker *worker)
 {
     struct tactus *store = worker->scene->store;
     uint64_t       pause_mark;
     int            code;
 
-    if (tac_stress_journal_has_room(worker->scene->ledger, worker->number,
+    if (tac_stress_journal_has_room(worker->scene->ledger, worker->owner,
                                     tactus_durable_op(store))) {
         return true;
     }
@@ -390,7 +390,7 @@ void tac_stress_writer_turn(struct tac_stress_worker *worker)
     uint32_t                items = 1;
     struct tac_stress_write write;
 
-    if (!room_make(worker)) {
+    if (!tac_stress_room_make(worker)) {
         return;
     }
     if (way == WAY_BATCH) {
