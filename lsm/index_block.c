@@ -213,6 +213,14 @@ int tac_index_block_decode(struct tac_index_block *index, const uint8_t *data,
 
 /* ---- reading ---- */
 
+void tac_index_block_move(struct tac_index_block *index, const uint8_t *data)
+{
+    if (index->filter != NULL) {
+        index->filter = data + (index->filter - index->data);
+    }
+    index->data = data;
+}
+
 struct tac_index_value_block tac_index_value_block(const struct tac_index_block *index,
                                                    uint32_t                      block)
 {

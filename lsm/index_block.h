@@ -44,6 +44,8 @@ struct tac_index_block {
 TAC_MUST_CHECK int tac_index_block_decode(struct tac_index_block *index, const uint8_t *data,
                                           const struct tac_geometry *geometry, uint64_t address,
                                           struct tac_error *error);
+/* What was decoded, in a copy, for a copy of the block. */
+void tac_index_block_move(struct tac_index_block *index, const uint8_t *data);
 struct tac_index_value_block tac_index_value_block(const struct tac_index_block *index,
                                                    uint32_t                      block);
 struct tac_block_reference   tac_index_filter_block(const struct tac_index_block *index,

@@ -58,6 +58,7 @@ static void defaults_set(struct tactus_options *options)
     options->log_interval_ms = 100;
     options->scrub_days = 0;
     options->snapshots_max = 8;
+    options->cache_size_max = 0;
     options->io_rate_max_bytes = 0;
     options->io_priority = TACTUS_IO_PRIORITY_NORMAL;
 }
@@ -166,6 +167,7 @@ static const struct option_entry entries[] = {
     OPTION(io_rate_max_bytes, OPTION_U64, 0, TAC_TIB),
     OPTION(io_priority, OPTION_IO_PRIORITY, 0, 2),
     OPTION(snapshots_max, OPTION_U32, 0, TAC_SNAPSHOTS_MAX),
+    OPTION(cache_size_max, OPTION_U64, 0, 1024 * TAC_GIB),
 };
 
 static int bad_value(const struct option_entry *entry, const char *value, const char *expected,
@@ -576,7 +578,8 @@ int tac_options_resolve(struct tactus_options *options, struct tac_error *error)
         free_option_check("log_interval_ms", options->log_interval_ms, error) != TACTUS_OK ||
         free_option_check("scrub_days", options->scrub_days, error) != TACTUS_OK ||
         free_option_check("io_rate_max_bytes", options->io_rate_max_bytes, error) != TACTUS_OK ||
-        free_option_check("io_priority", (uint64_t)options->io_priority, error) != TACTUS_OK) {
+        free_option_check("io_priority", (uint64_t)options->io_priority, error) != TACTUS_OK ||
+        free_option_check("cache_size_max", options->cache_size_max, error) != TACTUS_OK) {
         return error->code;
     }
     return TACTUS_OK;

@@ -41,7 +41,9 @@ void tac_pool_store_begins(struct tactus *store)
     }
 }
 
-int tac_pool_memory_take(struct tactus *store, uint64_t bytes, struct tac_error *error)
+/* what: that needs it. */
+static int memory_take(struct tactus *store, const char *what, uint64_t bytes,
+                       struct tac_error *error)
 {
     struct tactus_pool *pool = store->shared;
     uint64_t            left;
@@ -50,7 +52,7 @@ int tac_pool_memory_take(struct tactus *store, uint64_t bytes, struct tac_error 
     left = tac_subtract_floor_zero(pool->memory_size, pool->taken_bytes);
     if (pool->memory_size == 0 || bytes <= left) {
         pool->taken_bytes += bytes;
-        store->shared_bytes = bytes;
+        store->shared_bytes += bytes;
         left = UINT64_MAX;
     }
     pthread_mutex_unlock(&pool->lock);
@@ -58,11 +60,31 @@ int tac_pool_memory_take(struct tactus *store, uint64_t bytes, struct tac_error 
         return TACTUS_OK;
     }
     return tac_error_set(error, TACTUS_ENOMEM,
-                         "the store needs %llu bytes of memory; the pool has %llu left of its "
-                         "memory_size, %llu: give the store less by its options, or close another "
-                         "one",
-                         (unsigned long long)bytes, (unsigned long long)left,
+                         "%s %llu bytes of memory; the pool has %llu left of its memory_size, "
+                         "%llu: give the store less by its options, or close another one",
+                         what, (unsigned long long)bytes, (unsigned long long)left,
                          (unsigned long long)pool->memory_size);
+}
+
+int tac_pool_memory_take(struct tactus *store, uint64_t bytes, struct tac_error *error)
+{
+    return memory_take(store, "the store needs", bytes, error);
+}
+
+int tac_pool_memory_more(struct tactus *store, uint64_t bytes, struct tac_error *error)
+{
+    return memory_take(store, "the caches need another", bytes, error);
+}
+
+void tac_pool_memory_less(struct tactus *store, uint64_t bytes)
+{
+    struct tactus_pool *pool = store->shared;
+
+    pthread_mutex_lock(&pool->lock);
+    tac_assert(bytes <= store->shared_bytes && bytes <= pool->taken_bytes);
+    pool->taken_bytes -= bytes;
+    store->shared_bytes -= bytes;
+    pthread_mutex_unlock(&pool->lock);
 }
 
 void tac_pool_store_add(struct tactus *store)

@@ -43,6 +43,10 @@ void tac_pool_store_begins(struct tactus *store);
 /* TACTUS_ENOMEM: so much is not left. */
 TAC_MUST_CHECK int tac_pool_memory_take(struct tactus *store, uint64_t bytes,
                                         struct tac_error *error);
+/* The same of one that is open; and back. */
+TAC_MUST_CHECK int tac_pool_memory_more(struct tactus *store, uint64_t bytes,
+                                        struct tac_error *error);
+void               tac_pool_memory_less(struct tactus *store, uint64_t bytes);
 /* It is open: what its open has taken too much goes back. */
 void tac_pool_store_add(struct tactus *store);
 /* It is being closed: nobody steps it any more. Also one that has not been added. */

@@ -130,7 +130,7 @@ static void stats_fill(struct tactus *store, struct tactus_stats *ret_stats)
         tac_atomic_load_relaxed_u64(&store->stages.level0_cache.hit_count);
     ret_stats->block_size = store->shape.block_size;
     ret_stats->blocks_in_file = store->storage->ops->size(store->storage) / store->shape.block_size;
-    ret_stats->memory_budget_bytes = store->memory_budget_bytes;
+    ret_stats->memory_budget_bytes = tac_atomic_load_relaxed_u64(&store->memory_budget_bytes);
     ret_stats->backend = store->storage->ops->name;
     ret_stats->direct_io = store->storage->is_direct;
     ret_stats->is_paused = tac_store_is_paused(store);

@@ -19,7 +19,6 @@
 #include "pipeline/space.h"
 #include "pipeline/wal_open.h"
 #include "queues/atomics.h"
-#include "reading/page_keeper.h"
 
 #define IO_PRIORITY_LAST 7 /* Of the eight of a class */
 
@@ -524,20 +523,6 @@ static int pool_create(struct tactus *store, uint32_t blocks, struct tac_error *
                                    2 * store->shape.runs_per_level + 2, error);
 }
 
-static int caches_create(struct tactus *store, struct tac_error *error)
-{
-    const struct tactus_options *options = &store->options;
-
-    if (tac_read_side_create(&store->read_side, &store->geometry, store->storage,
-                             store->shape.filter_bits_per_key, options->page_cache_size,
-                             options->index_cache_size, error) != TACTUS_OK) {
-        return error->code;
-    }
-    store->has_read_side = true;
-    store->stages.keeper = tac_page_keeper_of(&store->read_side);
-    return TACTUS_OK;
-}
-
 static uint64_t seats_memory_bytes(const struct tactus *store, uint32_t seats, uint64_t blocks)
 {
     uint32_t most = tac_seat_allotment(tac_admission_sources_max(&store->shape), TAC_READ_AHEAD_MAX,
@@ -614,7 +599,7 @@ static int parts_create(struct tactus *store, const struct tac_superblock *super
         seats_create(store, seats, blocks, error) != TACTUS_OK ||
         tac_checkpoint_create(&store->checkpoint, store->shape.block_size, superblock, error) !=
             TACTUS_OK ||
-        caches_create(store, error) != TACTUS_OK ||
+        tac_caches_create(store, error) != TACTUS_OK ||
         pool_create(store, (uint32_t)blocks, error) != TACTUS_OK) {
         return error->code;
     }
@@ -674,6 +659,7 @@ static void rest_destroy(struct tactus *store)
     pthread_mutex_destroy(&store->commit_lock);
     pthread_mutex_destroy(&store->stats_lock);
     pthread_mutex_destroy(&store->workers_lock);
+    pthread_mutex_destroy(&store->caches.lock);
     if (store->shared != NULL) {
         tac_pool_store_ended(store);
     }
@@ -821,6 +807,7 @@ int tac_store_open_in(struct tactus_pool *shared, struct tac_storage *storage,
     pthread_mutex_init(&store->commit_lock, NULL);
     pthread_mutex_init(&store->stats_lock, NULL);
     pthread_mutex_init(&store->workers_lock, NULL);
+    pthread_mutex_init(&store->caches.lock, NULL);
     tac_scrub_init(&store->scrub);
     tac_events_init(&store->events);
     tac_snapshots_init(&store->snapshots);

@@ -20,6 +20,7 @@
 #include "lsm/manifest_log.h"
 #include "lsm/superblock.h"
 #include "pipeline/bar.h"
+#include "pipeline/caches.h"
 #include "pipeline/checkpoint.h"
 #include "pipeline/damage.h"
 #include "pipeline/events.h"
@@ -69,7 +70,7 @@ struct tactus {
     uint32_t              beats_per_plan;
     uint64_t              table_records_max;
     uint32_t              filter_blocks_max;
-    uint64_t              memory_budget_bytes;
+    uint64_t              memory_budget_bytes; /* Atomic, relaxed: the caches may change */
     struct tactus_pool   *shared; /* pool.h; NULL: the store's threads and memory are its own */
     uint64_t              memtable_hits_before; /* Of reads, up to the last swap. Coordinator */
 
@@ -162,6 +163,7 @@ struct tactus {
 
     /* Shared */
     struct tac_read_side   read_side;
+    struct tac_caches      caches;
     struct tac_stages      stages;
     struct tac_worker_pool workers;      /* Changed with commit_lock and workers_lock */
     pthread_mutex_t        workers_lock; /* For who wakes a worker without commit_lock; innermost */

@@ -9,6 +9,8 @@
  *     published  PUBLISHED + pins  key and data do not change while there is a pin
  *     kept       and KEPT          the same without a pin
  *     private    PRIVATE + 1       of no cache
+ *     gone       GONE [+ pins]     not to be used: the cache is smaller. Beside FILLING or PUBLISHED
+ *                                  it means that the frame goes when it has no more pins
  *
  * Only a frame without pins that is not kept is claimed, by one compare-and-exchange of the whole word: of two
  * claimers one wins, and a reader that pinned the frame in between makes both fail.
@@ -26,6 +28,23 @@
  * When they have all left, which the keeper knows by its own means, and these order their looking
  * before it, the flag is taken away (RMW, release), which the claim (acquire) sees.
  *
+ * note: change
+ *
+ * A key's sets follow from set_count, in order: with more sets each key's set has the same number as
+ * before or a higher one. So a change stores the new set_count, and then copies what lies in a wrong
+ * set to its right one: from the top down when there are more, from the bottom up when there are
+ * fewer, so that the sets it comes to have been emptied before. Whoever still goes by the old
+ * count misses, or publishes where nobody looks: a miss more, and the frame is the next to go.
+ *
+ * A kept frame stays where it is, whether its key is looked for there or not: its keeper knows it.
+ *
+ * The frames of sets that are no more get GONE, for good or until the cache grows: nobody claims
+ * them then, by whatever count. With no pins, and not kept, one compare-and-exchange takes PUBLISHED away, as a
+ * claim would; from then on nobody may read or fill the data, and its memory goes back. Who takes
+ * away the last pin of a frame that is GONE does the same, with a pin of its own until the memory
+ * has gone: a growth that comes meanwhile takes GONE away, and who claims the frame then waits
+ * for nothing but finds it pinned.
+ *
  * note: second-chance
  *
  * A hit sets REFERENCED; a claim passes over each referenced frame once and clears it. A frame is
@@ -33,7 +52,9 @@
 #include "reading/cache.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/mutant.h"
 #include "base/prng.h"
@@ -44,6 +65,7 @@
 #define STATE_PUBLISHED 0x02000000u
 #define STATE_REFERENCED 0x04000000u
 #define STATE_PRIVATE 0x08000000u
+#define STATE_GONE 0x10000000u
 #define STATE_KEPT 0x20000000u
 
 #define FRAME_ALIGNMENT 4096 /* What direct I/O may ask of memory */
@@ -54,15 +76,18 @@ struct tac_cache_set {
 };
 
 struct tac_cache {
-    uint8_t              *memory; /* Frames, sets, data; NULL: no frames */
-    uint64_t              memory_bytes;
-    struct tac_cache_set *sets;
-    uint8_t              *frames;       /* way_count of each set, frame_stride apart */
-    uint8_t              *data;         /* Of the frames, in the same order */
-    uint32_t              frame_stride; /* A frame, its extra bytes, up to a cache line's end */
+    uint8_t              *memory;         /* Frames, sets, data; NULL: no frames */
+    uint64_t              reserved_bytes; /* Of address space */
+    struct tac_cache_set *sets;           /* set_max, like all that is of sets */
+    uint8_t              *frames;         /* way_count of each set, frame_stride apart */
+    uint8_t              *data;           /* Of the frames, in the same order */
+    uint32_t              frame_stride;   /* A frame, its extra bytes, up to a cache line's end */
     uint32_t              frame_size;
-    uint32_t              set_count;
+    uint32_t              extra_size;
+    uint32_t              set_max;
     uint32_t              way_count;  /* TAC_CACHE_WAYS, or the frames of a tiny cache */
+    uint32_t              set_ready;  /* Sets that have had frames; who changes it */
+    uint32_t              set_count;  /* Atomic: those that keys lie in now. Note change */
     uint32_t              is_used;    /* Atomic, relaxed: a frame has been claimed */
     uint32_t              kept_count; /* Atomic, relaxed */
 };
@@ -70,6 +95,7 @@ struct tac_cache {
 /* Where a key may lie. */
 struct place {
     uint32_t sets[2];
+    uint32_t ways; /* Of each; 0: nowhere */
     uint32_t tag;
 };
 
@@ -77,10 +103,12 @@ static struct place cache_place(const struct tac_cache *cache, const struct tac_
 {
     uint64_t hash =
         tac_mix_u64(key->checksum_low ^ key->address * 0x9e3779b97f4a7c15u ^ key->detail);
+    uint64_t sets = tac_atomic_load_acquire_u32(&cache->set_count);
 
     return (struct place){
-        .sets = {(uint32_t)((hash >> 32) * cache->set_count >> 32),
-                 (uint32_t)((hash & UINT32_MAX) * cache->set_count >> 32)},
+        .sets = {(uint32_t)((hash >> 32) * sets >> 32),
+                 (uint32_t)((hash & UINT32_MAX) * sets >> 32)},
+        .ways = sets == 0 ? 0 : cache->way_count,
         .tag = (uint32_t)(hash >> 16) | 1,
     };
 }
@@ -95,89 +123,118 @@ static struct tac_cache_frame *cache_frame(const struct tac_cache *cache, uint32
 
 /* ---- life ---- */
 
-static uint64_t cache_size(uint64_t sets, uint64_t ways, uint64_t stride, uint64_t frame_size)
+static uint64_t heads_bytes(const struct tac_cache *cache, uint64_t sets)
 {
-    uint64_t heads = sets * (sizeof(struct tac_cache_set) + ways * stride);
+    return tac_round_up(
+        sets * (sizeof(struct tac_cache_set) + (uint64_t)cache->way_count * cache->frame_stride),
+        FRAME_ALIGNMENT);
+}
 
-    return tac_round_up(heads, FRAME_ALIGNMENT) + sets * ways * frame_size;
+static uint64_t data_bytes(const struct tac_cache *cache, uint64_t sets)
+{
+    return sets * cache->way_count * cache->frame_size;
+}
+
+/* The most sets that fit into the bytes, of which `ready` ones have their heads in any case. */
+static uint64_t sets_of(const struct tac_cache *cache, uint64_t bytes, uint64_t ready)
+{
+    uint64_t sets = bytes / (heads_bytes(cache, 1) + data_bytes(cache, 1));
+
+    if (heads_bytes(cache, ready) + data_bytes(cache, ready) > bytes) {
+        return tac_subtract_floor_zero(bytes, heads_bytes(cache, ready)) / data_bytes(cache, 1);
+    }
+    /* The rounding up is once for all of them: more sets may fit. */
+    sets = tac_max_u64(sets, ready);
+    while (heads_bytes(cache, sets + 1) + data_bytes(cache, sets + 1) <= bytes) {
+        sets++;
+    }
+    return sets;
 }
 
 /* As many sets of TAC_CACHE_WAYS frames as fit into the bytes, or one smaller set, or none. */
-static void cache_dimension(struct tac_cache *cache, uint64_t bytes, uint32_t frame_size)
+static void cache_dimension(struct tac_cache *cache, uint64_t bytes)
 {
-    uint64_t ways = TAC_CACHE_WAYS;
-    uint64_t sets = bytes / cache_size(1, ways, cache->frame_stride, frame_size);
+    uint64_t sets;
 
+    cache->way_count = TAC_CACHE_WAYS;
+    sets = sets_of(cache, bytes, 0);
     if (sets == 0) {
         sets = 1;
-        while (ways > 0 && cache_size(1, ways, cache->frame_stride, frame_size) > bytes) {
-            ways--;
-        }
-    } else { /* The rounding up is once for all of them: another set may fit. */
-        while (cache_size(sets + 1, ways, cache->frame_stride, frame_size) <= bytes) {
-            sets++;
+        while (cache->way_count > 0 && heads_bytes(cache, 1) + data_bytes(cache, 1) > bytes) {
+            cache->way_count--;
         }
     }
     tac_assert(sets <= UINT32_MAX);
-    cache->set_count = (uint32_t)sets;
-    cache->way_count = (uint32_t)ways;
+    cache->set_max = (uint32_t)sets;
 }
 
-static void cache_frames_init(struct tac_cache *cache, uint32_t frame_size)
+/* The sets between get frames to be used, for the first time or again. */
+static void sets_begin(struct tac_cache *cache, uint32_t begin, uint32_t end)
 {
-    uint64_t heads =
-        (uint64_t)cache->set_count *
-        (sizeof(struct tac_cache_set) + (uint64_t)cache->way_count * cache->frame_stride);
-    uint8_t *data = cache->memory + tac_round_up(heads, FRAME_ALIGNMENT);
-
-    cache->frames = cache->memory;
-    cache->data = data;
-    cache->sets = (struct tac_cache_set *)(cache->memory +
-                                           tac_cache_frame_count(cache) * cache->frame_stride);
-    for (uint32_t set = 0; set < cache->set_count; set++) {
+    for (uint32_t set = begin; set < end; set++) {
         for (uint32_t way = 0; way < cache->way_count; way++) {
             struct tac_cache_frame *frame = cache_frame(cache, set, way);
+            uint64_t                index = (uint64_t)set * cache->way_count + way;
 
-            frame->data = data;
-            frame->extra = frame + 1;
-            data += frame_size;
+            if (set < cache->set_ready) {
+                tac_atomic_fetch_and_u32(&frame->state, ~STATE_GONE);
+            } else {
+                frame->data = cache->data + index * cache->frame_size;
+                frame->data_size = cache->frame_size;
+                frame->extra = frame + 1;
+            }
         }
     }
-    tac_assert(data == cache->memory + cache->memory_bytes);
+    cache->set_ready = (uint32_t)tac_max_u64(cache->set_ready, end);
 }
 
 tac_static_assert(sizeof(struct tac_cache_frame) % 8 == 0, "extra bytes are aligned");
 
-int tac_cache_new(uint64_t bytes, uint32_t frame_size, uint32_t extra_size,
+static int memory_reserve(struct tac_cache *cache, struct tac_error *error)
+{
+    uint64_t heads = heads_bytes(cache, cache->set_max);
+    uint64_t bytes = heads + data_bytes(cache, cache->set_max);
+    void    *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (memory == MAP_FAILED) {
+        return tac_error_set(error, TACTUS_ENOMEM, "no memory for a cache of %llu bytes",
+                             (unsigned long long)bytes);
+    }
+    /* Advice: a get that visits twenty filters then misses few translations. */
+    (void)madvise(memory, bytes, MADV_HUGEPAGE);
+    cache->memory = memory;
+    cache->reserved_bytes = bytes;
+    cache->frames = cache->memory;
+    cache->sets =
+        (struct tac_cache_set *)(cache->memory +
+                                 (uint64_t)cache->set_max * cache->way_count * cache->frame_stride);
+    cache->data = cache->memory + heads;
+    return TACTUS_OK;
+}
+
+int tac_cache_new(uint64_t bytes, uint64_t bytes_max, uint32_t frame_size, uint32_t extra_size,
                   struct tac_cache **ret_cache, struct tac_error *error)
 {
     struct tac_cache *cache = calloc(1, sizeof *cache);
 
-    tac_assert(frame_size >= 512 && tac_is_power_of_two(frame_size));
+    tac_assert(frame_size >= 512 && tac_is_power_of_two(frame_size) && bytes <= bytes_max);
     if (cache == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "no memory for a cache");
     }
     cache->frame_size = frame_size;
+    cache->extra_size = extra_size;
     cache->frame_stride =
         (uint32_t)tac_round_up(sizeof(struct tac_cache_frame) + extra_size, TAC_CACHE_LINE_BYTES);
-    cache_dimension(cache, bytes, frame_size);
+    cache_dimension(cache, bytes_max);
     if (cache->way_count > 0) {
-        void *memory;
-
-        cache->memory_bytes =
-            cache_size(cache->set_count, cache->way_count, cache->frame_stride, frame_size);
-        tac_assert(cache->memory_bytes <= bytes);
-        memory = mmap(NULL, cache->memory_bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (memory == MAP_FAILED) {
+        if (memory_reserve(cache, error) != TACTUS_OK) {
             free(cache);
-            return tac_error_set(error, TACTUS_ENOMEM, "no memory for a cache of %llu bytes",
-                                 (unsigned long long)bytes);
+            return error->code;
         }
-        /* Advice: a get that visits twenty filters then misses few translations. */
-        (void)madvise(memory, cache->memory_bytes, MADV_HUGEPAGE);
-        cache->memory = memory;
-        cache_frames_init(cache, frame_size);
+        cache->set_count = bytes == bytes_max ? cache->set_max : (uint32_t)sets_of(cache, bytes, 0);
+        sets_begin(cache, 0, cache->set_count);
+        tac_assert(tac_cache_memory_bytes(cache) <= bytes);
     }
     *ret_cache = cache;
     return 0;
@@ -188,24 +245,33 @@ void tac_cache_free(struct tac_cache *cache)
     if (cache == NULL) {
         return;
     }
-    for (uint64_t i = 0; i < tac_cache_frame_count(cache); i++) {
+    for (uint64_t i = 0; i < (uint64_t)cache->set_ready * cache->way_count; i++) {
         struct tac_cache_frame *frame =
             (struct tac_cache_frame *)(cache->frames + i * cache->frame_stride);
 
         tac_assert((tac_atomic_load_acquire_u32(&frame->state) & STATE_PINS) == 0);
     }
     if (cache->memory != NULL) {
-        munmap(cache->memory, cache->memory_bytes);
+        munmap(cache->memory, cache->reserved_bytes);
     }
     free(cache);
 }
 
 uint64_t tac_cache_frame_count(const struct tac_cache *cache)
 {
-    return (uint64_t)cache->set_count * cache->way_count;
+    return (uint64_t)tac_atomic_load_relaxed_u32(&cache->set_count) * cache->way_count;
 }
 
-uint64_t tac_cache_memory_bytes(const struct tac_cache *cache) { return cache->memory_bytes; }
+uint64_t tac_cache_kept_bytes(const struct tac_cache *cache)
+{
+    return heads_bytes(cache, cache->set_ready);
+}
+
+uint64_t tac_cache_memory_bytes(const struct tac_cache *cache)
+{
+    return tac_cache_kept_bytes(cache) +
+           data_bytes(cache, tac_atomic_load_relaxed_u32(&cache->set_count));
+}
 
 /* ---- finding ---- */
 
@@ -267,14 +333,10 @@ static void frame_prefetch(const struct tac_cache *cache, uint32_t set, uint32_t
 void tac_cache_prefetch_frame(const struct tac_cache *cache, const struct tac_cache_key *key,
                               uint32_t offset)
 {
-    struct place place;
+    struct place place = cache_place(cache, key);
 
-    if (cache->way_count == 0) {
-        return;
-    }
-    place = cache_place(cache, key);
-    for (uint32_t i = 0; i < 2 * cache->way_count; i++) {
-        uint32_t set = place.sets[i / cache->way_count], way = i % cache->way_count;
+    for (uint32_t i = 0; i < 2 * place.ways; i++) {
+        uint32_t set = place.sets[i / place.ways], way = i % place.ways;
 
         if (tac_atomic_load_relaxed_u32(&cache->sets[set].tags[way]) == place.tag) {
             frame_prefetch(cache, set, way, offset);
@@ -286,8 +348,8 @@ void tac_cache_prefetch_frame(const struct tac_cache *cache, const struct tac_ca
 static inline struct tac_cache_frame *tagged_frame(const struct tac_cache *cache,
                                                    const struct place *place, uint32_t *at)
 {
-    while (*at < 2 * cache->way_count) {
-        uint32_t set = place->sets[*at / cache->way_count], way = *at % cache->way_count;
+    while (*at < 2 * place->ways) {
+        uint32_t set = place->sets[*at / place->ways], way = *at % place->ways;
 
         (*at)++;
         if (tac_atomic_load_relaxed_u32(&cache->sets[set].tags[way]) == place->tag) {
@@ -299,14 +361,10 @@ static inline struct tac_cache_frame *tagged_frame(const struct tac_cache *cache
 
 struct tac_cache_frame *tac_cache_find(struct tac_cache *cache, const struct tac_cache_key *key)
 {
+    struct place            place = cache_place(cache, key);
     struct tac_cache_frame *frame;
-    struct place            place;
     uint32_t                at = 0;
 
-    if (cache->way_count == 0) {
-        return NULL;
-    }
-    place = cache_place(cache, key);
     do {
         frame = tagged_frame(cache, &place, &at);
     } while (frame != NULL && !frame_pin(frame, key));
@@ -315,14 +373,10 @@ struct tac_cache_frame *tac_cache_find(struct tac_cache *cache, const struct tac
 
 bool tac_cache_retire(struct tac_cache *cache, const struct tac_cache_key *key)
 {
+    struct place            place = cache_place(cache, key);
     struct tac_cache_frame *frame;
-    struct place            place;
     uint32_t                at = 0;
 
-    if (cache->way_count == 0) {
-        return false;
-    }
-    place = cache_place(cache, key);
     do {
         frame = tagged_frame(cache, &place, &at);
     } while (frame != NULL && frame_pin_only(frame, key) == 0);
@@ -344,7 +398,7 @@ static struct tac_cache_frame *hinted_frame(const struct tac_cache *cache, const
 {
     uint64_t number = tac_atomic_load_relaxed_u32(hint) - UINT64_C(1);
 
-    return number < tac_cache_frame_count(cache)
+    return number < (uint64_t)cache->set_max * cache->way_count
                ? (struct tac_cache_frame *)(cache->frames + number * cache->frame_stride)
                : NULL;
 }
@@ -370,6 +424,31 @@ void tac_cache_prefetch_hinted(const struct tac_cache *cache, const uint32_t *hi
     __builtin_prefetch(hinted_frame(cache, hint), 1); /* NULL: nothing */
 }
 
+/* The memory of the whole pages between goes back to the system; they are zeros from now on. */
+static void memory_give_back(uint8_t *begin, uint8_t *end)
+{
+    uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t from = tac_round_up((uintptr_t)begin, page_bytes);
+    uint64_t to = (uintptr_t)end / page_bytes * page_bytes;
+
+    if (from < to) {
+        (void)madvise((void *)(uintptr_t)from, to - from, MADV_DONTNEED);
+    }
+}
+
+/* The last pin of a frame that is to go was taken away. Whoever pins it again does the same later. */
+static void frame_give_back(struct tac_cache_frame *frame)
+{
+    uint32_t state = tac_atomic_load_relaxed_u32(&frame->state);
+
+    if ((state & (STATE_PINS | STATE_KEPT | STATE_GONE | STATE_PUBLISHED)) ==
+            (STATE_GONE | STATE_PUBLISHED) &&
+        tac_atomic_compare_exchange_u32(&frame->state, &state, STATE_GONE | 1)) {
+        memory_give_back(frame->data, frame->data + frame->data_size);
+        tac_atomic_fetch_add_acq_rel_u32(&frame->state, UINT32_MAX);
+    }
+}
+
 void tac_cache_unpin(struct tac_cache_frame *frame)
 {
     uint32_t before;
@@ -378,9 +457,13 @@ void tac_cache_unpin(struct tac_cache_frame *frame)
     before = tac_atomic_fetch_add_acq_rel_u32(&frame->state, UINT32_MAX);
 
     tac_assert((before & STATE_PINS) > 0);
-    if ((before & STATE_PRIVATE) != 0) {
-        tac_assert((before & STATE_PINS) == 1);
-        free(frame);
+    if ((before & (STATE_PRIVATE | STATE_GONE)) != 0) {
+        if ((before & STATE_PRIVATE) != 0) {
+            tac_assert((before & STATE_PINS) == 1);
+            free(frame);
+        } else {
+            frame_give_back(frame);
+        }
     }
 }
 
@@ -392,7 +475,8 @@ bool tac_cache_keep(struct tac_cache *cache, struct tac_cache_frame *frame)
 
     /* Looked at first: where nothing can be kept, nobody writes a word that all share. */
     if (tac_atomic_load_relaxed_u32(&cache->kept_count) >= kept_max ||
-        (tac_atomic_load_relaxed_u32(&frame->state) & (STATE_KEPT | STATE_PRIVATE)) != 0) {
+        (tac_atomic_load_relaxed_u32(&frame->state) & (STATE_KEPT | STATE_PRIVATE | STATE_GONE)) !=
+            0) {
         return false;
     }
     if (tac_atomic_fetch_add_u32(&cache->kept_count, 1) >= kept_max ||
@@ -409,6 +493,9 @@ void tac_cache_let_go(struct tac_cache *cache, struct tac_cache_frame *frame)
 
     tac_assert((before & STATE_KEPT) != 0);
     tac_atomic_fetch_add_u32(&cache->kept_count, UINT32_MAX);
+    if ((before & STATE_GONE) != 0) {
+        frame_give_back(frame);
+    }
 }
 
 void tac_cache_pin_kept(struct tac_cache_frame *frame)
@@ -426,7 +513,8 @@ static bool frame_claim(struct tac_cache_frame *frame, bool empty_only)
 {
     uint32_t state = tac_atomic_load_relaxed_u32(&frame->state);
 
-    if ((state & (STATE_PINS | STATE_FILLING | STATE_KEPT)) != 0 || (empty_only && state != 0)) {
+    if ((state & (STATE_PINS | STATE_FILLING | STATE_KEPT | STATE_GONE)) != 0 ||
+        (empty_only && state != 0)) {
         return false;
     }
     if ((state & STATE_REFERENCED) != 0) {
@@ -461,7 +549,7 @@ static struct tac_cache_frame *empty_claim(struct tac_cache *cache, const struct
 {
     struct tac_cache_frame *frame = NULL;
 
-    for (uint32_t i = 0; i < 2 * cache->way_count && frame == NULL; i++) {
+    for (uint32_t i = 0; i < 2 * place->ways && frame == NULL; i++) {
         frame = way_claim(cache, place->sets[i % 2], i / 2, place->tag, key, true);
     }
     return frame;
@@ -470,26 +558,17 @@ static struct tac_cache_frame *empty_claim(struct tac_cache *cache, const struct
 struct tac_cache_frame *tac_cache_claim_empty(struct tac_cache           *cache,
                                               const struct tac_cache_key *key)
 {
-    struct place place;
+    struct place place = cache_place(cache, key);
 
-    if (cache->way_count == 0) {
-        return NULL;
-    }
-    place = cache_place(cache, key);
     return empty_claim(cache, &place, key);
 }
 
 struct tac_cache_frame *tac_cache_claim(struct tac_cache *cache, const struct tac_cache_key *key)
 {
-    uint32_t                ways = cache->way_count;
-    struct tac_cache_frame *frame;
-    struct place            place;
+    struct place            place = cache_place(cache, key);
+    uint32_t                ways = place.ways;
+    struct tac_cache_frame *frame = empty_claim(cache, &place, key);
 
-    if (ways == 0) {
-        return NULL;
-    }
-    place = cache_place(cache, key);
-    frame = empty_claim(cache, &place, key);
     /* Any frame, around both sets from a place that the key decides; and once more, as the first
      * round may only have taken second chances away. */
     for (uint32_t i = 0; i < 4 * ways && frame == NULL; i++) {
@@ -535,8 +614,125 @@ struct tac_cache_frame *tac_cache_frame_private(uint64_t data_size, uint32_t ext
         return NULL;
     }
     frame->state = STATE_PRIVATE | 1;
+    frame->data_size = 0; /* Of a cache's frames only */
     frame->key = (struct tac_cache_key){0};
     frame->data = (uint8_t *)frame + head;
     frame->extra = frame + 1;
     return frame;
+}
+
+/* ---- changing ---- */
+
+/* A frame for what lies where its key is not looked for; NULL: it is not worth another one's. */
+static struct tac_cache_frame *place_claim(struct tac_cache *cache, const struct tac_cache_key *key,
+                                           bool is_referenced)
+{
+    return is_referenced ? tac_cache_claim(cache, key) : tac_cache_claim_empty(cache, key);
+}
+
+/* Copies the pinned frame to where its key lies from now on, and empties it unless others have it
+ * pinned; one that lies there already stays. */
+static void frame_move(struct tac_cache *cache, struct tac_cache_frame *frame, uint32_t set,
+                       uint32_t state, tac_cache_copied_fn *copied_fn)
+{
+    struct tac_cache_key    key = frame->key;
+    struct place            place = cache_place(cache, &key);
+    bool                    is_referenced = (state & STATE_REFERENCED) != 0;
+    struct tac_cache_frame *to;
+
+    if (place.sets[0] == set || place.sets[1] == set || (state & STATE_KEPT) != 0) {
+        tac_cache_unpin(frame);
+        return;
+    }
+    to = place_claim(cache, &key, is_referenced);
+    if (to != NULL) {
+        memcpy(to->data, frame->data, cache->frame_size);
+        memcpy(to->extra, frame->extra, cache->extra_size);
+        if (copied_fn != NULL) {
+            copied_fn(to, frame);
+        }
+        tac_cache_publish(to);
+        if (is_referenced) {
+            tac_atomic_fetch_or_u32(&to->state, STATE_REFERENCED);
+        }
+        tac_cache_unpin(to);
+    }
+    state = tac_atomic_load_relaxed_u32(&frame->state);
+    if ((state & (STATE_PINS | STATE_KEPT)) != 1 ||
+        !tac_atomic_compare_exchange_u32(&frame->state, &state, 0)) {
+        tac_cache_unpin(frame);
+    }
+}
+
+static void set_move(struct tac_cache *cache, uint32_t set, tac_cache_copied_fn *copied_fn)
+{
+    for (uint32_t way = 0; way < cache->way_count; way++) {
+        struct tac_cache_frame *frame = cache_frame(cache, set, way);
+        uint32_t                before;
+
+        if ((tac_atomic_load_relaxed_u32(&frame->state) & STATE_PUBLISHED) == 0) {
+            continue;
+        }
+        before = tac_atomic_fetch_add_acq_rel_u32(&frame->state, 1);
+        if ((before & STATE_PUBLISHED) == 0) {
+            tac_cache_unpin(frame);
+            continue;
+        }
+        frame_move(cache, frame, set, before, copied_fn);
+    }
+}
+
+/* Nobody fills the frame from now on. False: it is read or kept, and the last one gives it back. */
+static bool frame_end(struct tac_cache_frame *frame)
+{
+    uint32_t state = tac_atomic_fetch_or_u32(&frame->state, STATE_GONE) | STATE_GONE;
+
+    while ((state & STATE_PUBLISHED) != 0 && (state & (STATE_PINS | STATE_KEPT)) == 0) {
+        if (tac_atomic_compare_exchange_u32(&frame->state, &state, STATE_GONE)) {
+            return true;
+        }
+    }
+    return (state & (STATE_PUBLISHED | STATE_FILLING)) == 0;
+}
+
+/* The frames of the sets between go; their memory in runs as long as can be. */
+static void sets_end(struct tac_cache *cache, uint32_t begin, uint32_t end)
+{
+    uint8_t *run = NULL;
+
+    for (uint32_t set = begin; set < end; set++) {
+        for (uint32_t way = 0; way < cache->way_count; way++) {
+            struct tac_cache_frame *frame = cache_frame(cache, set, way);
+
+            if (frame_end(frame)) {
+                run = run == NULL ? frame->data : run;
+            } else if (run != NULL) {
+                memory_give_back(run, frame->data);
+                run = NULL;
+            }
+        }
+    }
+    if (run != NULL) {
+        memory_give_back(run, cache->data + data_bytes(cache, end));
+    }
+}
+
+void tac_cache_change(struct tac_cache *cache, uint64_t bytes, tac_cache_copied_fn *copied_fn)
+{
+    uint32_t before = cache->set_count, after;
+
+    if (cache->way_count == 0) {
+        return;
+    }
+    after = (uint32_t)tac_min_u64(sets_of(cache, bytes, cache->set_ready), cache->set_max);
+    if (after > before) {
+        sets_begin(cache, before, after);
+    }
+    tac_atomic_store_release_u32(&cache->set_count, after);
+    for (uint32_t i = 0; i < before && after != before; i++) {
+        set_move(cache, after > before ? before - 1 - i : i, copied_fn);
+    }
+    if (after < before) {
+        sets_end(cache, after, before);
+    }
 }

@@ -2,8 +2,8 @@
 /* cache -- blocks or pages of one size that readers have read and checked.
  *
  * The checksum of the contents is part of the key, so a stale block can never be a hit and nothing
- * ever has to be invalidated. All memory is fixed when the cache is made; a frame is not touched
- * before it is first filled.
+ * ever has to be invalidated. A frame is not touched before it is first filled. Address space is
+ * fixed when the cache is made; how much of it is used can be changed at any time.
  *
  * A key has two sets of TAC_CACHE_WAYS frames that it may lie in, as in two-choice hashing: the
  * cache can be full to the brim before a set overflows, where one set each would overflow at two
@@ -39,6 +39,7 @@ static inline bool tac_cache_key_equal(const struct tac_cache_key *a, const stru
 
 struct tac_cache_frame {
     uint32_t             state; /* Atomic; pins and flags, see cache.c */
+    uint32_t             data_size; /* Fixed */
     struct tac_cache_key key;   /* Written by the claimer, stable while pinned and published */
     uint8_t             *data;  /* frame_size bytes; fixed */
     void                *extra; /* extra_size bytes; fixed. What is decoded once per fill */
@@ -47,13 +48,25 @@ struct tac_cache_frame {
 struct tac_cache;
 
 /* bytes: of everything the cache allocates but its own small struct. Frames are what fits; none is
- * legal. frame_size: a power of two from 512 on; data is aligned to it, up to 4096. */
-TAC_MUST_CHECK int tac_cache_new(uint64_t bytes, uint32_t frame_size, uint32_t extra_size,
-                                 struct tac_cache **ret_cache, struct tac_error *error);
+ * legal. bytes_max: what it may be changed to; address space until then. frame_size: a power of two
+ * from 512 on; data is aligned to it, up to 4096. */
+TAC_MUST_CHECK int tac_cache_new(uint64_t bytes, uint64_t bytes_max, uint32_t frame_size,
+                                 uint32_t extra_size, struct tac_cache **ret_cache,
+                                 struct tac_error *error);
 /* No frame is pinned. */
 void     tac_cache_free(struct tac_cache *cache);
 uint64_t tac_cache_frame_count(const struct tac_cache *cache);
 uint64_t tac_cache_memory_bytes(const struct tac_cache *cache);
+
+/* Data and extra bytes of a frame have been copied to another one, byte by byte; NULL: that will do. */
+typedef void tac_cache_copied_fn(struct tac_cache_frame *to, const struct tac_cache_frame *from);
+/* Of other threads none changes it meanwhile; all else goes on, and finds nearly all that was in the
+ * cache, if it has room for it: it is copied to where its keys lie from now on. bytes: up to
+ * bytes_max. The heads of frames that it has once had stay (tac_cache_kept_bytes): it takes at
+ * least these. Memory goes back to the system at once, but for that of pinned frames, which goes
+ * with their last pin. */
+void tac_cache_change(struct tac_cache *cache, uint64_t bytes, tac_cache_copied_fn *copied_fn);
+uint64_t tac_cache_kept_bytes(const struct tac_cache *cache);
 
 /* What a find of the key will look at comes into the processor's caches, in two steps for which
  * nothing waits: first where the keys of its sets lie, then the frame's state, and of its data

@@ -41,7 +41,8 @@
 
 int tac_read_side_create(struct tac_read_side *side, const struct tac_geometry *geometry,
                          struct tac_storage *storage, uint32_t filter_bits_per_key,
-                         uint64_t page_cache_bytes, uint64_t index_cache_bytes,
+                         uint64_t page_cache_bytes, uint64_t page_cache_max_bytes,
+                         uint64_t index_cache_bytes, uint64_t index_cache_max_bytes,
                          struct tac_error *error)
 {
     int rv;
@@ -53,12 +54,13 @@ int tac_read_side_create(struct tac_read_side *side, const struct tac_geometry *
     side->geometry = *geometry;
     side->storage = storage;
     side->filter_bits_per_key = filter_bits_per_key;
-    rv = tac_cache_new(page_cache_bytes, geometry->page_size, 0, &side->page_cache, error);
+    rv = tac_cache_new(page_cache_bytes, page_cache_max_bytes, geometry->page_size, 0,
+                       &side->page_cache, error);
     if (rv != TACTUS_OK) {
         return rv;
     }
-    rv = tac_cache_new(index_cache_bytes, geometry->block_size, sizeof(struct tac_index_block),
-                       &side->index_cache, error);
+    rv = tac_cache_new(index_cache_bytes, index_cache_max_bytes, geometry->block_size,
+                       sizeof(struct tac_index_block), &side->index_cache, error);
     if (rv != TACTUS_OK) {
         tac_cache_free(side->page_cache);
         return rv;
@@ -83,6 +85,27 @@ void tac_read_side_destroy(struct tac_read_side *side)
     side->load_queues = NULL;
     side->page_cache = NULL;
     side->index_cache = NULL;
+}
+
+static void index_frame_copied(struct tac_cache_frame *to, const struct tac_cache_frame *from)
+{
+    if (from->key.detail == TAC_BLOCK_INDEX) { /* Of a filter block nothing is decoded. */
+        tac_index_block_move(to->extra, to->data);
+    }
+}
+
+void tac_read_side_caches_change(struct tac_read_side *side, uint64_t page_cache_bytes,
+                                 uint64_t index_cache_bytes)
+{
+    bool is_index_first = index_cache_bytes < tac_cache_memory_bytes(side->index_cache);
+
+    if (is_index_first) {
+        tac_cache_change(side->index_cache, index_cache_bytes, index_frame_copied);
+    }
+    tac_cache_change(side->page_cache, page_cache_bytes, NULL);
+    if (!is_index_first) {
+        tac_cache_change(side->index_cache, index_cache_bytes, index_frame_copied);
+    }
 }
 
 /* ---- the guard ---- */

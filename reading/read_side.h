@@ -53,13 +53,19 @@ struct tac_read_side {
     uint64_t pages_entered; /* By compactions; relaxed */
 };
 
-/* page_cache_bytes, index_cache_bytes: memory for frames; 0 is legal (every read goes to disk). */
+/* page_cache_bytes, index_cache_bytes: memory for frames; 0 is legal (every read goes to disk). _max:
+ * what they may be changed to. */
 TAC_MUST_CHECK int tac_read_side_create(struct tac_read_side      *side,
                                         const struct tac_geometry *geometry,
                                         struct tac_storage *storage, uint32_t filter_bits_per_key,
-                                        uint64_t page_cache_bytes, uint64_t index_cache_bytes,
+                                        uint64_t page_cache_bytes, uint64_t page_cache_max_bytes,
+                                        uint64_t index_cache_bytes, uint64_t index_cache_max_bytes,
                                         struct tac_error *error);
 void               tac_read_side_destroy(struct tac_read_side *side);
+/* The caches get so much memory; what shrinks does so first. One thread at a time; see
+ * tac_cache_change. */
+void tac_read_side_caches_change(struct tac_read_side *side, uint64_t page_cache_bytes,
+                                 uint64_t index_cache_bytes);
 
 /* Coordinator. Publishes a view; the old one may still be in use until tac_read_side_quiesced says
  * that every reader that might have loaded it has left. */

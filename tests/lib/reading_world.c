@@ -182,7 +182,8 @@ static struct tac_read_side *side_new(struct world *world, uint64_t page_cache_b
     struct tac_error      error;
 
     must(tac_read_side_create(side, &world->geometry, &world->storage.base, world->filter_bits,
-                              page_cache_bytes, index_cache_bytes, &error),
+                              page_cache_bytes, page_cache_bytes, index_cache_bytes,
+                              index_cache_bytes, &error),
          &error);
     return side;
 }

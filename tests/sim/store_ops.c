@@ -168,6 +168,8 @@ void sim_world_draw(struct sim_world *world, uint64_t seed, uint32_t ops_max)
     world->options.scrub_days = DRAW_OF(&prng, 0, 0, 1, 30);
     world->options.io_rate_max_bytes =
         rate_draw(&(struct tac_prng){tac_mix_u64(seed ^ 0x72617465)}) * (uint64_t)TAC_KIB;
+    world->options.cache_size_max = /* Aside likewise */
+        DRAW_OF(&(struct tac_prng){tac_mix_u64(seed ^ 0x636163686d6178)}, 0, 65536, 4194304);
     sim_fault_plan_draw(&world->faults, seed, world->is_twin, world->op_count);
     world->is_pooled = tac_mix_u64(seed ^ 0x706f6f6c) % 3 == 0; /* Aside like pauses */
 }
@@ -467,6 +469,19 @@ static void snapshots_draw(const struct sim_world *world, struct sim_op *ops)
     }
 }
 
+/* In half of the lists some become changes of the caches. */
+static void caches_draw(const struct sim_world *world, struct sim_op *ops)
+{
+    struct tac_prng prng = {tac_mix_u64(world->seed ^ 0x636163686573)};
+    uint32_t        every = draw(&prng, 0, 1) * draw(&prng, 4, 80);
+
+    for (uint32_t i = 0; i < world->op_count && every > 0; i++) {
+        if (ops[i].kind == SIM_GET && draw(&prng, 1, every) == 1) {
+            ops[i] = (struct sim_op){.kind = SIM_CACHES, .seed = (uint32_t)tac_prng_next(&prng)};
+        }
+    }
+}
+
 struct sim_op *sim_ops_draw(const struct sim_world *world)
 {
     struct draft   draft = {.prng = {tac_mix_u64(world->seed ^ 0x6f7073)}, .world = world};
@@ -498,6 +513,7 @@ struct sim_op *sim_ops_draw(const struct sim_world *world)
     ingests_draw(world, ops);
     ranges_draw(world, ops);
     snapshots_draw(world, ops);
+    caches_draw(world, ops);
     /* All trees but perhaps the last exist from the beginning. */
     for (uint32_t tree = 0; tree < world->tree_count; tree++) {
         uint32_t at = tree > 0 && tree + 1 == world->tree_count ? tree + tree_late : tree;

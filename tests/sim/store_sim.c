@@ -626,6 +626,9 @@ static void run_op(struct sim *sim, const struct sim_op *op)
     case SIM_SNAPSHOT:
         sim_run_snapshot(sim, op);
         return;
+    case SIM_CACHES:
+        sim_caches_change(sim, op->seed);
+        return;
     case SIM_CHECKPOINT:
         run_checkpoint(sim);
         return;

@@ -17,6 +17,7 @@
  *   sim_faults.c  what the disk does wrong
  *   store_faults.c  what must hold then
  *   store_events.c  what the store tells of as it happens
+ *   store_caches.c  other sizes of the readers' caches
  *   store_rate.c  a limit of I/O, and a clock for it
  *   sim_shrink.c  runs lists in child processes and makes failing ones short */
 #ifndef TACTUS_TESTS_SIM_STORE_SIM_H
@@ -64,7 +65,8 @@
     X(TREE_DROP, "tree-drop")           /* … nor this; */                                          \
     X(INGEST, "ingest")                 /* … nor this: `count` keys from `key` on, as a run; */    \
     X(RANGE, "range")                   /* … nor this: `count`: enum sim_range_action; */          \
-    X(SNAPSHOT, "snapshot")             /* … nor this: `count`: enum sim_snapshot_do */
+    X(SNAPSHOT, "snapshot")             /* … nor this: `count`: enum sim_snapshot_do; */           \
+    X(CACHES, "caches")                 /* … nor this: other sizes, of `seed` */
 
 enum sim_op_kind {
 #define SIM_OP_NAME(name, text) SIM_##name,
@@ -92,7 +94,7 @@ enum sim_snapshot_do {
 static inline bool sim_op_disturbs(enum sim_op_kind kind)
 {
     return kind >= SIM_REOPEN && kind != SIM_TREE_DROP && kind != SIM_INGEST &&
-           kind != SIM_RANGE && kind != SIM_SNAPSHOT;
+           kind != SIM_RANGE && kind != SIM_SNAPSHOT && kind != SIM_CACHES;
 }
 
 struct sim_op {
@@ -340,6 +342,10 @@ void sim_check_damaged(struct sim *sim);
 void sim_events_begin(struct sim *sim);
 /* What it has told agrees with what it has counted. */
 void sim_events_check(struct sim *sim);
+
+/* ---- store_caches.c ---- */
+
+void sim_caches_change(struct sim *sim, uint32_t seed);
 
 /* ---- store_rate.c ---- */
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Threads find, claim, fill and abandon frames of a cache that is much too small for their keys.
- * Whatever is found must have the contents of its key for as long as it is pinned. */
+ * Whatever is found must have the contents of its key for as long as it is pinned, also while another
+ * thread gives the cache more memory and less. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/prng.h"
+#include "base/units.h"
 #include "queues/atomics.h"
 #include "reading/cache.h"
 #include "tests/lib/tap.h"
@@ -19,6 +21,8 @@ struct stress {
     uint32_t         *hints; /* One for each key; all threads use them */
     uint64_t          keys;
     uint64_t          turns;
+    uint64_t          bytes_max;
+    uint32_t          is_over; /* Atomic */
 };
 
 struct worker {
@@ -104,11 +108,37 @@ static void *worker_main(void *context)
     return NULL;
 }
 
-static void stress_run(uint64_t seed, uint64_t bytes, uint64_t keys, uint64_t turns)
+/* What was decoded of a frame's data, if it had a place: here it has none, and is the data's first. */
+static void copied(struct tac_cache_frame *to, const struct tac_cache_frame *from)
 {
-    struct stress    stress = {.keys = keys, .turns = turns};
+    tac_assert(memcmp(to->extra, to->data, 8) == 0 && tac_cache_key_equal(&to->key, &from->key));
+}
+
+static void *changer_main(void *context)
+{
+    struct worker  *worker = context;
+    struct stress  *stress = worker->stress;
+    struct tac_prng prng = {worker->seed ^ 0x6368616e6765};
+
+    tac_yield_seed(worker->seed);
+    while (tac_atomic_load_relaxed_u32(&stress->is_over) == 0) {
+        uint64_t bytes = tac_prng_below(&prng, stress->bytes_max + 1);
+
+        bytes = tac_prng_below(&prng, 4) == 0 ? 0 : bytes;
+        tac_cache_change(stress->cache, bytes, copied);
+        worker->wrong += tac_cache_memory_bytes(stress->cache) >
+                         tac_max_u64(bytes, tac_cache_kept_bytes(stress->cache));
+        worker->fills++;
+    }
+    return NULL;
+}
+
+static void stress_run(uint64_t seed, uint64_t bytes, uint64_t keys, uint64_t turns, bool changes)
+{
+    struct stress    stress = {.keys = keys, .turns = turns, .bytes_max = bytes};
     struct worker    workers[THREADS], total = {0};
-    pthread_t        threads[THREADS];
+    struct worker    changer = {.stress = &stress, .seed = seed};
+    pthread_t        threads[THREADS], changer_thread;
     struct tac_error error;
     uint64_t         frames;
 
@@ -116,7 +146,7 @@ static void stress_run(uint64_t seed, uint64_t bytes, uint64_t keys, uint64_t tu
     if (stress.hints == NULL) {
         tap_bail("out of memory");
     }
-    if (tac_cache_new(bytes, FRAME_BYTES, 8, &stress.cache, &error) != TACTUS_OK) {
+    if (tac_cache_new(bytes, bytes, FRAME_BYTES, 8, &stress.cache, &error) != TACTUS_OK) {
         tap_bail("%s", error.message);
     }
     for (uint32_t i = 0; i < THREADS; i++) {
@@ -125,12 +155,22 @@ static void stress_run(uint64_t seed, uint64_t bytes, uint64_t keys, uint64_t tu
             tap_bail("no thread");
         }
     }
+    if (changes && pthread_create(&changer_thread, NULL, changer_main, &changer) != 0) {
+        tap_bail("no thread");
+    }
     for (uint32_t i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
         total.hits += workers[i].hits;
         total.fills += workers[i].fills;
         total.refusals += workers[i].refusals;
         total.wrong += workers[i].wrong;
+    }
+    if (changes) {
+        tac_atomic_store_relaxed_u32(&stress.is_over, 1);
+        pthread_join(changer_thread, NULL);
+        tac_cache_change(stress.cache, bytes, copied);
+        tap_ok(changer.wrong == 0 && changer.fills > 0, "changed %llu times",
+               (unsigned long long)changer.fills);
     }
     frames = tac_cache_frame_count(stress.cache);
     tap_diag("%llu frames, %llu keys: %llu hits, %llu fills, %llu refusals",
@@ -150,8 +190,10 @@ int main(void)
 
     tap_plan(0);
     seed = tap_seed();
-    stress_run(seed, 6000, 12, turns);
-    stress_run(seed, 12000, 40, turns);
-    stress_run(seed, 200000, 500, turns);
+    stress_run(seed, 6000, 12, turns, false);
+    stress_run(seed, 12000, 40, turns, false);
+    stress_run(seed, 200000, 500, turns, false);
+    stress_run(seed, 12000, 40, turns, true);
+    stress_run(seed, 200000, 500, turns, true);
     return tap_done();
 }

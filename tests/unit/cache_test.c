@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/prng.h"
 #include "tests/lib/tap.h"
@@ -14,7 +16,7 @@ static struct tac_cache *cache_of(uint64_t bytes, uint32_t extra_size)
     struct tac_cache *cache;
     struct tac_error  error;
 
-    if (tac_cache_new(bytes, FRAME_BYTES, extra_size, &cache, &error) != TACTUS_OK) {
+    if (tac_cache_new(bytes, bytes, FRAME_BYTES, extra_size, &cache, &error) != TACTUS_OK) {
         tap_bail("%s", error.message);
     }
     return cache;
@@ -292,6 +294,132 @@ static void test_fill(uint64_t seed)
     tac_cache_free(cache);
 }
 
+#define CHANGE_FRAMES 4096
+
+/* Of the keys 0 … count - 1. */
+static uint64_t count_found(struct tac_cache *cache, uint64_t count)
+{
+    uint64_t found = 0;
+
+    for (uint64_t number = 0; number < count; number++) {
+        found += has(cache, number);
+    }
+    return found;
+}
+
+static void test_change_keeps(uint64_t seed)
+{
+    struct tac_prng   prng = {seed ^ 0x6368616e6765};
+    uint64_t          bytes = bytes_for_frames(CHANGE_FRAMES);
+    struct tac_cache *cache;
+    struct tac_error  error;
+    uint64_t          least = UINT64_MAX;
+    bool              is_within = true;
+
+    if (tac_cache_new(bytes / 2, 2 * bytes, FRAME_BYTES, 0, &cache, &error) != TACTUS_OK) {
+        tap_bail("%s", error.message);
+    }
+    for (uint64_t number = 0; number < CHANGE_FRAMES / 4; number++) {
+        (void)put(cache, number);
+    }
+    for (uint32_t i = 0; i < 20; i++) {
+        uint64_t size = bytes / 2 + tac_prng_below(&prng, 3 * bytes / 2 + 1);
+
+        tac_cache_change(cache, size, NULL);
+        is_within = is_within && tac_cache_memory_bytes(cache) <= size &&
+                    tac_cache_memory_bytes(cache) + 8 * FRAME_BYTES * 3 > size;
+        least = tac_min_u64(least, count_found(cache, CHANGE_FRAMES / 4));
+    }
+    tap_ok(is_within, "a changed cache takes the bytes that it is given");
+    tap_ok(least == CHANGE_FRAMES / 4, "what it has room for stays (%llu of %u)",
+           (unsigned long long)least, CHANGE_FRAMES / 4);
+
+    tac_cache_free(cache);
+}
+
+static void test_change_chooses(void)
+{
+    uint64_t          bytes = bytes_for_frames(CHANGE_FRAMES);
+    struct tac_cache *cache = cache_of(bytes, 0);
+    uint64_t          again, all;
+
+    for (uint64_t number = 0; number < CHANGE_FRAMES * 3 / 4; number++) {
+        (void)put(cache, number);
+    }
+    (void)count_found(cache, CHANGE_FRAMES / 8);
+    tac_cache_change(cache, bytes / 2, NULL);
+    again = count_found(cache, CHANGE_FRAMES / 8);
+    all = count_found(cache, CHANGE_FRAMES);
+    tap_ok(all >= tac_cache_frame_count(cache) * 9 / 10 && all <= tac_cache_frame_count(cache) &&
+               again >= CHANGE_FRAMES / 8 * 9 / 10,
+           "a smaller one is full, and what was read again is preferred (%llu of %u)",
+           (unsigned long long)again, CHANGE_FRAMES / 8);
+    tac_cache_change(cache, 0, NULL);
+    tap_ok(tac_cache_frame_count(cache) == 0 && count_found(cache, CHANGE_FRAMES) == 0 &&
+               !put(cache, 1) && tac_cache_memory_bytes(cache) == tac_cache_kept_bytes(cache),
+           "one of no bytes has nothing, and takes nothing");
+    tac_cache_change(cache, bytes, NULL);
+    tap_ok(put(cache, 1) && count_found(cache, 2) == 1, "it can be used again");
+    tac_cache_free(cache);
+}
+
+/* Pages of the system that the frame's data is in and that are in memory. */
+static bool is_resident(const struct tac_cache_frame *frame)
+{
+    uintptr_t     page = (uintptr_t)frame->data & ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
+    unsigned char state = 0;
+
+    return mincore((void *)page, 1, &state) == 0 && (state & 1) != 0;
+}
+
+static void test_change_gives_back(void)
+{
+    enum {
+        FRAMES = 256,
+        SIZE = 65536
+    };
+    struct tac_cache_frame *frames[FRAMES];
+    struct tac_cache       *cache;
+    struct tac_error        error;
+    uint64_t                bytes = FRAMES * (SIZE + 256), resident = 0;
+
+    if (tac_cache_new(bytes, bytes, SIZE, 0, &cache, &error) != TACTUS_OK) {
+        tap_bail("%s", error.message);
+    }
+    for (uint64_t number = 0; number < FRAMES; number++) {
+        struct tac_cache_key key = key_of(number);
+
+        frames[number] = tac_cache_claim(cache, &key);
+        if (frames[number] != NULL) {
+            memset(frames[number]->data, 1, SIZE);
+            tac_cache_publish(frames[number]);
+        }
+    }
+    for (uint64_t number = 0; number < FRAMES / 2; number++) {
+        if (frames[number] != NULL) {
+            tac_cache_unpin(frames[number]);
+        }
+    }
+    tac_cache_change(cache, 0, NULL);
+    for (uint64_t number = 0; number < FRAMES / 2; number++) {
+        resident += frames[number] != NULL && is_resident(frames[number]);
+    }
+    tap_ok(resident == 0, "the memory of frames that go is given back");
+    for (uint64_t number = FRAMES / 2; number < FRAMES; number++) {
+        resident += frames[number] != NULL && frames[number]->data[SIZE - 1] == 1;
+    }
+    tap_ok(resident > FRAMES / 4, "pinned ones stay as they are (%llu)",
+           (unsigned long long)resident);
+    for (uint64_t number = FRAMES / 2; number < FRAMES; number++) {
+        if (frames[number] != NULL) {
+            tac_cache_unpin(frames[number]);
+            resident -= !is_resident(frames[number]);
+        }
+    }
+    tap_ok(resident == 0, "and are given back with their last pin");
+    tac_cache_free(cache);
+}
+
 static void test_private(void)
 {
     struct tac_cache_frame *frame = tac_cache_frame_private(100000, 200);
@@ -414,6 +542,9 @@ int main(void)
     test_second_chance();
     test_retire();
     test_fill(seed);
+    test_change_keeps(seed);
+    test_change_chooses();
+    test_change_gives_back();
     test_private();
     test_claim_empty();
     test_keep();

@@ -102,6 +102,7 @@ static int child_reads(const void *context)
     CHECK(tactus_verify(open->store, NULL, NULL, NULL) == TACTUS_EFORKED);
     CHECK(tactus_digest(open->store, digest) == TACTUS_EFORKED);
     CHECK(tactus_io_rate_change(open->store, 0) == TACTUS_EFORKED);
+    CHECK(tactus_cache_change(open->store, 0, 0) == TACTUS_EFORKED);
     CHECK(tactus_events_set(open->store, NULL, NULL, 0, 0) == TACTUS_EFORKED);
     CHECK(tactus_plan(open->store, NULL, 0, &number) == TACTUS_EFORKED);
     tactus_compact_progress(open->store, &progress);

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* caches -- see caches.h; and tactus_cache_change. */
+#include "pipeline/caches.h"
+
+#include "base/units.h"
+#include "pipeline/api_internal.h"
+#include "pipeline/options.h"
+#include "pipeline/pool.h"
+#include "queues/atomics.h"
+#include "reading/page_keeper.h"
+
+static uint64_t size_max(const struct tactus *store, uint64_t size)
+{
+    return tac_max_u64(size, store->options.cache_size_max);
+}
+
+int tac_caches_create(struct tactus *store, struct tac_error *error)
+{
+    struct tac_caches *caches = &store->caches;
+
+    caches->page_bytes = store->options.page_cache_size;
+    caches->index_bytes = store->options.index_cache_size;
+    caches->page_max_bytes = size_max(store, caches->page_bytes);
+    caches->index_max_bytes = size_max(store, caches->index_bytes);
+    if (tac_read_side_create(&store->read_side, &store->geometry, store->storage,
+                             store->shape.filter_bits_per_key, caches->page_bytes,
+                             caches->page_max_bytes, caches->index_bytes, caches->index_max_bytes,
+                             error) != TACTUS_OK) {
+        return error->code;
+    }
+    store->has_read_side = true;
+    store->stages.keeper = tac_page_keeper_of(&store->read_side);
+    return TACTUS_OK;
+}
+
+static int size_check(const char *name, uint64_t size, uint64_t max, struct tac_error *error)
+{
+    return size <= max || size == TACTUS_SIZE_AUTO
+               ? TACTUS_OK
+               : tac_error_set(error, TACTUS_EOPTION,
+                               "%s: %llu is outside 0 to %llu; the store was opened with "
+                               "cache_size_max of %llu here",
+                               name, (unsigned long long)size, (unsigned long long)max,
+                               (unsigned long long)max);
+}
+
+/* What the cache takes at least. */
+static uint64_t size_least(uint64_t size, const struct tac_cache *cache)
+{
+    return tac_max_u64(size, tac_cache_kept_bytes(cache));
+}
+
+/* Replaces `auto` as an open does, and checks. others_bytes: what the store has beside them. */
+static int sizes_resolve(const struct tactus *store, uint64_t others_bytes, uint64_t *page,
+                         uint64_t *index, struct tac_error *error)
+{
+    const struct tac_caches *caches = &store->caches;
+    struct tactus_options    options;
+
+    if (size_check("page_cache_size", *page, caches->page_max_bytes, error) != TACTUS_OK ||
+        size_check("index_cache_size", *index, caches->index_max_bytes, error) != TACTUS_OK) {
+        return error->code;
+    }
+    tactus_options_init(&options);
+    options.memory_size = store->options.memory_size;
+    options.level0_cache_size = 0; /* It is one of the others */
+    options.page_cache_size = size_least(*page, store->read_side.page_cache);
+    options.index_cache_size = size_least(*index, store->read_side.index_cache);
+    if (tac_options_resolve_caches(&options, &store->shape, others_bytes, error) != TACTUS_OK) {
+        return error->code;
+    }
+    *page = size_least(tac_min_u64(options.page_cache_size, caches->page_max_bytes),
+                       store->read_side.page_cache);
+    *index = size_least(tac_min_u64(options.index_cache_size, caches->index_max_bytes),
+                        store->read_side.index_cache);
+    if (options.memory_size > 0 && others_bytes + *page + *index > options.memory_size) {
+        return tac_error_set(error, TACTUS_EOPTION,
+                             "option memory_size: %llu bytes are not enough for caches that keep "
+                             "%llu and %llu of what they have once had",
+                             (unsigned long long)options.memory_size, (unsigned long long)*page,
+                             (unsigned long long)*index);
+    }
+    return TACTUS_OK;
+}
+
+/* What grows is taken of the pool before, what shrinks is given back after. */
+static int caches_change(struct tactus *store, uint64_t page, uint64_t index,
+                         struct tac_error *error)
+{
+    struct tac_caches *caches = &store->caches;
+    uint64_t           before = caches->page_bytes + caches->index_bytes, after;
+    uint64_t           budget = tac_atomic_load_relaxed_u64(&store->memory_budget_bytes);
+
+    if (sizes_resolve(store, budget - before, &page, &index, error) != TACTUS_OK) {
+        return error->code;
+    }
+    after = page + index;
+    if (store->shared != NULL && after > before &&
+        tac_pool_memory_more(store, after - before, error) != TACTUS_OK) {
+        return error->code;
+    }
+    tac_read_side_caches_change(&store->read_side, page, index);
+    if (store->shared != NULL && after < before) {
+        tac_pool_memory_less(store, before - after);
+    }
+    caches->page_bytes = page;
+    caches->index_bytes = index;
+    tac_atomic_store_relaxed_u64(&store->memory_budget_bytes, budget - before + after);
+    return TACTUS_OK;
+}
+
+int tactus_cache_change(struct tactus *store, uint64_t page_cache_size, uint64_t index_cache_size)
+{
+    int result;
+
+    if (tac_api_fork_check(store) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    pthread_mutex_lock(&store->caches.lock);
+    result = caches_change(store, page_cache_size, index_cache_size, &tac_api_error);
+    pthread_mutex_unlock(&store->caches.lock);
+    return result;
+}
