@@ -479,6 +479,46 @@ static PyObject *store_io_rate_change(PyObject *object, PyObject *arguments)
     return tac_py_none(object, code);
 }
 
+PyDoc_STRVAR(cache_change_doc,
+             "cache_change($self, page_cache_size, index_cache_size, /)\n--\n\n"
+             "Other sizes of the caches, up to cache_size_max of the open; None: auto. No op.\n"
+             "\n"
+             "What they have room for stays in them; what they give up goes back to the system.");
+
+/* A number, or None. */
+static int cache_size_convert(PyObject *object, void *address)
+{
+    uint64_t *size = address;
+
+    if (object == Py_None) {
+        *size = TACTUS_SIZE_AUTO;
+        return 1;
+    }
+    if (!PyLong_Check(object)) {
+        PyErr_SetString(PyExc_TypeError, "a cache's size is an int, or None");
+        return 0;
+    }
+    *size = PyLong_AsUnsignedLongLong(object);
+    return PyErr_Occurred() == NULL;
+}
+
+static PyObject *store_cache_change(PyObject *object, PyObject *arguments)
+{
+    struct tac_py_store *self = store_of(object);
+    PyThreadState       *thread;
+    uint64_t             page, index;
+    int                  code;
+
+    if (!PyArg_ParseTuple(arguments, "O&O&:cache_change", cache_size_convert, &page,
+                          cache_size_convert, &index) ||
+        (thread = tac_py_begin(self)) == NULL) {
+        return NULL;
+    }
+    code = tactus_cache_change(self->handle, page, index);
+    tac_py_end(self, thread);
+    return tac_py_none(object, code);
+}
+
 PyDoc_STRVAR(
     descriptor_doc,
     "descriptor($self, /)\n--\n\n"
@@ -709,6 +749,7 @@ static PyMethodDef store_methods[] = {
     {"drain", store_drain, METH_NOARGS, drain_doc},
     {"compaction_hold", store_compaction_hold, METH_VARARGS, compaction_hold_doc},
     {"io_rate_change", store_io_rate_change, METH_VARARGS, io_rate_change_doc},
+    {"cache_change", store_cache_change, METH_VARARGS, cache_change_doc},
     {"compact_step", store_compact_step, METH_NOARGS, compact_step_doc},
     {"compact_cancel", store_compact_cancel, METH_NOARGS, compact_cancel_doc},
     {"compact_progress", tac_py_store_compact_progress, METH_NOARGS, compact_progress_doc},

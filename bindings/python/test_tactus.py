@@ -250,6 +250,7 @@ class ClosingTest(InFolder):
             lambda: store.tree("tree"),
             lambda: store.threads_change(1, 1, 1),
             lambda: store.io_rate_change(0),
+            lambda: store.cache_change(0, 0),
             lambda: tree.get_many([b"a"]),
             lambda: tree.ingest([(b"a", b"1")]),
             lambda: store.durable_op,
@@ -1054,6 +1055,24 @@ class MaintenanceTest(InMemory):
                 store.io_rate_change("1MiB")
             store.io_rate_change(0)
 
+    def test_caches(self):
+        sizes = {"page_cache_size": "1MiB", "index_cache_size": "1MiB", "cache_size_max": "4MiB"}
+        with memory_store(**sizes) as store:
+            tree = store.create_tree("tree")
+            fill(tree, 500)
+            before = store.stat()["memory_budget_bytes"]
+            store.cache_change(2 << 20, None)
+            self.assertEqual(store.stat()["memory_budget_bytes"] - before, 4 << 20)
+            store.cache_change(0, 0)
+            with self.assertRaises(tactus.Option):
+                store.cache_change(0, (4 << 20) + 1)
+            with self.assertRaises(OverflowError):
+                store.cache_change(-1, 0)
+            with self.assertRaises(TypeError):
+                store.cache_change("1MiB", 0)
+            with self.assertRaises(TypeError):
+                store.cache_change(0)
+
     def test_a_descriptor(self):
         with memory_store(threads=0) as store:
             descriptor = store.descriptor()
@@ -1395,6 +1414,7 @@ class ForkTest(InFolder):
                     lambda: store.tree("tree"),
                     lambda: store.threads_change(1, 1, 1),
                     lambda: store.io_rate_change(0),
+                    lambda: store.cache_change(0, 0),
                     lambda: tree.get_many([b"a"]),
                     lambda: tree.ingest([(b"a", b"1")]),
                     lambda: store.durable_op,
