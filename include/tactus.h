@@ -231,6 +231,33 @@ TACTUS_API int tactus_options_parse(struct tactus_options *options, const char *
 TACTUS_API int tactus_options_load(struct tactus_options *options, const char *path,
                                    const char *section);
 
+enum tactus_option_source {
+    TACTUS_OPTION_DEFAULT = 0, /* That of tactus_options_init, given or not */
+    TACTUS_OPTION_GIVEN = 1,
+    TACTUS_OPTION_DERIVED = 2, /* From others, the processors, or at random */
+};
+
+/* What a store would make of an option. Later versions add members at the end. */
+struct tactus_option_info {
+    size_t      struct_size; /* What the library has filled */
+    const char *name;
+    const char *value;       /* As tactus_options_set takes it */
+    enum tactus_option_source source;
+    bool        is_fixed;    /* When the store is created: the byte-shaping ones */
+    const char *reason;      /* DERIVED: from what. memory_size: what the store takes. Else empty */
+};
+
+/* Calls option_fn for each option, one after the other, with what a store that is
+ * created and opened with them would have, and why. There are three to begin with: memory_size, of
+ * which the caches are derived; threads, of which those of the stages, the jobs side by side, and
+ * the blocks of pool_size; and io_rate_max_bytes, compaction's share of the device. What shapes the
+ * file is derived of neither. options may be NULL (defaults); nothing is opened. Texts are valid
+ * during the call. Any thread. TACTUS_EINVAL, ENOMEM; TACTUS_EOPTION as create and open say it. */
+TACTUS_API int tactus_options_explain(const struct tactus_options *options,
+                                      void (*option_fn)(void *context,
+                                                        const struct tactus_option_info *option),
+                                      void *context);
+
 /* ---- store ---------------------------------------------------------------------------------- */
 
 struct tactus;

@@ -242,15 +242,15 @@ static bool uuid_parse(const char *text, uint8_t uuid[TACTUS_UUID_BYTES])
     return digits == 2 * TACTUS_UUID_BYTES;
 }
 
+static const char *const booleans[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
+static const char *const backends[] = {"auto", "io_uring", "posix", "memory"};
+static const char *const priorities[] = {"normal", "idle"};
+static const char *const io_priorities[] = {"normal", "low", "idle"};
+static const char *const logs[] = {"none", "host", "interval", "sync"};
+
 static int value_parse(const struct option_entry *entry, const char *value, uint64_t *ret_number,
                        struct tac_error *error)
 {
-    static const char *const booleans[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
-    static const char *const backends[] = {"auto", "io_uring", "posix", "memory"};
-    static const char *const priorities[] = {"normal", "idle"};
-    static const char *const io_priorities[] = {"normal", "low", "idle"};
-    static const char *const logs[] = {"none", "host", "interval", "sync"};
-
     switch (entry->kind) {
     case OPTION_BOOL:
         if (!word_parse(value, booleans, TAC_ARRAY_COUNT(booleans), ret_number)) {
@@ -371,6 +371,98 @@ uint32_t tac_options_index(const char *name)
         }
     }
     return UINT32_MAX;
+}
+
+const char *tac_options_name(uint32_t index)
+{
+    return index < TAC_ARRAY_COUNT(entries) ? entries[index].name : NULL;
+}
+
+bool tac_options_is_shaping(uint32_t index)
+{
+    return entries[index].offset < offsetof(struct tactus_options, memory_size);
+}
+
+void tac_options_size_text(uint64_t bytes, char *text, size_t text_size)
+{
+    static const char *const suffixes[] = {"", "KiB", "MiB", "GiB", "TiB"};
+    uint32_t                 suffix = 0;
+
+    while (bytes > 0 && bytes % TAC_KIB == 0 && suffix + 1 < TAC_ARRAY_COUNT(suffixes)) {
+        bytes /= TAC_KIB;
+        suffix++;
+    }
+    snprintf(text, text_size, "%llu%s", (unsigned long long)bytes, suffixes[suffix]);
+}
+
+static uint64_t entry_number(const struct tactus_options *options, const struct option_entry *entry)
+{
+    const uint8_t *field = (const uint8_t *)options + entry->offset;
+    uint64_t       number = 0;
+    uint32_t       small;
+
+    switch (entry_bytes(entry)) {
+    case sizeof number:
+        memcpy(&number, field, sizeof number);
+        return number;
+    case sizeof small:
+        memcpy(&small, field, sizeof small);
+        return small;
+    default:
+        return *(const bool *)field;
+    }
+}
+
+/* Of one whose size is bytes. */
+static bool entry_is_size(const struct option_entry *entry)
+{
+    return strstr(entry->name, "_size") != NULL || strstr(entry->name, "_bytes") != NULL;
+}
+
+void tac_options_value(const struct tactus_options *options, uint32_t index, char *text,
+                       size_t text_size)
+{
+    const struct option_entry *entry = &entries[index];
+    uint64_t                   number = 0;
+
+    if (entry->kind != OPTION_UUID) {
+        number = entry_number(options, entry);
+    }
+    switch (entry->kind) {
+    case OPTION_BOOL:
+        snprintf(text, text_size, "%s", booleans[number]);
+        return;
+    case OPTION_BACKEND:
+        snprintf(text, text_size, "%s", backends[number]);
+        return;
+    case OPTION_PRIORITY:
+        snprintf(text, text_size, "%s", priorities[number]);
+        return;
+    case OPTION_IO_PRIORITY:
+        snprintf(text, text_size, "%s", io_priorities[number]);
+        return;
+    case OPTION_LOG:
+        snprintf(text, text_size, "%s", logs[number]);
+        return;
+    case OPTION_UUID:
+        for (uint32_t i = 0; i < TACTUS_UUID_BYTES; i++) {
+            snprintf(text + 2 * i, text_size - 2 * i, "%02x", options->uuid[i]);
+        }
+        return;
+    case OPTION_SIZE_AUTO:
+    case OPTION_THREADS:
+    case OPTION_U32:
+    case OPTION_U64:
+        break;
+    }
+    if ((entry->kind == OPTION_SIZE_AUTO && number == TACTUS_SIZE_AUTO) ||
+        (entry->kind == OPTION_THREADS && number == TACTUS_THREADS_AUTO)) {
+        snprintf(text, text_size, "auto");
+    } else if (entry_is_size(entry)) {
+        tac_options_size_text(number, text, text_size);
+    } else {
+        snprintf(text, text_size, "%llu", (unsigned long long)number);
+    }
 }
 
 int tac_options_set(struct tactus_options *options, const char *name, const char *value,

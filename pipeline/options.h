@@ -14,6 +14,13 @@ TAC_MUST_CHECK int tac_options_set(struct tactus_options *options, const char *n
                                    const char *value, struct tac_error *error);
 /* The option's place among all, below 64; UINT32_MAX: there is none of the name. */
 uint32_t tac_options_index(const char *name);
+/* By that place; NULL past the last one. */
+const char *tac_options_name(uint32_t index);
+bool        tac_options_is_shaping(uint32_t index);
+/* As tac_options_set takes it, exactly. text_size: at least 64. */
+void tac_options_value(const struct tactus_options *options, uint32_t index, char *text,
+                       size_t text_size);
+void tac_options_size_text(uint64_t bytes, char *text, size_t text_size);
 /* The byte-shaping part; check it with tac_shape_check. */
 void tac_options_shape(const struct tactus_options *options, struct tac_shape *ret_shape);
 /* The other way round: what a create needs to make a store of this shape. */

@@ -427,12 +427,10 @@ static uint64_t pool_blocks(const struct tactus *store, uint32_t seats)
     return tac_admission_pool_blocks(&store->shape, seats);
 }
 
-static int seats_create(struct tactus *store, uint32_t count, uint64_t blocks,
-                        struct tac_error *error)
+static int pool_check(const struct tactus *store, uint64_t blocks, struct tac_error *error)
 {
-    uint32_t sources = tac_admission_sources_max(&store->shape);
-    uint32_t largest = tac_seat_allotment(sources, 1, store->filter_blocks_max);
-    uint32_t most = tac_seat_allotment(sources, TAC_READ_AHEAD_MAX, store->filter_blocks_max);
+    uint32_t largest =
+        tac_seat_allotment(tac_admission_sources_max(&store->shape), 1, store->filter_blocks_max);
 
     if (blocks < largest) {
         return tac_error_set(error, TACTUS_EOPTION,
@@ -440,6 +438,18 @@ static int seats_create(struct tactus *store, uint32_t count, uint64_t blocks,
                              "%llu",
                              (unsigned long long)(blocks * store->shape.block_size),
                              (unsigned long long)largest * store->shape.block_size);
+    }
+    return TACTUS_OK;
+}
+
+static int seats_create(struct tactus *store, uint32_t count, uint64_t blocks,
+                        struct tac_error *error)
+{
+    uint32_t sources = tac_admission_sources_max(&store->shape);
+    uint32_t most = tac_seat_allotment(sources, TAC_READ_AHEAD_MAX, store->filter_blocks_max);
+
+    if (pool_check(store, blocks, error) != TACTUS_OK) {
+        return error->code;
     }
     store->seats = calloc(count, sizeof *store->seats);
     if (store->seats == NULL) {
@@ -554,19 +564,26 @@ static uint64_t others_memory_bytes(const struct tactus *store, uint32_t seats, 
     return bytes + seats_memory_bytes(store, seats, blocks);
 }
 
+/* Of the log that is still to be made. */
+static uint64_t log_memory_bytes(const struct tactus *store)
+{
+    struct tac_wal_geometry geometry;
+
+    if (store->wal.storage != NULL || store->options.log < TACTUS_LOG_INTERVAL) {
+        return 0;
+    }
+    tac_wal_geometry_make(&store->shape, store->uuid, &geometry);
+    return tac_wal_memory_bytes(&geometry);
+}
+
 /* Before anything of it is allocated. The caches have of memory_size what the others leave. */
 static int memory_plan(struct tactus *store, uint32_t seats, uint64_t blocks,
                        struct tac_error *error)
 {
-    struct tactus_options  *options = &store->options;
-    uint64_t                others_bytes = others_memory_bytes(store, seats, blocks);
-    uint64_t                log_bytes = 0; /* Of the log that is still to be made */
-    struct tac_wal_geometry geometry;
+    struct tactus_options *options = &store->options;
+    uint64_t               others_bytes = others_memory_bytes(store, seats, blocks);
+    uint64_t               log_bytes = log_memory_bytes(store);
 
-    if (store->wal.storage == NULL && options->log >= TACTUS_LOG_INTERVAL) {
-        tac_wal_geometry_make(&store->shape, store->uuid, &geometry);
-        log_bytes = tac_wal_memory_bytes(&geometry);
-    }
     if (tac_options_resolve_caches(options, &store->shape, others_bytes + log_bytes, error) !=
         TACTUS_OK) {
         return error->code;
@@ -687,6 +704,59 @@ static void shape_take(struct tactus *store, const struct tac_superblock *superb
     store->beats_per_plan = store->shape.beats_per_bar / store->plans_per_bar;
     store->table_records_max = tac_admission_table_records_max(&store->shape);
     store->filter_blocks_max = tac_admission_filter_blocks_max(&store->shape);
+}
+
+/* Of a store that is not there: as much of its struct as sums and shapes need. */
+static int memory_explain(struct tactus *store, struct tac_memory_plan *ret_memory,
+                          struct tac_error *error)
+{
+    struct tactus_options *options = &store->options;
+    struct tac_superblock  superblock = {0};
+    uint64_t               blocks;
+
+    if (options->memory_size == TACTUS_SIZE_AUTO) {
+        options->memory_size = 0;
+    }
+    tac_options_shape(options, &superblock.shape);
+    if (tac_options_resolve(options, error) != TACTUS_OK ||
+        tac_shape_check(&superblock.shape, error) != TACTUS_OK) {
+        return error->code;
+    }
+    tac_options_from_shape(options, &superblock.shape);
+    options->threads = options->threads_read + options->threads_merge + options->threads_write;
+    shape_take(store, &superblock);
+    ret_memory->seats = tac_admission_seats(options);
+    blocks = pool_blocks(store, ret_memory->seats);
+    if (pool_check(store, blocks, error) != TACTUS_OK ||
+        memory_plan(store, ret_memory->seats, blocks, error) != TACTUS_OK) {
+        return error->code;
+    }
+    if (options->pool_size == 0) {
+        options->pool_size = blocks * store->shape.block_size;
+    }
+    ret_memory->budget_bytes = store->memory_budget_bytes + log_memory_bytes(store);
+    ret_memory->others_bytes = ret_memory->budget_bytes - options->level0_cache_size -
+                               options->page_cache_size - options->index_cache_size;
+    return TACTUS_OK;
+}
+
+int tac_store_memory_explain(const struct tactus_options *options,
+                             struct tactus_options *ret_options, struct tac_memory_plan *ret_memory,
+                             struct tac_error *error)
+{
+    struct tactus *store =
+        aligned_alloc(TAC_CACHE_LINE_BYTES, tac_round_up(sizeof *store, TAC_CACHE_LINE_BYTES));
+    int result;
+
+    if (store == NULL) {
+        return tac_error_set(error, TACTUS_ENOMEM, "out of memory to explain options");
+    }
+    memset(store, 0, sizeof *store);
+    store->options = *options;
+    result = memory_explain(store, ret_memory, error);
+    *ret_options = store->options;
+    free(store);
+    return result;
 }
 
 /* Jobs in the middle of their work give back what they hold; their results are gone. */

@@ -204,6 +204,17 @@ TAC_MUST_CHECK int tac_store_open_in(struct tactus_pool *shared, struct tac_stor
                                      const struct tac_log_place *place, struct tactus **ret_store,
                                      struct tac_error *error);
 
+/* What an open of a store that was just created with the options makes of them, and what it takes. */
+struct tac_memory_plan {
+    uint64_t budget_bytes;
+    uint64_t others_bytes; /* Of it not for caches */
+    uint32_t seats;
+};
+TAC_MUST_CHECK int tac_store_memory_explain(const struct tactus_options *options,
+                                            struct tactus_options       *ret_options,
+                                            struct tac_memory_plan      *ret_memory,
+                                            struct tac_error            *error);
+
 /* Other stage threads, as many as the options say, or other virtual workers, in place of those there
  * are. Takes commit_lock. */
 TAC_MUST_CHECK int tac_store_workers_change(struct tactus               *store,

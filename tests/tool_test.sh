@@ -511,7 +511,27 @@ is "a backend that is none" usage_fails scan a --backend tape
 is "an option without a value" usage_fails scan a --option ring_size
 # says TEXT ARGUMENT…: the command succeeds and prints the text.
 says() { "$tactus" "${@:2}" >out 2>err && grep -qe "$1" out; }
-for command in create tree load get put delete scan compact stat digest verify repair; do
+printf 'threads = 8\n[small]\nmemory_size = 1GiB\nmemtable_size = 16MiB\n' >options.ini
+is "options derives caches from memory" says '^page_cache_size .* derived: .*memory_size' \
+    options memory_size=1GiB
+is "stages from threads" says '^threads_merge  *4  *derived: .*threads' options --file options.ini
+is "and tells what is fixed" says '^memtable_size  *16MiB  *given, fixed$' \
+    options --file options.ini --section small
+is "as other commands take them, too" says '^threads  *4  *derived: the sum' \
+    options --threads 1,2,1 --option memory_size=1GiB --backend posix
+is "and the defaults" says '^runs_per_level  *8  *default, fixed$' options
+options_fail() { # STATUS TEXT ARGUMENT…
+    local status=0
+
+    "$tactus" options "${@:3}" >out 2>err || status=$?
+    [ $status = "$1" ] && grep -qe "$2" err && [ "$(wc -l <err)" -ge 2 ]
+}
+is "impossible ones are refused" options_fail 2 'memory_size: 1048576 bytes are not enough' \
+    memory_size=1MiB
+is "and unknown ones" options_fail 2 'unknown option "size"' size=1
+is "and what is none" options_fail 2 'no = in it' memory_size
+is "and a section of no file" options_fail 2 'of which file' --section small
+for command in create tree load get put delete scan compact stat digest verify repair options; do
     is "$command --help" says 'exit status' $command --help
     is "is listed" says "^  $command " --help
 done

@@ -130,7 +130,7 @@ static int name_value_set(struct tactus_options *options, char *text)
     return option_set(options, text, equals + 1);
 }
 
-static int threads_set(struct tactus_options *options, const char *text)
+int tac_threads_set(struct tactus_options *options, const char *text)
 {
     static const char *const names[] = {"threads_read", "threads_merge", "threads_write"};
     char                     copy[64];
@@ -210,7 +210,7 @@ static int argument_set(struct tac_arguments *arguments, enum tac_option option,
     case TAC_OPTION_OPTION:
         return name_value_set(&arguments->options, value);
     case TAC_OPTION_THREADS:
-        return threads_set(&arguments->options, value);
+        return tac_threads_set(&arguments->options, value);
     case TAC_OPTION_BACKEND:
         return backend_set(&arguments->options, value);
     case TAC_OPTION_TREE:

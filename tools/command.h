@@ -157,8 +157,14 @@ int tac_cmd_repair(struct tac_arguments *arguments);
 /* The statistics as members of a flat JSON object, without its braces (cmd_stat.c). */
 void tac_stats_members_print(FILE *out, const struct tactus_stats *stats);
 
+/* What --threads takes: "R,M,W", "0" or "auto"; else an exit status, and it has said why. */
+int tac_threads_set(struct tactus_options *options, const char *text);
+
 /* Parses its arguments itself (cmd_bench.c). */
 int tac_cmd_bench(int argc, char **argv);
+
+/* As well (cmd_options.c). */
+int tac_cmd_options(int argc, char **argv);
 
 /* As well (cmd_stress.c). */
 int tac_cmd_stress(int argc, char **argv);

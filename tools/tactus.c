@@ -23,7 +23,8 @@ static const struct tac_command commands[] = {
      "  ring_size=256  io_depth=4  tables_max=16384  assist=true  direct_io=true\n"
      "  scrub_days=0 (never)  io_rate_max_bytes=0 (no limit)\n"
      "  io_priority=normal (or low, idle)\n"
-     "include/tactus.h says what each of them does.\n",
+     "  cache_size_max=0 (caches do not grow later)\n"
+     "`tactus options` says what follows from which; include/tactus.h what each of them does.\n",
      TAC_TAKES_COMMON, 0, 0, tac_cmd_create},
     {"tree", "STORE create NAME | STORE drop NAME | STORE list", "Makes, drops or lists trees",
      "A tree is dropped with all its records, which cannot be undone; its space has come back "
@@ -89,7 +90,8 @@ static void help_print(FILE *out)
     for (size_t i = 0; i < COMMANDS_COUNT; i++) {
         fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].summary);
     }
-    fputs("  bench     Measures the engine on this machine\n"
+    fputs("  options   Prints what a store makes of its options, and why; opens none\n"
+          "  bench     Measures the engine on this machine\n"
           "  stress    Uses a store in every way at once, and checks every answer\n\n",
           out);
     tac_exit_statuses_print(out);
@@ -130,6 +132,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(name, "bench") == 0) {
         return tac_cmd_bench(argc - 1, argv + 1);
+    }
+    if (strcmp(name, "options") == 0) {
+        return tac_cmd_options(argc - 1, argv + 1);
     }
     if (strcmp(name, "stress") == 0) {
         return tac_cmd_stress(argc - 1, argv + 1);

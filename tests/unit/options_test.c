@@ -225,6 +225,104 @@ static void test_threads(void)
            "without a sum the stages' are those given");
 }
 
+struct explained {
+    struct tactus_options options; /* What is told, taken as text */
+    uint32_t              count, derived_count, unexplained_count;
+    char                  reason[512]; /* Of memory_size */
+};
+
+static void explained_take(void *context, const struct tactus_option_info *option)
+{
+    struct explained *explained = context;
+
+    explained->count++;
+    explained->derived_count += option->source == TACTUS_OPTION_DERIVED;
+    explained->unexplained_count +=
+        option->source == TACTUS_OPTION_DERIVED && option->reason[0] == 0;
+    if (strcmp(option->name, "memory_size") == 0) {
+        snprintf(explained->reason, sizeof explained->reason, "%s", option->reason);
+    }
+    if (strcmp(option->name, "uuid") != 0 &&
+        tactus_options_set(&explained->options, option->name, option->value) != TACTUS_OK) {
+        tap_diag("%s", tactus_message());
+        explained->unexplained_count++;
+    }
+}
+
+static bool explained(const char *text, struct explained *ret_explained)
+{
+    struct tactus_options options;
+
+    memset(ret_explained, 0, sizeof *ret_explained);
+    tactus_options_init(&options);
+    tactus_options_init(&ret_explained->options);
+    return tactus_options_parse(&options, "memtable_size=1MiB, block_size=4KiB, page_size=512, "
+                                          "table_size=64KiB, slice_size=1MiB, tables_max=2048, "
+                                          "file_size_max=1GiB, backend=memory") == TACTUS_OK &&
+           tactus_options_parse(&options, text) == TACTUS_OK &&
+           tactus_options_explain(&options, explained_take, ret_explained) == TACTUS_OK;
+}
+
+static bool opens_as_explained(const char *text)
+{
+    struct explained    first, second;
+    struct tactus_stats stats = {0};
+    char                budget[64];
+    struct tactus      *store;
+
+    if (!explained(text, &first) || first.unexplained_count > 0) {
+        return false;
+    }
+    first.options.uuid[0] = 1;
+    if (opened(text, &stats) != TACTUS_OK ||
+        tactus_open(NULL, &first.options, &store) != TACTUS_OK) {
+        return false;
+    }
+    snprintf(budget, sizeof budget, "takes %llu, ", (unsigned long long)stats.memory_budget_bytes);
+    tactus_stat(store, &stats);
+    tactus_abandon(store);
+    memset(&second, 0, sizeof second);
+    tactus_options_init(&second.options);
+    return (stats.memory_budget_bytes % 1024 == 0 || strstr(first.reason, budget) != NULL) &&
+           tactus_options_explain(&first.options, explained_take, &second) == TACTUS_OK &&
+           second.derived_count == 0 && second.count == first.count &&
+           stats.threads_merge == first.options.threads_merge;
+}
+
+static void test_explain(void)
+{
+    struct explained      plain, large;
+    struct tactus_options options;
+
+    tap_ok(explained("threads=8", &plain) && plain.options.threads_merge == 4 &&
+               plain.options.threads_read == 2 && plain.options.page_cache_size == 64 * TAC_MIB &&
+               plain.options.pool_size > 0 && plain.options.lag_beats == 8 &&
+               plain.unexplained_count == 0,
+           "what is derived is told, with a reason");
+    tap_ok(explained("threads=8, memory_size=1GiB", &large) &&
+               large.options.page_cache_size > 256 * TAC_MIB &&
+               large.options.level0_cache_size == 10 * TAC_MIB &&
+               large.options.pool_size == plain.options.pool_size,
+           "memory goes to the caches");
+    tap_ok(explained("threads=64", &large) && large.options.threads_merge == 32 &&
+               large.options.pool_size > plain.options.pool_size,
+           "threads have blocks");
+    tap_ok(opens_as_explained("threads=0") && opens_as_explained("threads=5, memory_size=512MiB") &&
+               opens_as_explained("threads=3, log=none, runs_per_level=1, page_cache_size=1MiB"),
+           "an open makes the same of them, and nothing more of what is told");
+    tactus_options_init(&options);
+    options.memory_size = TAC_MIB;
+    tap_ok(tactus_options_explain(&options, explained_take, &plain) == TACTUS_EOPTION &&
+               says("memory_size"),
+           "what an open refuses is refused: %s", tactus_message());
+    options.memory_size = 0;
+    options.block_size = 5000;
+    tap_ok(tactus_options_explain(&options, explained_take, &plain) == TACTUS_EOPTION &&
+               says("block_size"),
+           "and what a create does: %s", tactus_message());
+    tap_ok(tactus_options_explain(NULL, NULL, NULL) == TACTUS_EINVAL, "somebody has to be told");
+}
+
 int main(void)
 {
     const char *directory = getenv("TMPDIR");
@@ -236,5 +334,6 @@ int main(void)
     test_load();
     test_memory();
     test_threads();
+    test_explain();
     return tap_done();
 }
