@@ -658,6 +658,16 @@ TACTUS_API void tactus_compact_progress(struct tactus *store,
  * slow down meanwhile. */
 TACTUS_API int tactus_compaction_hold(struct tactus *store, bool hold);
 
+/* The next beat, for a host with a clock of its own. A bar has beats_per_bar beats. By itself one
+ * is over when that part of memtable_size has been written; this ends the one that runs at once,
+ * whatever has been written in it, and with the last one the bar, whose memtable is then flushed as
+ * it is. So a store that few writes come to goes on with what compaction is due, in equal parts: one
+ * for each call, which may be each op of a replicated log, or each tick. Writes that are further
+ * than the calls begin beats as ever: the bar is where whichever is further has brought it. An op:
+ * stores that are to be equal need it in the same places. It waits as a write in that beat does.
+ * TACTUS_EPAUSED: it would have to wait, and took no op. TACTUS_EPOISONED. */
+TACTUS_API int tactus_beat(struct tactus *store);
+
 /* Pauses flushes and compactions: when it returns nothing more of them is begun, and what was under
  * way ends within a block's time; what is done stays done. A checkpoint that is being written is
  * finished. A write of another thread that waits, or is about to, is let through first, which takes

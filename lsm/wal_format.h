@@ -94,6 +94,7 @@ enum tac_wal_kind {
     TAC_WAL_TREE_DROP = 10,
     TAC_WAL_SNAPSHOT = 11, /* key: the name */
     TAC_WAL_RELEASE = 12,  /* The same */
+    TAC_WAL_BEAT = 14,     /* 13 is none */
 };
 
 enum tac_wal_range {

@@ -509,6 +509,20 @@ int tactus_compaction_hold(struct tactus *store, bool hold)
     return result == TACTUS_OK ? tac_wal_committed(&store->wal, op, &tac_api_error) : result;
 }
 
+int tactus_beat(struct tactus *store)
+{
+    uint64_t op;
+    int      result;
+
+    if (tac_api_lock(store) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    result = tac_writer_beat(store, &tac_api_error);
+    op = store->last_op;
+    tac_api_unlock(store);
+    return result == TACTUS_OK ? tac_wal_committed(&store->wal, op, &tac_api_error) : result;
+}
+
 int tactus_pause(struct tactus *store)
 {
     return tac_api_fork_check(store) != TACTUS_OK ? tac_api_error.code

@@ -354,6 +354,7 @@ void tac_store_memtables_swap(struct tactus *store)
     tac_memtable_seal(store->memtables[store->memtable_mutable]);
     store->immutable_table = store->memtables[store->memtable_mutable];
     store->immutable_last_op = store->last_op;
+    store->beat_called = 0;
     tac_memtable_reset(store->memtables[next]);
     store->memtable_mutable = next;
     memtable_reads_look(store);

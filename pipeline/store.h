@@ -82,6 +82,8 @@ struct tactus {
     uint64_t        wait_buckets[TACTUS_WAIT_BUCKETS];
     uint64_t        waited_ns; /* In the op that is under way */
     bool            has_made_room; /* It has ended bars, in a full store */
+    uint64_t        beat_called;   /* The beat of this bar that tactus_beat has come to; 0: none. The
+                                      coordinator resets it with the memtables */
 
     struct tac_clock clock;
     /* Pauses of compaction and ends of pauses so far: odd in a pause. Atomics: application threads
@@ -310,6 +312,8 @@ bool tac_writer_checkpoint_wait(struct tactus *store, uint64_t op);
 TAC_MUST_CHECK int tac_writer_drain(struct tactus *store, uint64_t manual_trees,
                                     struct tac_error *error);
 TAC_MUST_CHECK int tac_writer_checkpoint(struct tactus *store, struct tac_error *error);
+/* The next beat of the bar, whatever the memtable's fill: an op. After the last one the bar ends. */
+TAC_MUST_CHECK int tac_writer_beat(struct tactus *store, struct tac_error *error);
 /* Ends the bar: an op. */
 TAC_MUST_CHECK int tac_writer_range_step(struct tactus *store, struct tac_error *error);
 /* Without commit_lock: until the plan's work is done, with all credit, while writes go on; or until

@@ -548,6 +548,8 @@ static int entry_replay(struct reader *reader, const struct tac_wal_entry *entry
         return tactus_checkpoint(store);
     case TAC_WAL_NOTHING:
         return nothing_replay(store);
+    case TAC_WAL_BEAT:
+        return tactus_beat(store);
     case TAC_WAL_RANGE:
         return range_replay(reader, entry);
     case TAC_WAL_TREE_DROP:

@@ -95,14 +95,14 @@ static int poisoned(struct tactus *store, struct tac_error *error)
                          store->poison_error.message);
 }
 
-/* The beat within the plan that the memtable's fill says. */
+/* The beat within the bar: what the memtable's fill says, or the host, whichever is further. */
 static uint64_t beat_now(const struct tactus *store)
 {
     const struct tac_memtable *memtable = store->memtables[store->memtable_mutable];
     uint64_t beat = (uint64_t)((unsigned __int128)tac_memtable_accounted(memtable) *
                                store->shape.beats_per_bar / store->shape.memtable_size);
 
-    return tac_min_u64(beat, store->shape.beats_per_bar - 1);
+    return tac_min_u64(tac_max_u64(beat, store->beat_called), store->shape.beats_per_bar - 1);
 }
 
 void tac_writer_plan_wait(struct tactus *store)
@@ -258,15 +258,10 @@ int tac_writer_pause_check(struct tactus *store, struct tac_error *error)
     return tac_store_is_paused(store) && !tac_store_is_poisoned(store) ? paused(error) : TACTUS_OK;
 }
 
-/* Whether a write of so many bytes would wait for flushes and compactions: in a pause that would be
- * for ever. No write ends a plan in a pause. */
-static bool would_wait(struct tactus *store, uint64_t accounted_bytes)
+/* Whether an op in this beat would wait for flushes and compactions: in a pause that would be for
+ * ever. No op ends a plan in a pause. */
+static bool beat_would_wait(struct tactus *store, uint64_t beat)
 {
-    uint64_t beat = beat_now(store);
-
-    if (!tac_memtable_fits(store->memtables[store->memtable_mutable], accounted_bytes)) {
-        return true;
-    }
     if (tac_recovery_is_refilling(store)) {
         return false; /* It begins no beat. */
     }
@@ -276,6 +271,13 @@ static bool would_wait(struct tactus *store, uint64_t accounted_bytes)
     beat -= store->half * (uint64_t)store->beats_per_plan;
     return beat != tac_atomic_load_relaxed_u64(&store->clock.beat) &&
            !work_is_consumed(store, bytes_required(store, beat));
+}
+
+/* The same of a write of so many bytes. */
+static bool would_wait(struct tactus *store, uint64_t accounted_bytes)
+{
+    return !tac_memtable_fits(store->memtables[store->memtable_mutable], accounted_bytes) ||
+           beat_would_wait(store, beat_now(store));
 }
 
 /* ---- ops ------------------------------------------------------------------------------------ */
@@ -463,6 +465,44 @@ int tac_writer_nothing(struct tactus *store, struct tac_error *error)
     }
     if (result == TACTUS_OK) {
         tac_writer_control_op(store);
+    }
+    return result;
+}
+
+/* A bar's last beat: its checkpoint says that the op has run, so the log has it first. */
+static int last_beat_end(struct tactus *store, struct tac_error *error)
+{
+    int result = tac_wal_committed(&store->wal, store->last_op, error);
+
+    return result == TACTUS_OK ? bar_end(store, error) : result;
+}
+
+int tac_writer_beat(struct tactus *store, struct tac_error *error)
+{
+    const struct tac_wal_entry entry = {.kind = TAC_WAL_BEAT, .is_last = true};
+    bool     had_run = tac_recovery_is_refilling(store); /* Before the checkpoint */
+    uint64_t beat = beat_now(store) + 1;
+    int      result = store_check(store, error);
+
+    store->waited_ns = 0;
+    if (result == TACTUS_OK && tac_store_is_paused(store) && beat_would_wait(store, beat)) {
+        return paused(error);
+    }
+    if (result == TACTUS_OK) {
+        result = tac_wal_append(&store->wal, &entry, error);
+    }
+    if (result != TACTUS_OK) {
+        return result;
+    }
+    tac_writer_control_op(store);
+    if (!had_run && beat == store->shape.beats_per_bar) {
+        result = last_beat_end(store, error);
+    } else if (!had_run) {
+        store->beat_called = beat;
+        result = beat_advance(store, error);
+    }
+    if (store->waited_ns > 0) {
+        wait_count(store, store->waited_ns);
     }
     return result;
 }

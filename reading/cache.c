@@ -42,8 +42,7 @@
  * them then, by whatever count. With no pins, and not kept, one compare-and-exchange takes PUBLISHED away, as a
  * claim would; from then on nobody may read or fill the data, and its memory goes back. Who takes
  * away the last pin of a frame that is GONE does the same, with a pin of its own until the memory
- * has gone: a growth that comes meanwhile takes GONE away, and who claims the frame then waits
- * for nothing but finds it pinned.
+ * has gone: a growth that comes meanwhile takes GONE away, but nobody claims the frame before that.
  *
  * note: second-chance
  *

@@ -30,6 +30,8 @@
     X(PAUSED_LONG, "a call that a pause refused, done again after it")                             \
     X(WORKERS_CHANGED, "other workers in place of those that had jobs")                            \
     X(CACHE_CHANGED, "caches with more or fewer frames than before")                               \
+    X(BEAT_CALLED, "a beat of the host's")                                                         \
+    X(BAR_CALLED, "a bar that ended with such a beat")                                             \
     X(POOLED, "jobs beside those of another store in a pool")                                      \
     X(RANGE, "a range compacted by hand, step by step")                                            \
     X(RANGE_BESIDE, "a range compacted by hand beside writes")                                     \

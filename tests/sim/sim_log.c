@@ -248,6 +248,8 @@ static int record_run(struct sim *sim, const struct sim_record *record)
         return tactus_compact(sim->store, sim->model->trees[record->tree].id);
     case SIM_RECORD_HOLD:
         return tactus_compaction_hold(sim->store, record->is_held);
+    case SIM_RECORD_BEAT:
+        return tactus_beat(sim->store);
     case SIM_RECORD_CHECKPOINT:
         return tactus_checkpoint(sim->store);
     case SIM_RECORD_INGEST:

@@ -16,6 +16,7 @@ enum sim_record_kind {
     SIM_RECORD_DRAIN,
     SIM_RECORD_COMPACT,
     SIM_RECORD_HOLD,
+    SIM_RECORD_BEAT,
     SIM_RECORD_CHECKPOINT,
     SIM_RECORD_SNAPSHOT, /* `tree`: its slot */
     SIM_RECORD_RELEASE,  /* The same */

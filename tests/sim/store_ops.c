@@ -482,6 +482,20 @@ static void caches_draw(const struct sim_world *world, struct sim_op *ops)
     }
 }
 
+/* In half of the lists some become beats of the host's, up to a bar of them. */
+static void beats_draw(const struct sim_world *world, struct sim_op *ops)
+{
+    struct tac_prng prng = {tac_mix_u64(world->seed ^ 0x6265617473)};
+    uint32_t        every = draw(&prng, 0, 1) * draw(&prng, 4, 80);
+    uint32_t        most = DRAW_OF(&prng, 1, 4, world->options.beats_per_bar);
+
+    for (uint32_t i = 0; i < world->op_count && every > 0; i++) {
+        if (ops[i].kind == SIM_GET && draw(&prng, 1, every) == 1) {
+            ops[i] = (struct sim_op){.kind = SIM_BEAT, .count = draw(&prng, 1, most)};
+        }
+    }
+}
+
 struct sim_op *sim_ops_draw(const struct sim_world *world)
 {
     struct draft   draft = {.prng = {tac_mix_u64(world->seed ^ 0x6f7073)}, .world = world};
@@ -514,6 +528,7 @@ struct sim_op *sim_ops_draw(const struct sim_world *world)
     ranges_draw(world, ops);
     snapshots_draw(world, ops);
     caches_draw(world, ops);
+    beats_draw(world, ops);
     /* All trees but perhaps the last exist from the beginning. */
     for (uint32_t tree = 0; tree < world->tree_count; tree++) {
         uint32_t at = tree > 0 && tree + 1 == world->tree_count ? tree + tree_late : tree;

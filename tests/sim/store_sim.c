@@ -503,6 +503,23 @@ static void run_hold(struct sim *sim, bool is_held)
     }
 }
 
+static void run_beats(struct sim *sim, uint32_t count)
+{
+    struct marks *marks = &sim->report->marks;
+
+    for (uint32_t i = 0; i < count && !sim_is_down(sim); i++) {
+        uint64_t bars = sim->store->bar_count;
+        bool     has_recovered = sim->has_recovered;
+
+        if (!sim_result(sim, sim_log_do(sim, SIM_RECORD_BEAT, 0, false, NULL, 0), "beat")) {
+            return;
+        }
+        marks->count[MARK_BEAT_CALLED]++;
+        marks->count[MARK_BAR_CALLED] +=
+            sim->has_recovered == has_recovered && sim->store->bar_count == bars + 1;
+    }
+}
+
 /* ---- pauses and workers --------------------------------------------------------------------- */
 
 /* It changes nothing that is written: the model knows nothing of it. */
@@ -625,6 +642,9 @@ static void run_op(struct sim *sim, const struct sim_op *op)
         return;
     case SIM_SNAPSHOT:
         sim_run_snapshot(sim, op);
+        return;
+    case SIM_BEAT:
+        run_beats(sim, op->count);
         return;
     case SIM_CACHES:
         sim_caches_change(sim, op->seed);

@@ -66,7 +66,8 @@
     X(INGEST, "ingest")                 /* … nor this: `count` keys from `key` on, as a run; */    \
     X(RANGE, "range")                   /* … nor this: `count`: enum sim_range_action; */          \
     X(SNAPSHOT, "snapshot")             /* … nor this: `count`: enum sim_snapshot_do; */           \
-    X(CACHES, "caches")                 /* … nor this: other sizes, of `seed` */
+    X(CACHES, "caches")                 /* … nor this: other sizes, of `seed`; */                  \
+    X(BEAT, "beat")                     /* … nor this: `count` beats of the host's */
 
 enum sim_op_kind {
 #define SIM_OP_NAME(name, text) SIM_##name,
@@ -94,7 +95,8 @@ enum sim_snapshot_do {
 static inline bool sim_op_disturbs(enum sim_op_kind kind)
 {
     return kind >= SIM_REOPEN && kind != SIM_TREE_DROP && kind != SIM_INGEST &&
-           kind != SIM_RANGE && kind != SIM_SNAPSHOT && kind != SIM_CACHES;
+           kind != SIM_RANGE && kind != SIM_SNAPSHOT && kind != SIM_CACHES &&
+           kind != SIM_BEAT;
 }
 
 struct sim_op {

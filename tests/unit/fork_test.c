@@ -58,6 +58,7 @@ static int child_writes(const void *context)
     CHECK(tactus_compact_cancel(open->store) == TACTUS_EFORKED);
     CHECK(tactus_compaction_hold(open->store, true) == TACTUS_EFORKED);
     CHECK(tactus_checkpoint(open->store) == TACTUS_EFORKED);
+    CHECK(tactus_beat(open->store) == TACTUS_EFORKED);
     CHECK(tactus_threads_change(open->store, 1, 1, 1) == TACTUS_EFORKED);
     CHECK(tactus_descriptor(open->store, &descriptor) == TACTUS_EFORKED);
     CHECK(tactus_snapshot_create(open->store, "other", NULL) == TACTUS_EFORKED);
