@@ -431,6 +431,18 @@ static PyObject *store_compact_cancel(PyObject *object, PyObject *unused)
     return simple_call(object, tactus_compact_cancel);
 }
 
+PyDoc_STRVAR(beat_doc,
+             "beat($self, /)\n--\n\n"
+             "Begin the next beat of the bar, whatever has been written in this one; an op.\n"
+             "\n"
+             "With the last beat the bar ends. For a host with a clock of its own.");
+
+static PyObject *store_beat(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return simple_call(object, tactus_beat);
+}
+
 PyDoc_STRVAR(threads_change_doc,
              "threads_change($self, read, merge, write, /)\n--\n\n"
              "Other numbers of stage threads, each at least 1, for a store that has some. No op.\n"
@@ -750,6 +762,7 @@ static PyMethodDef store_methods[] = {
     {"compaction_hold", store_compaction_hold, METH_VARARGS, compaction_hold_doc},
     {"io_rate_change", store_io_rate_change, METH_VARARGS, io_rate_change_doc},
     {"cache_change", store_cache_change, METH_VARARGS, cache_change_doc},
+    {"beat", store_beat, METH_NOARGS, beat_doc},
     {"compact_step", store_compact_step, METH_NOARGS, compact_step_doc},
     {"compact_cancel", store_compact_cancel, METH_NOARGS, compact_cancel_doc},
     {"compact_progress", tac_py_store_compact_progress, METH_NOARGS, compact_progress_doc},

@@ -251,6 +251,7 @@ class ClosingTest(InFolder):
             lambda: store.threads_change(1, 1, 1),
             lambda: store.io_rate_change(0),
             lambda: store.cache_change(0, 0),
+            store.beat,
             lambda: tree.get_many([b"a"]),
             lambda: tree.ingest([(b"a", b"1")]),
             lambda: store.durable_op,
@@ -1055,6 +1056,15 @@ class MaintenanceTest(InMemory):
                 store.io_rate_change("1MiB")
             store.io_rate_change(0)
 
+    def test_beats(self):
+        with memory_store(beats_per_bar=8) as store:
+            store.create_tree("tree")[b"key"] = b"value"
+            bars, last = store.stat()["bars"], store.last_op
+            for _ in range(16):
+                store.beat()
+            self.assertEqual(store.stat()["bars"], bars + 2)
+            self.assertEqual(store.last_op, last + 16)
+
     def test_caches(self):
         sizes = {"page_cache_size": "1MiB", "index_cache_size": "1MiB", "cache_size_max": "4MiB"}
         with memory_store(**sizes) as store:
@@ -1415,6 +1425,7 @@ class ForkTest(InFolder):
                     lambda: store.threads_change(1, 1, 1),
                     lambda: store.io_rate_change(0),
                     lambda: store.cache_change(0, 0),
+                    store.beat,
                     lambda: tree.get_many([b"a"]),
                     lambda: tree.ingest([(b"a", b"1")]),
                     lambda: store.durable_op,
