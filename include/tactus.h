@@ -293,8 +293,9 @@ TACTUS_API void tactus_abandon(struct tactus *store);
 struct tactus_pool;
 
 /* Fill with tactus_pool_options_init, then change what you need. Threads are given as in struct
- * tactus_options; with 0 the stores are stepped by the caller. */
+ * tactus_options; with 0 the stores are stepped by the caller. It grows as that does. */
 struct tactus_pool_options {
+    size_t struct_size;              /* Set by tactus_pool_options_init, and not to be changed. */
     uint64_t memory_size;            /* What all its stores together may take: the sum of their
                                         budgets (struct tactus_stats, memory_budget_bytes). 0: no
                                         limit; 0. */
@@ -307,8 +308,14 @@ struct tactus_pool_options {
     enum tactus_priority threads_priority; /* TACTUS_PRIORITY_NORMAL. */
 };
 
+/* As tactus_options_init_sized. */
+TACTUS_API void tactus_pool_options_init_sized(struct tactus_pool_options *options,
+                                               size_t struct_size);
 /* Fills in every default. */
-TACTUS_API void tactus_pool_options_init(struct tactus_pool_options *options);
+static inline void tactus_pool_options_init(struct tactus_pool_options *options)
+{
+    tactus_pool_options_init_sized(options, sizeof *options);
+}
 
 /* Starts the threads. options may be NULL (defaults). On success *ret_pool is to be given to
  * tactus_pool_close; on failure it is untouched. TACTUS_EOPTION, ENOMEM, EIO. */
@@ -340,7 +347,9 @@ TACTUS_API int tactus_pool_threads_change(struct tactus_pool *pool, uint32_t thr
  * descriptor of one of the stores (tactus_descriptor) can be read, or after a write. */
 TACTUS_API bool tactus_pool_step(struct tactus_pool *pool);
 
+/* Later versions add members at the end. Those that the library does not know are 0. */
 struct tactus_pool_stats {
+    size_t   struct_size;           /* Of these, what the library has filled */
     uint64_t memory_size;           /* As it was opened; 0: no limit */
     uint64_t memory_budget_bytes;   /* What its stores have taken of it */
     uint64_t busy_ns, idle_ns;      /* Of all its threads since they were started: in steps that did
@@ -349,8 +358,14 @@ struct tactus_pool_stats {
     uint32_t threads_read, threads_merge, threads_write;
 };
 
-/* Any thread, at any time. In a forked child all is 0. */
-TACTUS_API void tactus_pool_stat(struct tactus_pool *pool, struct tactus_pool_stats *ret_stats);
+/* As tactus_pool_stat. struct_size: as for tactus_stat_sized. */
+TACTUS_API void tactus_pool_stat_sized(struct tactus_pool *pool,
+                                       struct tactus_pool_stats *ret_stats, size_t struct_size);
+/* Any thread, at any time. In a forked child all but struct_size is 0. */
+static inline void tactus_pool_stat(struct tactus_pool *pool, struct tactus_pool_stats *ret_stats)
+{
+    tactus_pool_stat_sized(pool, ret_stats, sizeof *ret_stats);
+}
 
 /* ---- trees ---------------------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 /* pool -- see pool.h; and the functions of tactus.h for pools, but for tactus_open_in (api.c). */
 #include "pipeline/pool.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "pipeline/options.h"
 
 #define MEMORY_SHARES_MAX 65536
+#define STRUCT_SIZE_MAX (16 * TAC_KIB) /* As of struct tactus_options */
 
 /* ---- of stores ------------------------------------------------------------------------------ */
 
@@ -129,9 +131,10 @@ void tac_pool_store_ended(struct tactus *store)
 
 /* ---- of tactus.h ---------------------------------------------------------------------------- */
 
-void tactus_pool_options_init(struct tactus_pool_options *options)
+static void defaults_set(struct tactus_pool_options *options)
 {
     memset(options, 0, sizeof *options);
+    options->struct_size = sizeof *options;
     options->memory_size = 0;
     options->memory_shares = 1;
     options->threads = TACTUS_THREADS_AUTO;
@@ -139,6 +142,43 @@ void tactus_pool_options_init(struct tactus_pool_options *options)
     options->threads_merge = TACTUS_THREADS_AUTO;
     options->threads_write = TACTUS_THREADS_AUTO;
     options->threads_priority = TACTUS_PRIORITY_NORMAL;
+}
+
+void tactus_pool_options_init_sized(struct tactus_pool_options *options, size_t struct_size)
+{
+    struct tactus_pool_options defaults;
+
+    defaults_set(&defaults);
+    defaults.struct_size = struct_size;
+    memset(options, 0, struct_size);
+    memcpy(options, &defaults, tac_min_u64(struct_size, sizeof defaults));
+}
+
+/* A program's struct, which may be of a later version, as one of this version. */
+static int options_import(const struct tactus_pool_options *options,
+                          struct tactus_pool_options       *ret_options)
+{
+    const uint8_t *bytes = (const uint8_t *)options;
+    size_t         size = options->struct_size;
+
+    /* No struct was ever shorter than the first one. */
+    if (size < offsetof(struct tactus_pool_options, threads_priority) || size > STRUCT_SIZE_MAX) {
+        return tac_error_set(&tac_api_error, TACTUS_EOPTION,
+                             "the options were not filled by tactus_pool_options_init: their "
+                             "struct_size is %zu",
+                             size);
+    }
+    for (size_t i = sizeof *ret_options; i < size; i++) {
+        if (bytes[i] != 0) {
+            return tac_error_set(&tac_api_error, TACTUS_EOPTION,
+                                 "an option that this library does not have is set, %zu bytes into "
+                                 "struct tactus_pool_options: the program needs a newer library",
+                                 i);
+        }
+    }
+    defaults_set(ret_options);
+    memcpy(ret_options, options, tac_min_u64(size, sizeof *ret_options));
+    return TACTUS_OK;
 }
 
 int tac_pool_fork_check(const struct tactus_pool *pool)
@@ -207,7 +247,7 @@ static void thread_count(const struct tactus_options *options,
 
 int tactus_pool_open(const struct tactus_pool_options *options, struct tactus_pool **ret_pool)
 {
-    struct tactus_pool_options defaults;
+    struct tactus_pool_options own;
     struct tactus_options      resolved;
     struct tactus_pool        *pool;
     uint32_t                   count[TAC_STAGES_WITH_QUEUE];
@@ -215,20 +255,18 @@ int tactus_pool_open(const struct tactus_pool_options *options, struct tactus_po
     if (ret_pool == NULL) {
         return tac_error_set(&tac_api_error, TACTUS_EINVAL, "no place for the pool's handle");
     }
-    if (options == NULL) {
-        tactus_pool_options_init(&defaults);
-        options = &defaults;
-    }
-    if (options_resolve(options, &resolved) != TACTUS_OK) {
+    defaults_set(&own);
+    if ((options != NULL && options_import(options, &own) != TACTUS_OK) ||
+        options_resolve(&own, &resolved) != TACTUS_OK) {
         return tac_api_error.code;
     }
-    pool = pool_new(options);
+    pool = pool_new(&own);
     if (pool == NULL) {
         return tac_error_set(&tac_api_error, TACTUS_ENOMEM, "out of memory for a pool");
     }
     thread_count(&resolved, count);
     if (resolved.threads_merge > 0) {
-        bool is_idle = options->threads_priority == TACTUS_PRIORITY_IDLE;
+        bool is_idle = own.threads_priority == TACTUS_PRIORITY_IDLE;
 
         if (tac_thread_pool_start(&pool->threads, count, is_idle, &tac_api_error) != TACTUS_OK) {
             pool_free(pool);
@@ -319,11 +357,10 @@ bool tactus_pool_step(struct tactus_pool *pool)
     return progressed;
 }
 
-void tactus_pool_stat(struct tactus_pool *pool, struct tactus_pool_stats *ret_stats)
+static void pool_stat(struct tactus_pool *pool, struct tactus_pool_stats *ret_stats)
 {
     uint32_t count[TAC_STAGES_WITH_QUEUE] = {0};
 
-    memset(ret_stats, 0, sizeof *ret_stats);
     if (tac_pool_fork_check(pool) != TACTUS_OK) {
         return; /* Whoever held the locks may not be here. */
     }
@@ -339,4 +376,16 @@ void tactus_pool_stat(struct tactus_pool *pool, struct tactus_pool_stats *ret_st
     ret_stats->memory_budget_bytes = pool->taken_bytes;
     ret_stats->stores = pool->store_count;
     pthread_mutex_unlock(&pool->lock);
+}
+
+void tactus_pool_stat_sized(struct tactus_pool *pool, struct tactus_pool_stats *ret_stats,
+                            size_t struct_size)
+{
+    struct tactus_pool_stats stats = {0};
+    size_t                   size = tac_min_u64(struct_size, sizeof stats);
+
+    pool_stat(pool, &stats);
+    stats.struct_size = size;
+    memcpy(ret_stats, &stats, size);
+    memset((uint8_t *)ret_stats + size, 0, struct_size - size);
 }

@@ -3,6 +3,7 @@
  * own, none is held up by another one's device, pause, failure or close, and no budget is passed. */
 #include <errno.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -670,8 +671,53 @@ static void test_options(void)
     options.memory_shares = 0;
     are_refused = are_refused && pool_is_refused(&options, "memory_shares");
     tap_ok(are_refused, "options that cannot be are refused");
+    memset(&options, 0, sizeof options);
+    tap_ok(pool_is_refused(&options, "tactus_pool_options_init"), "and those nobody has filled: %s",
+           tactus_message());
     tactus_pool_options_init(&options);
     tap_ok(tactus_pool_open(&options, NULL) == TACTUS_EINVAL, "so is no place for the handle");
+}
+
+/* A program that was compiled with a tactus.h whose structs are longer, or shorter. */
+static void test_versions(void)
+{
+    union {
+        struct tactus_pool_options options;
+        struct tactus_pool_stats   stats;
+        uint8_t                    bytes[256];
+    } room;
+    size_t              options_bytes = sizeof room.options, stats_bytes = sizeof room.stats;
+    struct tactus_pool *pool;
+
+    memset(&room, 0xa5, sizeof room);
+    tactus_pool_options_init_sized(&room.options, options_bytes + 8);
+    tap_ok(room.options.struct_size == options_bytes + 8 && room.bytes[options_bytes] == 0 &&
+               room.bytes[options_bytes + 7] == 0 && room.bytes[options_bytes + 8] == 0xa5,
+           "a longer struct is filled to its end, and no further");
+    room.options.threads = 0;
+    room.bytes[options_bytes + 3] = 1;
+    tap_ok(pool_is_refused(&room.options, "newer library"), "what is set in it is refused: %s",
+           tactus_message());
+    room.bytes[options_bytes + 3] = 0;
+    tap_ok(tactus_pool_open(&room.options, &pool) == TACTUS_OK, "what is not, is not");
+    memset(&room, 0xa5, sizeof room);
+    tactus_pool_stat_sized(pool, &room.stats, stats_bytes + 8);
+    tap_ok(room.stats.struct_size == stats_bytes && room.bytes[stats_bytes + 7] == 0 &&
+               room.bytes[stats_bytes + 8] == 0xa5,
+           "of longer statistics the rest is 0");
+    memset(&room, 0xa5, sizeof room);
+    tactus_pool_stat_sized(pool, &room.stats, offsetof(struct tactus_pool_stats, busy_ns));
+    tap_ok(room.stats.struct_size == offsetof(struct tactus_pool_stats, busy_ns) &&
+               room.stats.memory_budget_bytes == 0 && room.stats.busy_ns == 0xa5a5a5a5a5a5a5a5 &&
+               tactus_pool_close(pool) == TACTUS_OK,
+           "of shorter ones no more is written");
+    tactus_pool_options_init_sized(&room.options,
+                                   offsetof(struct tactus_pool_options, threads_priority));
+    room.options.threads = 3;
+    room.options.threads_priority = (enum tactus_priority)77; /* Behind the program's struct */
+    tap_ok(tactus_pool_open(&room.options, &pool) == TACTUS_OK &&
+               tactus_pool_close(pool) == TACTUS_OK,
+           "a shorter struct is read to its end only");
 }
 
 static void test_refusals(void)
@@ -725,6 +771,7 @@ int main(void)
     test_shares();
     test_log();
     test_options();
+    test_versions();
     test_refusals();
     return tap_done();
 }
