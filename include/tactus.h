@@ -715,16 +715,18 @@ TACTUS_API int tactus_threads_change(struct tactus *store, uint32_t threads_read
  * limit stays as it was. */
 TACTUS_API int tactus_io_rate_change(struct tactus *store, uint64_t io_rate_max_bytes);
 
-/* Other sizes of the readers' caches from now on: from 0 to what cache_size_max of the open allows,
- * or TACTUS_SIZE_AUTO, as in struct tactus_options. Reads, writes and compactions go on meanwhile.
- * What the caches have room for stays in them: it is copied to its new place by the calling thread,
- * which takes about half a second a GiB. Memory that a cache gains is touched as it fills; what it
- * gives up goes back to the system before this returns, but for pages that are pinned (by an
- * iterator, a struct tactus_value), which follow. Of a page that a cache has once had room for 64
- * bytes stay, and count in its size. memory_budget_bytes changes with it, and, in a pool, what the
- * pool has left. Calls wait for each other, and for nothing else. No op: no byte of the file
- * depends on it. TACTUS_EOPTION: out of range, or more than memory_size. TACTUS_ENOMEM: more than
- * the pool has left. With both all is as it was. */
+/* Other sizes of the readers' caches from now on: from 0 to what cache_size_max of the open
+ * allows, or TACTUS_SIZE_AUTO, as in struct tactus_options. Reads, writes and compactions go on
+ * meanwhile. What the caches have room for stays in them: it is copied to its new place by the
+ * calling thread, which takes about half a second a GiB. Memory that a cache gains is touched as
+ * it fills; what it gives up goes back to the system before this returns, but for pages that are
+ * pinned (by an iterator, a struct tactus_value), and for index blocks of tables that gets have
+ * looked at, up to half of the cache; they follow when they are released, and when the table is
+ * compacted. Of a page that a cache has once had room for 64 bytes stay, and count in its size.
+ * memory_budget_bytes changes with it, and, in a pool, what the pool has left. Calls wait for
+ * each other, and for nothing else. No op: no byte of the file depends on it. TACTUS_EOPTION: out
+ * of range, or more than memory_size. TACTUS_ENOMEM: more than the pool has left. With both all
+ * is as it was. */
 TACTUS_API int tactus_cache_change(struct tactus *store, uint64_t page_cache_size,
                                    uint64_t index_cache_size);
 
