@@ -420,6 +420,38 @@ static void test_change_gives_back(void)
     tac_cache_free(cache);
 }
 
+static void test_change_kept(void)
+{
+    enum {
+        SIZE = 65536
+    };
+    struct tac_cache_key    key = key_of(7);
+    struct tac_cache_frame *frame, *other;
+    struct tac_cache       *cache;
+    struct tac_error        error;
+    uint64_t                bytes = 64 * (SIZE + 256);
+
+    if (tac_cache_new(bytes, bytes, SIZE, 0, &cache, &error) != TACTUS_OK) {
+        tap_bail("%s", error.message);
+    }
+    frame = tac_cache_claim(cache, &key);
+    memset(frame->data, 1, SIZE);
+    tac_cache_publish(frame);
+    tap_ok(tac_cache_keep(cache, frame), "a frame is kept");
+    tac_cache_unpin(frame);
+    tac_cache_change(cache, 0, NULL);
+    tap_ok(is_resident(frame) && frame->data[SIZE - 1] == 1, "it stays in a cache of no bytes");
+    tac_cache_change(cache, bytes, NULL);
+    other = tac_cache_find(cache, &key);
+    tap_ok(other == frame && frame->data[SIZE - 1] == 1, "and is found when that grows again");
+    tap_ok(!tac_cache_keep(cache, frame), "it has one keeper");
+    tac_cache_unpin(frame);
+    tac_cache_change(cache, 0, NULL);
+    tac_cache_let_go(cache, frame);
+    tap_ok(!is_resident(frame), "and goes when it is let go");
+    tac_cache_free(cache);
+}
+
 static void test_private(void)
 {
     struct tac_cache_frame *frame = tac_cache_frame_private(100000, 200);
@@ -545,6 +577,7 @@ int main(void)
     test_change_keeps(seed);
     test_change_chooses();
     test_change_gives_back();
+    test_change_kept();
     test_private();
     test_claim_empty();
     test_keep();
