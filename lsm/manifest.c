@@ -25,9 +25,13 @@ struct tac_manifest *tac_manifest_new(uint32_t tables_max)
     }
     manifest->tables_max = tables_max;
     manifest->active = calloc(tables_max, sizeof *manifest->active);
-    if (manifest->active == NULL) {
-        free(manifest);
+    manifest->bounds_memory = calloc(TAC_RANGES_MAX, TAC_MANIFEST_BOUNDS_BYTES);
+    if (manifest->active == NULL || manifest->bounds_memory == NULL) {
+        tac_manifest_free(manifest);
         return NULL;
+    }
+    for (uint32_t i = 0; i < TAC_RANGES_MAX; i++) {
+        manifest->bounds[i] = manifest->bounds_memory + (size_t)i * TAC_MANIFEST_BOUNDS_BYTES;
     }
     return manifest;
 }
@@ -40,6 +44,7 @@ void tac_manifest_free(struct tac_manifest *manifest)
     for (uint32_t i = 0; i < manifest->tree_count; i++) {
         munmap(manifest->memory[i].mapping, manifest->memory[i].mapping_bytes);
     }
+    free(manifest->bounds_memory);
     free(manifest->active);
     free(manifest);
 }
@@ -55,7 +60,8 @@ uint64_t tac_manifest_memory_bytes(uint32_t tables_max)
     uint64_t per_table =
         descriptor_bytes(TACTUS_KEY_SIZE_MAX) + (LEVEL_ARRAYS + 3) * sizeof(struct tac_table *);
 
-    return sizeof(struct tac_manifest) + tables_max * per_table;
+    return sizeof(struct tac_manifest) + TAC_RANGES_MAX * TAC_MANIFEST_BOUNDS_BYTES +
+           tables_max * per_table;
 }
 
 static int tree_memory_map(struct tac_manifest *manifest, uint32_t tree, uint32_t key_size)
@@ -640,8 +646,18 @@ static void tables_discard(struct tac_table *const *tables, uint32_t count,
     }
 }
 
+/* What tells that the tree is gone tells that of its ranges, too. */
+static void ranges_go(struct tac_manifest *manifest, uint32_t tree)
+{
+    for (uint32_t i = manifest->range_count; i > 0; i--) {
+        if (manifest->ranges[i - 1].tree == tree) {
+            tac_manifest_range_remove(manifest, i - 1);
+        }
+    }
+}
+
 /* No snapshot has any of its tables. */
-static void tree_go(struct tac_manifest_tree *tree)
+static void tree_go(struct tac_manifest *manifest, struct tac_manifest_tree *tree)
 {
     struct tac_manifest_retained *retained = &tree->retained;
 
@@ -655,6 +671,7 @@ static void tree_go(struct tac_manifest_tree *tree)
     tables_discard(retained->tables, retained->table_count, &tree->discards);
     *retained = (struct tac_manifest_retained){.tables = retained->tables};
     tables_sort(tree->discards.tables, tree->discards.table_count);
+    ranges_go(manifest, tree->id);
     tree->is_open = false;
     tree->is_gone = true;
     tree->linger_bars = TAC_TREE_LINGER_BARS;
@@ -668,7 +685,7 @@ void tac_manifest_trees_forget(struct tac_manifest *manifest, uint64_t op)
         struct tac_manifest_tree *tree = &manifest->trees[i];
 
         if (tree->created_op > op) {
-            tree_go(tree);
+            tree_go(manifest, tree);
         } else if (tree->dropped_op > op) {
             tree->dropped_op = 0;
         }
@@ -685,7 +702,7 @@ void tac_manifest_trees_settle(struct tac_manifest *manifest, uint64_t op)
             tree->created_op = 0;
         }
         if (tree->dropped_op != 0 && tree->dropped_op <= op && !tree->is_pinned) {
-            tree_go(tree);
+            tree_go(manifest, tree);
         }
         if (tree->linger_bars > 0) {
             tree->linger_bars =

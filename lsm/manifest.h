@@ -7,6 +7,7 @@
 #ifndef TACTUS_LSM_MANIFEST_H
 #define TACTUS_LSM_MANIFEST_H
 
+#include "lsm/range.h"
 #include "lsm/table.h"
 #include "lsm/planner_state.h"
 
@@ -73,6 +74,14 @@ struct tac_manifest_tree {
     struct tac_manifest_retained retained;
 };
 
+/* A range whose op is in tables, while tables from before it overlap it. Manifest and versions have
+ * the bounds in memory of their own. */
+struct tac_manifest_range {
+    struct tac_range range;
+    uint32_t         tree;
+    uint64_t         log_sequence; /* Manifest-log block of its event; 0: it has none yet */
+};
+
 struct tac_manifest;
 
 /* tables_max: tables of all trees, descriptors waiting for readers or handed to jobs included. */
@@ -117,6 +126,18 @@ uint32_t tac_manifest_trees_closing(const struct tac_manifest *manifest);
 /* Is a number free, or does one come to be when further bars end? */
 bool tac_manifest_number_is_free(const struct tac_manifest *manifest);
 bool tac_manifest_number_is_coming(const struct tac_manifest *manifest);
+
+/* Deleted ranges, in order of op. */
+uint32_t                   tac_manifest_range_count(const struct tac_manifest *manifest);
+struct tac_manifest_range *tac_manifest_range(struct tac_manifest *manifest, uint32_t number);
+/* Copies it. There must be fewer than TAC_RANGES_MAX, none of this op, and bounds of at most a byte
+ * more than the tree's keys. */
+void tac_manifest_range_add(struct tac_manifest *manifest, uint32_t tree,
+                            const struct tac_range *range, uint64_t log_sequence);
+void tac_manifest_range_remove(struct tac_manifest *manifest, uint32_t number);
+/* Has the range deleted the whole table, or (_overlaps) may it have deleted some of it? */
+bool tac_range_covers(const struct tac_range *range, const struct tac_table *table);
+bool tac_range_overlaps(const struct tac_range *range, const struct tac_table *table);
 
 /* A blank descriptor of the tree (keys' room ready), or NULL when tables_max are in use. */
 struct tac_table *tac_manifest_table_take(struct tac_manifest *manifest, uint32_t tree);
@@ -184,6 +205,8 @@ struct tac_version_tree {
     char                     name[TACTUS_TREE_NAME_MAX + 1];
     uint32_t                 level_count; /* The last level's number and one */
     struct tac_version_level levels[TACTUS_LEVELS_MAX];
+    const struct tac_range  *ranges; /* That were deleted */
+    uint32_t                 range_count;
     struct tac_table       **retained; /* In order of id; for the scrub */
     uint32_t                 retained_count;
 };

@@ -47,6 +47,13 @@ struct tac_u128 tac_manifest_checksum(const struct tac_manifest *manifest)
                 tac_manifest_event_encode_table(event, tree->retained.tables[j], false));
         }
     }
+    for (uint32_t i = 0; i < manifest->range_count; i++) {
+        const struct tac_manifest_range *range = &manifest->ranges[i];
+
+        XXH3_128bits_update(
+            &state, event,
+            tac_manifest_event_encode_range(event, &manifest->trees[range->tree], &range->range));
+    }
     hash = XXH3_128bits_digest(&state);
     return (struct tac_u128){.low = hash.low64, .high = hash.high64};
 }
@@ -228,6 +235,24 @@ static int retained_check(const struct tac_manifest_tree *tree, struct tac_error
     return TACTUS_OK;
 }
 
+static int ranges_check(const struct tac_manifest *manifest, struct tac_error *error)
+{
+    for (uint32_t i = 0; i < manifest->range_count; i++) {
+        const struct tac_manifest_range *range = &manifest->ranges[i];
+        const struct tac_manifest_tree  *tree = &manifest->trees[range->tree];
+        uint32_t                         size_max = tree->layout.key_size + 1;
+
+        if (tree->is_gone || range->range.low.size > size_max ||
+            range->range.high.size > size_max) {
+            return tac_error_set(error, TACTUS_ECORRUPT,
+                                 "manifest: tree \"%s\", the range that op %llu deleted: its "
+                                 "bounds are too long, or the tree is not there",
+                                 tree->name, (unsigned long long)range->range.op);
+        }
+    }
+    return TACTUS_OK;
+}
+
 int tac_manifest_check(const struct tac_manifest *manifest, struct tac_error *error)
 {
     uint64_t table_count = tac_manifest_table_count(manifest);
@@ -252,5 +277,5 @@ int tac_manifest_check(const struct tac_manifest *manifest, struct tac_error *er
             rv = retained_check(tree, error);
         }
     }
-    return rv;
+    return rv == TACTUS_OK ? ranges_check(manifest, error) : rv;
 }

@@ -46,6 +46,13 @@ enum {
 enum {
     REMOVE_OFFSET_ID = 8
 }; /* u64 */
+enum {
+    RANGE_OFFSET_OP = 8,          /* u64 */
+    RANGE_OFFSET_GENERATION = 16, /* u32 */
+    RANGE_OFFSET_LOW_SIZE = 20,   /* u16 */
+    RANGE_OFFSET_HIGH_SIZE = 22,  /* u16 */
+    RANGE_OFFSET_BOUNDS = 24,     /* low, high, zeros up to a multiple of 8 */
+};
 
 #define FLAG_DAMAGED 1u
 #define FLAG_TRIMMED 2u
@@ -60,6 +67,8 @@ tac_static_assert(TREE_OFFSET_DROPPED + 8 == TAC_MANIFEST_EVENT_TREE_OPS_BYTES,
                   "or with the ops behind it");
 tac_static_assert(TABLE_OFFSET_KEYS == TAC_MANIFEST_EVENT_TABLE_BYTES,
                   "a table event ends with its keys");
+tac_static_assert(RANGE_OFFSET_BOUNDS == TAC_MANIFEST_EVENT_RANGE_BYTES,
+                  "a range's event ends with its bounds");
 tac_static_assert(TAC_MANIFEST_EVENT_BYTES_MAX <= UINT16_MAX, "an event's size fits its field");
 
 /* ---- encoding ------------------------------------------------------------------------------- */
@@ -153,6 +162,29 @@ uint32_t tac_manifest_event_encode_remove(uint8_t *event, const struct tac_table
     head_encode(event, TAC_MANIFEST_EVENT_REMOVE, TAC_MANIFEST_EVENT_REMOVE_BYTES, table->tree, 0);
     tac_store_u64(event + REMOVE_OFFSET_ID, table->id);
     return TAC_MANIFEST_EVENT_REMOVE_BYTES;
+}
+
+uint32_t tac_manifest_event_range_bytes(const struct tac_range *range)
+{
+    return (uint32_t)tac_round_up(
+        (uint64_t)TAC_MANIFEST_EVENT_RANGE_BYTES + range->low.size + range->high.size, 8);
+}
+
+uint32_t tac_manifest_event_encode_range(uint8_t *event, const struct tac_manifest_tree *tree,
+                                         const struct tac_range *range)
+{
+    uint32_t size_bytes = tac_manifest_event_range_bytes(range);
+
+    head_encode(event, TAC_MANIFEST_EVENT_RANGE, size_bytes, tree->id, 0);
+    tac_store_u64(event + RANGE_OFFSET_OP, range->op);
+    tac_store_u32(event + RANGE_OFFSET_GENERATION, tree->generation);
+    tac_store_u16(event + RANGE_OFFSET_LOW_SIZE, (uint16_t)range->low.size);
+    tac_store_u16(event + RANGE_OFFSET_HIGH_SIZE, (uint16_t)range->high.size);
+    if (range->low.size > 0) {
+        memcpy(event + RANGE_OFFSET_BOUNDS, range->low.data, range->low.size);
+        memcpy(event + RANGE_OFFSET_BOUNDS + range->low.size, range->high.data, range->high.size);
+    }
+    return size_bytes;
 }
 
 /* What the planner computes with must not overflow: bytes * 16 of the largest file are 2^56. */
@@ -345,6 +377,33 @@ static int table_decode(const uint8_t *event, struct tac_manifest_event *decoded
     return TACTUS_OK;
 }
 
+static int range_decode(const uint8_t *event, struct tac_manifest_event *decoded,
+                        struct tac_error *error)
+{
+    struct tac_range *range = &decoded->range;
+
+    if (decoded->size_bytes < TAC_MANIFEST_EVENT_RANGE_BYTES) {
+        return tac_error_set(error, TACTUS_ECORRUPT, "a deleted range's event has only %u bytes",
+                             decoded->size_bytes);
+    }
+    range->op = tac_load_u64(event + RANGE_OFFSET_OP);
+    range->low = (struct tac_bytes){event + RANGE_OFFSET_BOUNDS,
+                                    tac_load_u16(event + RANGE_OFFSET_LOW_SIZE)};
+    range->high = (struct tac_bytes){event + RANGE_OFFSET_BOUNDS + range->low.size,
+                                     tac_load_u16(event + RANGE_OFFSET_HIGH_SIZE)};
+    decoded->range_generation = tac_load_u32(event + RANGE_OFFSET_GENERATION);
+    if (tac_manifest_event_range_bytes(range) != decoded->size_bytes || range->op == 0 ||
+        event[OFFSET_FLAGS] != 0 || (range->low.size == 0) != (range->high.size == 0) ||
+        range->low.size > TACTUS_KEY_SIZE_MAX || range->high.size > TACTUS_KEY_SIZE_MAX ||
+        (range->low.size > 0 && tac_bytes_compare(range->low, range->high) >= 0)) {
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "the range that op %llu deleted has impossible bounds (%u and %u "
+                             "bytes)",
+                             (unsigned long long)range->op, range->low.size, range->high.size);
+    }
+    return TACTUS_OK;
+}
+
 int tac_manifest_event_decode(const uint8_t *event, uint32_t size_bytes, uint32_t block_size,
                               struct tac_manifest_event *ret_event, struct tac_error *error)
 {
@@ -374,6 +433,9 @@ int tac_manifest_event_decode(const uint8_t *event, uint32_t size_bytes, uint32_
         if (event_bytes == TAC_MANIFEST_EVENT_REMOVE_BYTES) {
             return TACTUS_OK;
         }
+        break;
+    case TAC_MANIFEST_EVENT_RANGE:
+        return range_decode(event, ret_event, error);
     }
     return tac_error_set(error, TACTUS_ECORRUPT, "an event of unknown kind %u or wrong size %u",
                          kind, event_bytes);

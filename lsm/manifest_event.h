@@ -10,12 +10,14 @@ enum tac_manifest_event_kind { /* On disk: do not change. */
     TAC_MANIFEST_EVENT_TREE = 1,
     TAC_MANIFEST_EVENT_TABLE = 2,
     TAC_MANIFEST_EVENT_REMOVE = 3,
+    TAC_MANIFEST_EVENT_RANGE = 4,
 };
 
 #define TAC_MANIFEST_EVENT_TREE_BYTES 120
 #define TAC_MANIFEST_EVENT_TREE_OPS_BYTES 136 /* Of a tree whose create or drop a crash may undo */
 #define TAC_MANIFEST_EVENT_TABLE_BYTES 128 /* And both keys, rounded up to 8 */
 #define TAC_MANIFEST_EVENT_REMOVE_BYTES 16
+#define TAC_MANIFEST_EVENT_RANGE_BYTES 24  /* And both bounds, rounded up to 8 */
 #define TAC_MANIFEST_EVENT_BYTES_MAX (TAC_MANIFEST_EVENT_TABLE_BYTES + 2 * TACTUS_KEY_SIZE_MAX)
 
 /* Bytes of a table's event; a multiple of 8, like all events' sizes. */
@@ -31,6 +33,11 @@ uint32_t tac_manifest_event_encode_table(uint8_t *event, const struct tac_table 
                                          bool is_last);
 uint32_t tac_manifest_event_encode_remove(uint8_t *event, const struct tac_table *table);
 
+/* Of a deleted range of a tree; without bounds: it is over. */
+uint32_t tac_manifest_event_range_bytes(const struct tac_range *range);
+uint32_t tac_manifest_event_encode_range(uint8_t *event, const struct tac_manifest_tree *tree,
+                                         const struct tac_range *range);
+
 /* 1 to TACTUS_TREE_NAME_MAX legal characters, then zeros. */
 bool tac_manifest_name_is_valid(const uint8_t name[TACTUS_TREE_NAME_MAX + 1]);
 
@@ -44,6 +51,9 @@ struct tac_manifest_event {
     struct tac_manifest_tree tree_state;
     /* TABLE: everything but what is in memory only */
     struct tac_table table;
+    /* RANGE: of size 0: it is over */
+    struct tac_range range;
+    uint32_t         range_generation; /* Of its tree */
 };
 
 /* Decodes the event at `event`, of which size_bytes are left in the block. Everything that can be

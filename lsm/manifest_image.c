@@ -34,10 +34,11 @@ static bool table_find(struct tac_manifest_image *image, const struct tac_manife
     return tree->is_open && image->level < TACTUS_LEVELS_MAX;
 }
 
-/* What an event is of: a tree, or a table of it. */
+/* What an event is of: a tree, or a table or a deleted range of it. */
 struct subject {
     const struct tac_manifest_tree *tree;
-    const struct tac_table         *table; /* NULL: the tree itself */
+    const struct tac_table         *table; /* Both NULL: the tree itself */
+    const struct tac_range         *range;
 };
 
 /* False: there is no more. */
@@ -52,12 +53,27 @@ static bool subject_next(struct tac_manifest_image *image, struct subject *subje
             return true;
         }
         if (table_find(image, tree)) {
-            *subject = (struct subject){tree, tree->levels[image->level].tables[image->table++]};
+            *subject = (struct subject){
+                .tree = tree,
+                .table = tree->levels[image->level].tables[image->table++],
+            };
             return true;
         }
         image->tree++;
         image->level = image->table = 0;
         image->has_tree = false;
+    }
+    while (image->range < tac_manifest_range_count(image->manifest)) {
+        const struct tac_manifest_range *range =
+            tac_manifest_range(image->manifest, image->range++);
+
+        *subject = (struct subject){
+            .tree = tac_manifest_tree(image->manifest, range->tree),
+            .range = &range->range,
+        };
+        if (subject->tree->is_open) {
+            return true;
+        }
     }
     return false;
 }
@@ -67,6 +83,9 @@ static uint32_t event_encode(uint8_t *event, const struct subject *subject, bool
 {
     const struct tac_table *table = subject->table;
 
+    if (subject->range != NULL) {
+        return tac_manifest_event_encode_range(event, subject->tree, subject->range);
+    }
     return table == NULL ? tree_encode(event, subject->tree)
                          : tac_manifest_event_encode_table(
                                event, table,

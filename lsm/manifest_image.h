@@ -4,7 +4,8 @@
  *
  * Trees that were dropped by then, though snapshots from before that may still keep them, are told as
  * gone. One event for each tree, without the planner's state but for the last level, and then those of the
- * tables of its levels; retained tables are not among them. Blocks are filled in this order, oldest
+ * tables of its levels; retained tables are not among them. Then one for each deleted range. Blocks
+ * are filled in this order, oldest
  * first, so the same manifest gives the same image, whatever the planner has done meanwhile.
  *
  * Coordinator only. The levels must stay as they are from the count of blocks to the last of them. */
@@ -16,10 +17,10 @@
 struct tac_manifest_image {
     struct tac_manifest       *manifest;
     const struct tac_geometry *geometry;
-    uint32_t                   tree, level, table; /* Of the next event */
-    bool                       has_tree;           /* The tree's own event has been written */
-    uint64_t                   sequence;           /* Blocks made so far */
-    struct tac_block_reference newest;             /* The last of them; all zero: none yet */
+    uint32_t                   tree, level, table, range; /* Of the next event */
+    bool                       has_tree; /* The tree's own event has been written */
+    uint64_t                   sequence; /* Blocks made so far */
+    struct tac_block_reference newest;   /* The last of them; all zero: none yet */
 };
 
 /* What a reader must find. */

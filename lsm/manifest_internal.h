@@ -20,14 +20,21 @@ struct tree_memory {
     struct tac_table *free;
 };
 
+/* Of one range: each bound has at most a byte more than a key, and no more than the longest key. */
+#define TAC_MANIFEST_BOUNDS_BYTES (2 * TACTUS_KEY_SIZE_MAX)
+
 struct tac_manifest {
-    uint32_t                 tables_max;
-    uint32_t                 tables_out; /* Taken and not given back */
-    uint32_t                 tree_count;
-    struct tac_manifest_tree trees[TACTUS_TREES_MAX];
-    struct tree_memory       memory[TACTUS_TREES_MAX];
-    struct tac_table        *limbo_first, *limbo_last; /* In order of removed_bar */
-    struct tac_table       **active;                   /* Scratch of the check; tables_max */
+    uint32_t                  tables_max;
+    uint32_t                  tables_out; /* Taken and not given back */
+    uint32_t                  tree_count;
+    struct tac_manifest_tree  trees[TACTUS_TREES_MAX];
+    struct tree_memory        memory[TACTUS_TREES_MAX];
+    struct tac_table         *limbo_first, *limbo_last; /* In order of removed_bar */
+    struct tac_table        **active;                   /* Scratch of the check; tables_max */
+    uint32_t                  range_count;
+    struct tac_manifest_range ranges[TAC_RANGES_MAX]; /* In order of op */
+    uint8_t                  *bounds[TAC_RANGES_MAX]; /* Memory of each, and of those to come */
+    uint8_t                  *bounds_memory;
 };
 
 /* Ids are given once, so no two tables of a tree are equal in either order. */

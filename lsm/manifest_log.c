@@ -93,6 +93,8 @@ static uint32_t event_bytes_max(uint32_t key_size)
     tac_assert(key_size >= 1);
     tac_static_assert(TAC_MANIFEST_EVENT_TABLE_BYTES + 8 >= TAC_MANIFEST_EVENT_TREE_OPS_BYTES,
                       "no event is larger than a table's, with two keys of a byte");
+    tac_static_assert(TAC_MANIFEST_EVENT_TABLE_BYTES >= TAC_MANIFEST_EVENT_RANGE_BYTES + 2,
+                      "nor than a table's with as long keys, with bounds of a byte more");
     tac_assert(table_bytes <= TAC_MANIFEST_EVENT_BYTES_MAX);
     return table_bytes;
 }
@@ -179,6 +181,25 @@ void tac_manifest_log_remove(struct tac_manifest_log *log, const struct tac_tabl
     tac_manifest_event_encode_remove(event, table);
 }
 
+void tac_manifest_log_range(struct tac_manifest_log *log, const struct tac_manifest_tree *tree,
+                            struct tac_manifest_range *range)
+{
+    uint8_t *event = event_append(log, tac_manifest_event_range_bytes(&range->range));
+
+    tac_assert(range->tree == tree->id);
+    tac_manifest_event_encode_range(event, tree, &range->range);
+    range->log_sequence = log->sequence_newest;
+}
+
+void tac_manifest_log_range_over(struct tac_manifest_log *log, const struct tac_manifest_tree *tree,
+                                 const struct tac_manifest_range *range)
+{
+    const struct tac_range over = {.op = range->range.op};
+    uint8_t               *event = event_append(log, tac_manifest_event_range_bytes(&over));
+
+    tac_manifest_event_encode_range(event, tree, &over);
+}
+
 /* ---- compaction ----------------------------------------------------------------------------- */
 
 /* Live events: the newest of every tree and table. A remove event need not outlive its block: the
@@ -200,6 +221,9 @@ static uint64_t live_bytes(struct tac_manifest *manifest, uint32_t *ret_key_size
         if (tree->layout.key_size > key_size_max) {
             key_size_max = tree->layout.key_size;
         }
+    }
+    for (uint32_t i = 0; i < tac_manifest_range_count(manifest); i++) {
+        bytes += tac_manifest_event_range_bytes(&tac_manifest_range(manifest, i)->range);
     }
     *ret_key_size_max = key_size_max;
     return bytes;
@@ -234,6 +258,14 @@ static void events_carry(struct tac_manifest_log *log, struct tac_manifest *mani
         }
         tables_carry(log, tree, tree->discards.tables, tree->discards.table_count, sequence_end);
         tables_carry(log, tree, tree->retained.tables, tree->retained.table_count, sequence_end);
+    }
+    for (uint32_t i = 0; i < tac_manifest_range_count(manifest); i++) {
+        struct tac_manifest_range *range = tac_manifest_range(manifest, i);
+
+        tac_assert(range->log_sequence >= log->sequence_oldest);
+        if (range->log_sequence < sequence_end) {
+            tac_manifest_log_range(log, tac_manifest_tree(manifest, range->tree), range);
+        }
     }
 }
 

@@ -33,10 +33,15 @@ uint64_t tac_manifest_log_memory_bytes(const struct tac_geometry *geometry, uint
 /* Appends set the table's (tree's) log_sequence. The caller has made sure of room:
  * tac_manifest_log_room tells how many more blocks may be begun before the next checkpoint,
  * tac_manifest_log_blocks_for how many so many events of trees with such keys begin at most. */
-void     tac_manifest_log_tree(struct tac_manifest_log *log, struct tac_manifest_tree *tree);
-void     tac_manifest_log_insert(struct tac_manifest_log *log, const struct tac_manifest_tree *tree,
-                                 struct tac_table *table);
-void     tac_manifest_log_remove(struct tac_manifest_log *log, const struct tac_table *table);
+void tac_manifest_log_tree(struct tac_manifest_log *log, struct tac_manifest_tree *tree);
+void tac_manifest_log_insert(struct tac_manifest_log *log, const struct tac_manifest_tree *tree,
+                             struct tac_table *table);
+void tac_manifest_log_remove(struct tac_manifest_log *log, const struct tac_table *table);
+/* A deleted range is there, or is over. */
+void tac_manifest_log_range(struct tac_manifest_log *log, const struct tac_manifest_tree *tree,
+                            struct tac_manifest_range *range);
+void tac_manifest_log_range_over(struct tac_manifest_log *log, const struct tac_manifest_tree *tree,
+                                 const struct tac_manifest_range *range);
 uint32_t tac_manifest_log_room(const struct tac_manifest_log *log);
 uint64_t tac_manifest_log_blocks_for(const struct tac_geometry *geometry, uint64_t event_count,
                                      uint32_t key_size_max);

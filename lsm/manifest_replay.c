@@ -328,6 +328,52 @@ static int remove_apply(struct replay *replay)
     return TACTUS_OK;
 }
 
+static int range_fault(struct replay *replay, const char *fault)
+{
+    return tac_error_set(replay->error, TACTUS_ECORRUPT,
+                         "the range of tree %u that op %llu deleted: %s", replay->event.tree,
+                         (unsigned long long)replay->event.range.op, fault);
+}
+
+/* The newest event of a range holds: bounds stay what they are, so one that comes again was
+ * carried. */
+static int range_apply(struct replay *replay, const struct tac_manifest_tree *tree,
+                       uint64_t log_sequence)
+{
+    const struct tac_range *decoded = &replay->event.range;
+    struct tac_manifest    *manifest = replay->manifest;
+    uint32_t                number = 0;
+
+    if (replay->event.range_generation < tree->generation || tree->is_gone) {
+        return TACTUS_OK; /* Of a tree of which nothing is left */
+    }
+    if (replay->event.range_generation > tree->generation) {
+        return range_fault(replay, "it is of a tree that never was");
+    }
+    if (decoded->op > replay->superblock->op_persisted) {
+        return range_fault(replay, "the op is later than the checkpoint");
+    }
+    while (number < tac_manifest_range_count(manifest) &&
+           tac_manifest_range(manifest, number)->range.op != decoded->op) {
+        number++;
+    }
+    if (number < tac_manifest_range_count(manifest)) {
+        tac_manifest_range_remove(manifest, number);
+    }
+    if (decoded->low.size == 0) {
+        return TACTUS_OK; /* Over; or its events were in blocks that count no more. */
+    }
+    if (decoded->low.size > tree->layout.key_size + 1 ||
+        decoded->high.size > tree->layout.key_size + 1) {
+        return range_fault(replay, "its bounds are too long for its tree");
+    }
+    if (tac_manifest_range_count(manifest) == TAC_RANGES_MAX) {
+        return range_fault(replay, "there cannot be so many");
+    }
+    tac_manifest_range_add(manifest, replay->event.tree, decoded, log_sequence);
+    return TACTUS_OK;
+}
+
 static int tree_apply(struct replay *replay, const struct tac_manifest_tree *tree)
 {
     const struct tac_manifest_tree *state = &replay->event.tree_state;
@@ -361,6 +407,8 @@ static int event_apply(struct replay *replay, uint64_t sequence)
         return table_apply(replay, tree, sequence);
     case TAC_MANIFEST_EVENT_REMOVE:
         return remove_apply(replay);
+    case TAC_MANIFEST_EVENT_RANGE:
+        return range_apply(replay, tree, sequence);
     }
     tac_unreachable();
 }

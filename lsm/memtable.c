@@ -20,6 +20,9 @@
  * last: so n >= 63 (32^(h - 2)), and the 31 - 27.1 = 3.9 bytes that are left over per key, more
  * than 245 (32^(h - 2)) bytes together, pay for them.
  *
+ * A deleted range of s bytes of bounds takes 16 + s bytes, rounded up to eight, accounts for s + 56
+ * and has no node.
+ *
  * Aligning nodes costs nothing, as they are taken from an aligned end in whole cache lines. The
  * line that the arena keeps unused at its beginning is MARGIN_BYTES.
  */
@@ -40,12 +43,23 @@ tac_static_assert(TAC_MEMTREE_FANOUT == 64 && TACTUS_RECORD_OVERHEAD_BYTES == 56
 #define AHEAD_RECORDS 16
 #define AHEAD_BYTES 192
 
+/* A range that was deleted: as it is before its reference can be seen. */
+struct memrange {
+    uint64_t op;
+    uint32_t older; /* Reference of the tree's one before it; 0: none */
+    uint16_t low_size, high_size;
+    uint8_t  bytes[]; /* Both bounds */
+};
+
+tac_static_assert(offsetof(struct memrange, bytes) == 16, "the arena's bound counts 16 bytes");
+
 struct tac_memtable {
     /* Fixed at create. */
     uint64_t capacity_accounted;
     uint32_t trees_max;
     /* Written by the writer. */
     TAC_CACHE_ALIGNED uint64_t accounted; /* Any thread reads it: atomic, relaxed */
+    uint32_t                   range_count;
     struct tac_memarena        arena;
     struct tac_memtree         trees[TACTUS_TREES_MAX];
 };
@@ -94,6 +108,7 @@ void tac_memtable_reset(struct tac_memtable *memtable)
 {
     memset(memtable->trees, 0, sizeof memtable->trees);
     tac_memarena_reset(&memtable->arena);
+    memtable->range_count = 0;
     __atomic_store_n(&memtable->accounted, 0, __ATOMIC_RELAXED);
 }
 
@@ -122,6 +137,31 @@ void tac_memtable_put(struct tac_memtable *memtable, uint32_t tree, uint64_t op,
     tac_assert(tree < memtable->trees_max);
     tac_assert(tac_memtable_fits(memtable, bytes));
     tac_memtree_put(&memtable->arena, &memtable->trees[tree], op, &record);
+    __atomic_store_n(&memtable->accounted, memtable->accounted + bytes, __ATOMIC_RELAXED);
+}
+
+void tac_memtable_delete_range(struct tac_memtable *memtable, uint32_t tree, uint64_t op,
+                               struct tac_bytes low, struct tac_bytes high)
+{
+    uint64_t            bytes = tac_memtable_record_accounted(low.size, high.size);
+    struct tac_memtree *memtree = &memtable->trees[tree];
+    uint32_t            ref;
+    struct memrange    *range;
+
+    tac_assert(op > 0 && tree < memtable->trees_max);
+    tac_assert(low.size > 0 && tac_bytes_compare(low, high) < 0);
+    tac_assert(tac_memtable_fits(memtable, bytes));
+    ref =
+        tac_memarena_take_record(&memtable->arena, sizeof(struct memrange) + low.size + high.size);
+    range = tac_memarena_at(&memtable->arena, ref);
+    range->op = op;
+    range->older = memtree->ranges;
+    range->low_size = (uint16_t)low.size;
+    range->high_size = (uint16_t)high.size;
+    memcpy(range->bytes, low.data, low.size);
+    memcpy(range->bytes + low.size, high.data, high.size);
+    __atomic_store_n(&memtree->ranges, ref, __ATOMIC_RELEASE);
+    memtable->range_count++;
     __atomic_store_n(&memtable->accounted, memtable->accounted + bytes, __ATOMIC_RELAXED);
 }
 
@@ -191,6 +231,44 @@ bool tac_memtable_get(const struct tac_memtable *memtable, uint32_t tree, struct
     }
     newest = tac_memtree_get(&memtable->arena, memtree, key);
     return view_set_visible(ret_view, &memtable->arena, newest, visible_op);
+}
+
+uint32_t tac_memtable_range_count(const struct tac_memtable *memtable)
+{
+    return memtable->range_count;
+}
+
+uint32_t tac_memtable_ranges(const struct tac_memtable *memtable, uint32_t tree)
+{
+    return __atomic_load_n(&tree_at(memtable, tree)->ranges, __ATOMIC_ACQUIRE);
+}
+
+struct tac_range tac_memtable_range(const struct tac_memtable *memtable, uint32_t ref,
+                                    uint32_t *ret_older)
+{
+    const struct memrange *range = tac_memarena_at(&memtable->arena, ref);
+
+    *ret_older = range->older;
+    return (struct tac_range){
+        .op = range->op,
+        .low = {range->bytes, range->low_size},
+        .high = {range->bytes + range->low_size, range->high_size},
+    };
+}
+
+uint64_t tac_memtable_range_op(const struct tac_memtable *memtable, uint32_t tree,
+                               struct tac_bytes key, uint64_t visible_op)
+{
+    uint32_t ref = tac_memtable_ranges(memtable, tree);
+
+    while (ref != 0) {
+        struct tac_range range = tac_memtable_range(memtable, ref, &ref);
+
+        if (range.op <= visible_op && tac_range_has(&range, key)) {
+            return range.op; /* Those that follow are older. */
+        }
+    }
+    return 0;
 }
 
 bool tac_memtable_older(const struct tac_memtable *memtable, const struct tac_record_view *view,

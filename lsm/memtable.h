@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "lsm/memtree.h"
+#include "lsm/range.h"
 #include "lsm/record.h"
 #include "tactus.h"
 
@@ -55,6 +56,11 @@ void tac_memtable_put(struct tac_memtable *memtable, uint32_t tree, uint64_t op,
  * has asked tac_memtable_fits for both together. */
 void tac_memtable_account(struct tac_memtable *memtable, uint64_t bytes);
 
+/* Deletes the keys of a tree from low on and before high, as far as they have been put before the
+ * op. It is accounted like a record of both bounds; the caller has asked tac_memtable_fits. */
+void tac_memtable_delete_range(struct tac_memtable *memtable, uint32_t tree, uint64_t op,
+                               struct tac_bytes low, struct tac_bytes high);
+
 /* Nothing is put any more until the next reset: the functions under "immutable" may be used. */
 void tac_memtable_seal(struct tac_memtable *memtable);
 
@@ -73,6 +79,18 @@ struct tac_record_view {
 /* False: no version of the key is visible. */
 bool tac_memtable_get(const struct tac_memtable *memtable, uint32_t tree, struct tac_bytes key,
                       uint64_t visible_op, struct tac_record_view *ret_view);
+
+/* Ranges that were deleted, of all trees. Writer, and whoever reads a table no longer written. */
+uint32_t tac_memtable_range_count(const struct tac_memtable *memtable);
+/* Those of a tree, the newest first: the reference of the first, 0: none. Any thread; those up to
+ * its visible_op are there, later ones may be. */
+uint32_t tac_memtable_ranges(const struct tac_memtable *memtable, uint32_t tree);
+/* A range, and the reference of the next older one. */
+struct tac_range tac_memtable_range(const struct tac_memtable *memtable, uint32_t ref,
+                                    uint32_t *ret_older);
+/* The newest op up to visible_op that has deleted a range with the key; 0: none. */
+uint64_t tac_memtable_range_op(const struct tac_memtable *memtable, uint32_t tree,
+                               struct tac_bytes key, uint64_t visible_op);
 
 /* The next older version of the same key; false: there is none. Both views may be one. */
 bool tac_memtable_older(const struct tac_memtable *memtable, const struct tac_record_view *view,

@@ -82,6 +82,7 @@ struct tac_memtree {
     /* Shared like a node's first fields. */
     TAC_CACHE_ALIGNED uint32_t root;    /* 0: empty */
     uint32_t                   pending; /* The record whose put has not ended; 0: none */
+    uint32_t                   ranges;  /* The newest that were deleted (memtable.c); 0: none */
     /* Set before the root is. */
     uint32_t first_leaf;
     /* Writer only, and whoever reads a tree that is no longer written. */

@@ -49,6 +49,7 @@ void tac_merge_begin(struct tac_merge *merge, const struct tac_merge_options *op
     merge->consumed_bytes = 0;
     merge->overwritten = (struct tac_merge_account){0};
     merge->tombstones_dropped = (struct tac_merge_account){0};
+    merge->deleted = (struct tac_merge_account){0};
     for (uint32_t i = 0; i < options->source_count; i++) {
         struct tac_merge_source *source = &merge->sources[i];
 
@@ -56,6 +57,7 @@ void tac_merge_begin(struct tac_merge *merge, const struct tac_merge_options *op
         source->has_block = false;
         source->key_last_size = 0;
         source->key_from = options->key_begin;
+        source->range_count = 0;
         source->account = (struct tac_merge_account){0};
     }
 }
@@ -114,9 +116,9 @@ static uint64_t page_payload(const struct tac_merge *merge, const struct tac_mer
                       tac_page_record(page, source->index_end - 1).key.data);
 }
 
-/* Puts the cursor on a record of a page of its block. */
+/* Puts the cursor on a record of a page of its block; those from record_end on come later. */
 static void page_enter(struct tac_merge *merge, struct tac_merge_source *source,
-                       uint32_t page_index, uint32_t record_index)
+                       uint32_t page_index, uint32_t record_index, uint32_t record_end)
 {
     struct tac_page   page = source_page(merge, source, page_index);
     struct tac_record record = tac_page_record(&page, record_index);
@@ -124,7 +126,7 @@ static void page_enter(struct tac_merge *merge, struct tac_merge_source *source,
     source->page_index = page_index;
     source->page = page.data;
     source->index = record_index;
-    source->index_end = page_index == source->page_last ? source->page_last_end : page.record_count;
+    source->index_end = record_end;
     source->record = record.key.data;
     source->key_size = record.key.size;
     source->value_size = record.value.size;
@@ -141,12 +143,79 @@ static void page_enter(struct tac_merge *merge, struct tac_merge_source *source,
     source->page_bytes = page_payload(merge, source, &page);
 }
 
+/* Records of a page of which one range has deleted all: consumed, and dropped. */
+static void records_delete(struct tac_merge *merge, const struct tac_page *page, uint32_t begin,
+                           uint32_t end)
+{
+    uint64_t bytes_before = merge->deleted.bytes;
+
+    for (uint32_t i = begin; i < end; i++) {
+        struct tac_record record = tac_page_record(page, i);
+
+        tac_merge_account_record(&merge->deleted, &record);
+    }
+    merge->consumed_bytes += merge->deleted.bytes - bytes_before;
+}
+
+/* Enters the page at the first record from `record` on, and before `end`, that no range has
+ * deleted. False: there is none. */
+static bool stretch_enter(struct tac_merge *merge, struct tac_merge_source *source,
+                          uint32_t page_index, uint32_t record, uint32_t end)
+{
+    struct tac_page page = source_page(merge, source, page_index);
+
+    while (record < end) {
+        struct tac_range_span span = tac_ranges_span(source->ranges, source->range_count,
+                                                     tac_page_record(&page, record).key);
+        uint32_t              stop = end;
+        bool                  is_equal;
+
+        if (span.until.size > 0) {
+            stop = tac_page_lower_bound(&page, span.until, record, &is_equal);
+            stop = stop < end ? stop : end;
+        }
+        tac_assert(stop > record);
+        if (span.op <= source->op) {
+            page_enter(merge, source, page_index, record, stop);
+            return true;
+        }
+        records_delete(merge, &page, record, stop);
+        record = stop;
+    }
+    return false;
+}
+
+static uint32_t page_record_end(const struct tac_merge        *merge,
+                                const struct tac_merge_source *source, uint32_t page_index)
+{
+    return page_index == source->page_last ? source->page_last_end
+                                           : source_page(merge, source, page_index).record_count;
+}
+
+/* Puts the cursor on the first record of the block from there on that is to be taken. False: there
+ * is none. */
+static bool block_enter(struct tac_merge *merge, struct tac_merge_source *source,
+                        uint32_t page_index, uint32_t record)
+{
+    for (; page_index <= source->page_last; page_index++, record = 0) {
+        uint32_t end = page_record_end(merge, source, page_index);
+
+        if (source->range_count == 0 && record < end) {
+            page_enter(merge, source, page_index, record, end);
+            return true;
+        }
+        if (source->range_count > 0 && stretch_enter(merge, source, page_index, record, end)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool tac_merge_page_next(struct tac_merge *merge, struct tac_merge_source *source)
 {
     tac_assert(source->has_block && source->index == source->index_end);
     merge->consumed_bytes += source->page_bytes;
-    if (source->page_index < source->page_last) {
-        page_enter(merge, source, source->page_index + 1, 0);
+    if (block_enter(merge, source, source->page_index, source->index_end)) {
         return true;
     }
     /* The last key is this block's last; its bytes must outlive the block. */
@@ -278,8 +347,11 @@ int tac_merge_source_block(struct tac_merge *merge, uint32_t source_number,
     source->page_last = end.record > 0 ? end.page : end.page - 1;
     source->page_last_end =
         end.record > 0 ? end.record : source_page(merge, source, source->page_last).record_count;
-    source->has_block = true;
-    page_enter(merge, source, begin.page, begin.record);
+    source->has_block = block_enter(merge, source, begin.page, begin.record);
+    if (!source->has_block) { /* Ranges have deleted all of it. */
+        account_add(&source->account, &source->block_account);
+        source->is_ended = source->is_last;
+    }
     return TACTUS_OK;
 }
 
@@ -291,6 +363,17 @@ void tac_merge_source_from(struct tac_merge *merge, uint32_t source_number,
 
     tac_assert(source_number < merge->options.source_count);
     source->key_from = tac_bytes_compare(key_from, key_begin) > 0 ? key_from : key_begin;
+}
+
+void tac_merge_source_ranges(struct tac_merge *merge, uint32_t source_number,
+                             const struct tac_range *ranges, uint32_t count, uint64_t op)
+{
+    struct tac_merge_source *source = &merge->sources[source_number];
+
+    tac_assert(source_number < merge->options.source_count && !source->has_block);
+    source->ranges = ranges;
+    source->range_count = count;
+    source->op = op;
 }
 
 void tac_merge_source_end(struct tac_merge *merge, uint32_t source_number)
@@ -408,3 +491,5 @@ struct tac_merge_account tac_merge_tombstones_dropped(const struct tac_merge *me
 {
     return merge->tombstones_dropped;
 }
+
+struct tac_merge_account tac_merge_deleted(const struct tac_merge *merge) { return merge->deleted; }

@@ -10,12 +10,16 @@
  * Range: only keys in [key_begin, key_end) are taken. Records of a block outside the range are
  * neither consumed nor counted: they belong to a neighbour job, to an earlier slice, or stay.
  *
- * Conservation (contract 2): consumed = appended + overwritten + tombstones dropped, as sums of
- * record hashes. Whole blocks are counted by the sum stored in their header; records of a block
- * that is only partly in range are hashed one by one. */
+ * Deleted ranges: records of a source that a range has deleted are consumed and dropped, stretch by
+ * stretch, before they take part.
+ *
+ * Conservation (contract 2): consumed = appended + overwritten + tombstones dropped + deleted, as
+ * sums of record hashes. Whole blocks are counted by the sum stored in their header; records of a
+ * block that is only partly in range are hashed one by one. */
 #ifndef TACTUS_LSM_MERGE_H
 #define TACTUS_LSM_MERGE_H
 
+#include "lsm/range.h"
 #include "lsm/table_builder.h"
 
 #define TAC_MERGE_SOURCES_MAX 64
@@ -74,6 +78,10 @@ TAC_MUST_CHECK int tac_merge_source_block(struct tac_merge *merge, uint32_t sour
  * lower edge of a table that an earlier slice trimmed. Size 0: only the job's range counts.
  * Borrowed until the next call for the source; for its next table it is to be called again. */
 void tac_merge_source_from(struct tac_merge *merge, uint32_t source, struct tac_bytes key_from);
+/* Of the source's coming blocks, which are of a table with this op, later ranges have deleted
+ * records. Borrowed, as key_from. count 0: none have. */
+void tac_merge_source_ranges(struct tac_merge *merge, uint32_t source,
+                             const struct tac_range *ranges, uint32_t count, uint64_t op);
 void tac_merge_source_end(struct tac_merge *merge, uint32_t source);
 /* Merges until a status asks for something. buffers_available: how many the sink can hand out now.
  * What is written depends neither on the budget nor on the buffers nor on when blocks arrive. */
@@ -89,5 +97,6 @@ struct tac_merge_account tac_merge_take_source_account(struct tac_merge *merge, 
 /* Dropped so far, by reason. */
 struct tac_merge_account tac_merge_overwritten(const struct tac_merge *merge);
 struct tac_merge_account tac_merge_tombstones_dropped(const struct tac_merge *merge);
+struct tac_merge_account tac_merge_deleted(const struct tac_merge *merge); /* With a range */
 
 #endif

@@ -40,8 +40,11 @@ struct tac_merge_source {
     uint32_t                 page_last, page_last_end; /* The range ends there, exclusive */
     struct tac_merge_account block_account;            /* What of it is in range */
     /* The source */
-    struct tac_merge_account account;       /* Consumed since the account was last taken */
-    struct tac_bytes         key_from;      /* Records below are not taken; size 0: none */
+    struct tac_merge_account account;  /* Consumed since the account was last taken */
+    struct tac_bytes         key_from; /* Records below are not taken; size 0: none */
+    const struct tac_range  *ranges;   /* Those after the op delete what they have */
+    uint32_t                 range_count;
+    uint64_t                 op;
     uint32_t                 key_last_size; /* Of merge->key_last; 0: no block so far */
 };
 
@@ -71,7 +74,7 @@ struct tac_merge {
     uint64_t buffers_stop;  /* builder->buffers_taken may not pass this */
     /* Books */
     uint64_t                 consumed_bytes;
-    struct tac_merge_account overwritten, tombstones_dropped;
+    struct tac_merge_account overwritten, tombstones_dropped, deleted;
     struct tac_merge_source  sources[TAC_MERGE_SOURCES_MAX];
     uint8_t                  key_last[TAC_MERGE_SOURCES_MAX][TACTUS_KEY_SIZE_MAX];
 };

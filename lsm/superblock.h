@@ -71,7 +71,8 @@ struct tac_control {
 /* A library that does not know one of these that a store has must not open it. */
 enum {
     TAC_FEATURE_SNAPSHOTS = 1 << 1, /* There are snapshots, or tables retained for some */
-    TAC_FEATURES_INCOMPATIBLE_KNOWN = TAC_FEATURE_SNAPSHOTS,
+    TAC_FEATURE_RANGES = 1 << 2, /* The manifest has, or had, deleted ranges */
+    TAC_FEATURES_INCOMPATIBLE_KNOWN = TAC_FEATURE_SNAPSHOTS | TAC_FEATURE_RANGES,
 };
 
 struct tac_superblock {

@@ -31,7 +31,9 @@ struct tac_table {
     uint32_t index_hint; /* Memory only; atomic, relaxed: where readers had the index block last */
     void *index_kept; /* Memory only; atomic: the frame that readers keep for it; tac_table_index_look */
 
-    uint64_t                   snapshot_min; /* Op at which it became visible */
+    uint64_t                   snapshot_min; /* Op up to which its contents go: whoever made
+                                                it knew the ranges deleted by then, no
+                                                later ones */
     uint64_t                   snapshot_max; /* Op that made it invisible; UINT64_MAX: none yet */
     uint32_t                   value_block_count; /* As written */
     uint32_t                   filter_block_count; /* 0: a filter is in the index block, if at all */
@@ -56,6 +58,7 @@ struct tac_table {
     uint32_t          key_capacity; /* Bytes behind the descriptor for each of the two keys */
     uint32_t          rank_min, rank_max; /* Scratch of the planner's input */
     uint32_t          run;           /* Scratch of tac_version_fill; not for readers */
+    bool              is_leaving;    /* Scratch of a plan: it is discarded at its end (bar.h) */
 };
 
 tac_static_assert(offsetof(struct tac_table, snapshot_min) <= TAC_CACHE_LINE_BYTES,

@@ -4,6 +4,8 @@
 #include "base/units.h"
 #include "lsm/manifest.h"
 
+#define BOUNDS_BYTES (2 * (size_t)TACTUS_KEY_SIZE_MAX)
+
 /* The public part and its arrays; every run holds at least one table, so tables_max bounds both. */
 struct version_object {
     struct tac_version      version;
@@ -12,12 +14,15 @@ struct version_object {
     struct tac_table      **tables;
     uint64_t               *key_min_prefixes, *key_max_prefixes; /* Of the tables, in order */
     struct tac_version_run *runs;
-    uint64_t               *ended; /* Scratch: runs of the level whose last table is over */
+    uint32_t                ranges_used;
+    struct tac_range        ranges[TAC_RANGES_MAX];
+    uint8_t                *bounds; /* Memory of each range, of BOUNDS_BYTES */
+    uint64_t               *ended;  /* Scratch: runs of the level whose last table is over */
 };
 
 uint64_t tac_version_memory_bytes(uint32_t tables_max)
 {
-    return sizeof(struct version_object) +
+    return sizeof(struct version_object) + TAC_RANGES_MAX * BOUNDS_BYTES +
            tables_max * (sizeof(struct tac_table *) + 2 * sizeof(uint64_t) +
                          sizeof(struct tac_version_run)) +
            tac_div_ceil(tables_max, 64) * 8;
@@ -37,8 +42,10 @@ struct tac_version *tac_version_new(uint32_t tables_max)
     object->key_max_prefixes = calloc(tables_max, sizeof *object->key_max_prefixes);
     object->runs = calloc(tables_max, sizeof *object->runs);
     object->ended = calloc(tac_div_ceil(tables_max, 64), 8);
+    object->bounds = calloc(TAC_RANGES_MAX, BOUNDS_BYTES);
     if (object->tables == NULL || object->key_min_prefixes == NULL ||
-        object->key_max_prefixes == NULL || object->runs == NULL || object->ended == NULL) {
+        object->key_max_prefixes == NULL || object->runs == NULL || object->ended == NULL ||
+        object->bounds == NULL) {
         tac_version_free(&object->version);
         return NULL;
     }
@@ -58,6 +65,7 @@ void tac_version_free(struct tac_version *version)
     if (version == NULL) {
         return;
     }
+    free(object->bounds);
     free(object->ended);
     free(object->runs);
     free(object->key_max_prefixes);
@@ -159,12 +167,41 @@ static void retained_fill(struct version_object *object, struct tac_version_tree
     object->tables_used += retained->table_count;
 }
 
+static struct tac_bytes bound_copy(uint8_t *memory, struct tac_bytes bound)
+{
+    memcpy(memory, bound.data, bound.size);
+    return (struct tac_bytes){memory, bound.size};
+}
+
+static void ranges_fill(struct version_object *object, struct tac_version_tree *copy,
+                        struct tac_manifest *manifest, uint32_t tree)
+{
+    copy->ranges = object->ranges + object->ranges_used;
+    copy->range_count = 0;
+    for (uint32_t i = 0; i < tac_manifest_range_count(manifest); i++) {
+        const struct tac_manifest_range *range = tac_manifest_range(manifest, i);
+        uint8_t                         *memory;
+
+        if (range->tree != tree) {
+            continue;
+        }
+        memory = object->bounds + object->ranges_used * BOUNDS_BYTES;
+        object->ranges[object->ranges_used++] = (struct tac_range){
+            .op = range->range.op,
+            .low = bound_copy(memory, range->range.low),
+            .high = bound_copy(memory + TACTUS_KEY_SIZE_MAX, range->range.high),
+        };
+        copy->range_count++;
+    }
+}
+
 void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest, uint64_t bar)
 {
     struct version_object *object = object_of(version);
 
     object->tables_used = 0;
     object->runs_used = 0;
+    object->ranges_used = 0;
     version->bar = bar;
     version->tree_count = tac_manifest_tree_count(manifest);
     for (uint32_t i = 0; i < version->tree_count; i++) {
@@ -185,6 +222,7 @@ void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest
             level_fill(object, &copy->levels[j], &tree->levels[j]);
         }
         retained_fill(object, copy, &tree->retained);
+        ranges_fill(object, copy, manifest, i);
     }
 }
 

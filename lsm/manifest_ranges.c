@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* manifest_ranges -- the deleted ranges of a manifest. */
+#include "base/assert.h"
+#include "lsm/manifest_internal.h"
+
+uint32_t tac_manifest_range_count(const struct tac_manifest *manifest)
+{
+    return manifest->range_count;
+}
+
+struct tac_manifest_range *tac_manifest_range(struct tac_manifest *manifest, uint32_t number)
+{
+    tac_assert(number < manifest->range_count);
+    return &manifest->ranges[number];
+}
+
+void tac_manifest_range_add(struct tac_manifest *manifest, uint32_t tree,
+                            const struct tac_range *range, uint64_t log_sequence)
+{
+    uint32_t at = manifest->range_count;
+    uint8_t *bounds = manifest->bounds[at];
+
+    tac_assert(manifest->range_count < TAC_RANGES_MAX && tree < manifest->tree_count);
+    tac_assert(range->low.size <= TACTUS_KEY_SIZE_MAX && range->high.size <= TACTUS_KEY_SIZE_MAX);
+    while (at > 0 && manifest->ranges[at - 1].range.op > range->op) {
+        manifest->ranges[at] = manifest->ranges[at - 1];
+        manifest->bounds[at] = manifest->bounds[at - 1];
+        at--;
+    }
+    tac_assert(at == 0 || manifest->ranges[at - 1].range.op < range->op);
+    memcpy(bounds, range->low.data, range->low.size);
+    memcpy(bounds + range->low.size, range->high.data, range->high.size);
+    manifest->bounds[at] = bounds;
+    manifest->ranges[at] = (struct tac_manifest_range){
+        .range = {.op = range->op,
+                  .low = {bounds, range->low.size},
+                  .high = {bounds + range->low.size, range->high.size}},
+        .tree = tree,
+        .log_sequence = log_sequence,
+    };
+    manifest->range_count++;
+}
+
+void tac_manifest_range_remove(struct tac_manifest *manifest, uint32_t number)
+{
+    uint8_t *bounds = manifest->bounds[number];
+
+    tac_assert(number < manifest->range_count);
+    manifest->range_count--;
+    for (uint32_t i = number; i < manifest->range_count; i++) {
+        manifest->ranges[i] = manifest->ranges[i + 1];
+        manifest->bounds[i] = manifest->bounds[i + 1];
+    }
+    manifest->bounds[manifest->range_count] = bounds;
+}
+
+/* The key_min of a trimmed table may be below its first key: then less is covered than could be. */
+bool tac_range_covers(const struct tac_range *range, const struct tac_table *table)
+{
+    return range->op > table->snapshot_min && tac_bytes_compare(range->low, table->key_min) <= 0 &&
+           tac_bytes_compare(table->key_max, range->high) < 0;
+}
+
+bool tac_range_overlaps(const struct tac_range *range, const struct tac_table *table)
+{
+    return range->op > table->snapshot_min && tac_bytes_compare(range->low, table->key_max) <= 0 &&
+           tac_bytes_compare(table->key_min, range->high) < 0;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lsm/range.h"
+
+/* The bound is at or below the key, or above it: the span reaches no further than there. */
+static void span_narrow(struct tac_range_span *span, struct tac_bytes bound, bool is_above)
+{
+    if (is_above) {
+        if (span->until.size == 0 || tac_bytes_compare(bound, span->until) < 0) {
+            span->until = bound;
+        }
+    } else if (span->from.size == 0 || tac_bytes_compare(bound, span->from) > 0) {
+        span->from = bound;
+    }
+}
+
+struct tac_range_span tac_ranges_span(const struct tac_range *ranges, uint32_t count,
+                                      struct tac_bytes key)
+{
+    struct tac_range_span span = {.op = 0};
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tac_range *range = &ranges[i];
+        bool                    is_low_above = tac_bytes_compare(range->low, key) > 0;
+        bool                    is_high_above = tac_bytes_compare(range->high, key) > 0;
+
+        if (!is_low_above && is_high_above && range->op > span.op) {
+            span.op = range->op;
+        }
+        span_narrow(&span, range->low, is_low_above);
+        span_narrow(&span, range->high, is_high_above);
+    }
+    return span;
+}
+
+uint64_t tac_ranges_newest(const struct tac_range *ranges, uint32_t count, struct tac_bytes key)
+{
+    uint64_t op = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (ranges[i].op > op && tac_range_has(&ranges[i], key)) {
+            op = ranges[i].op;
+        }
+    }
+    return op;
+}
+
+struct tac_bytes tac_range_bound_cut(struct tac_bytes bound, uint32_t key_size_max, uint8_t *cut)
+{
+    if (bound.size <= key_size_max) {
+        return bound;
+    }
+    memcpy(cut, bound.data, key_size_max);
+    cut[key_size_max] = 0; /* The lowest that is above all keys which begin so */
+    return (struct tac_bytes){cut, key_size_max + 1};
+}
