@@ -420,6 +420,21 @@ TACTUS_API int tactus_put(struct tactus *store, uint32_t tree, const void *key, 
 TACTUS_API int tactus_delete(struct tactus *store, uint32_t tree, const void *key,
                              size_t key_size);
 
+/* Deletes every record with a key from `first` on and before `end`, in order of memcmp, as one op,
+ * which goes to *ret_op; that may be NULL. It takes as long as any delete, however many there are:
+ * nothing is read or written for them. Tables that lie within the range are given back unread, a
+ * few with each bar; others lose what was deleted when they are compacted. Bounds may be longer
+ * than the tree's keys. A store notes up to 256 ranges (ranges of tactus_stat), fewer where keys
+ * are long and blocks small, until compactions have gone over the tables at their ends; they see to
+ * that from half of them on. A call that finds all noted ends bars until there is room, which in a
+ * pause it cannot (TACTUS_EPAUSED). TACTUS_EINVAL: a bound is missing, or `first` is not below
+ * `end`. TACTUS_EKEYSIZE: a bound has more than TACTUS_KEY_SIZE_MAX bytes. TACTUS_EFULL as for
+ * tactus_delete, or because no range comes to its end: compaction is held back, or damage is in the
+ * way. TACTUS_ECORRUPT as for tactus_put. */
+TACTUS_API int tactus_delete_range(struct tactus *store, uint32_t tree, const void *first,
+                                   size_t first_size, const void *end, size_t end_size,
+                                   uint64_t *ret_op);
+
 /* Puts the record if there is none with its key. TACTUS_ECONFLICT: there is one, and it stays. */
 TACTUS_API int tactus_put_if_absent(struct tactus *store, uint32_t tree, const void *key,
                                     size_t key_size, const void *value, size_t value_size);
@@ -747,7 +762,7 @@ TACTUS_API uint64_t tactus_last_op(struct tactus *store);
  * An op is any call that writes, and any other that this header calls one; a call that failed took
  * no number, but for writes that end with TACTUS_ECONFLICT, as they do when done again; for drains
  * and compactions that end with TACTUS_EFULL or TACTUS_ECORRUPT; for snapshots that are refused with
- * TACTUS_EFULL; and for deletes and batches of
+ * TACTUS_EFULL; and for deletes, ranges too, and batches of
  * deletes that end with TACTUS_EFULL: in place of these do tactus_checkpoint again. The application
  * notes an op before it makes the call: a crash may find it half-way. */
 TACTUS_API uint64_t tactus_replay_op(struct tactus *store);
@@ -875,6 +890,10 @@ struct tactus_stats {
     struct tactus_level_stats level[TACTUS_LEVELS_MAX]; /* All trees together */
     char     scrub_damage[TACTUS_MESSAGE_BYTES]; /* The last of scrub_damages: place and what is
                                                     wrong; empty: none */
+    uint32_t ranges;                /* That tactus_delete_range has deleted, and that tables or
+                                       memtables may still have records of */
+    uint64_t records_range_deleted; /* Left out by flushes and compactions since open, as a range
+                                       had deleted them */
 };
 
 /* As tactus_stat. struct_size: of the struct that the program was compiled with, no more of which is
@@ -901,7 +920,8 @@ enum tactus_plan_reason {
     TACTUS_PLAN_FOR_SIZE = 2,  /* The level is above its capacity */
     TACTUS_PLAN_FORWARD = 3,   /* Nothing yet, but soon, and the bar had less to do than others */
     TACTUS_PLAN_BY_HAND = 4,   /* tactus_compact_range or tactus_compact */
-    TACTUS_PLAN_FOR_SPACE = 5, /* The store is full: everything that may make room */
+    TACTUS_PLAN_FOR_SPACE = 5, /* The store is full: everything that may make room; or deleted
+                                  ranges are to come to their end */
 };
 
 #define TACTUS_PLAN_KEY_BYTES 64

@@ -305,7 +305,7 @@ void tac_wal_entry_encode(uint8_t *bytes, const struct tac_wal_entry *entry)
 
 static bool kind_is_known(uint32_t kind)
 {
-    return (kind >= TAC_WAL_PUT && kind <= TAC_WAL_RELEASE) || kind == TAC_WAL_BEAT;
+    return kind >= TAC_WAL_PUT && kind <= TAC_WAL_BEAT;
 }
 
 bool tac_wal_entry_decode(const uint8_t *bytes, uint64_t size, struct tac_wal_entry *ret_entry,

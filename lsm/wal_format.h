@@ -92,9 +92,10 @@ enum tac_wal_kind {
                             BEGIN: key: the low bound; the high one is behind that byte; both 0 to
                             TACTUS_KEY_SIZE_MAX bytes */
     TAC_WAL_TREE_DROP = 10,
-    TAC_WAL_SNAPSHOT = 11, /* key: the name */
-    TAC_WAL_RELEASE = 12,  /* The same */
-    TAC_WAL_BEAT = 14,     /* 13 is none */
+    TAC_WAL_SNAPSHOT = 11,     /* key: the name */
+    TAC_WAL_RELEASE = 12,      /* The same */
+    TAC_WAL_DELETE_RANGE = 13, /* key, value: the bounds */
+    TAC_WAL_BEAT = 14,
 };
 
 enum tac_wal_range {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mutant.h"
+#include "base/units.h"
 #include "pipeline/api_internal.h"
 #include "pipeline/recovery.h"
 #include "queues/atomics.h"
@@ -191,6 +192,103 @@ int tactus_put(struct tactus *store, uint32_t tree, const void *key, size_t key_
 int tactus_delete(struct tactus *store, uint32_t tree, const void *key, size_t key_size)
 {
     return record_write(store, tree, key, key_size, NULL, 0, true);
+}
+
+/* ---- ranges --------------------------------------------------------------------------------- */
+
+static int range_check(struct tac_bytes low, struct tac_bytes high)
+{
+    if (low.data == NULL || high.data == NULL || low.size == 0 || high.size == 0) {
+        return tac_error_set(&tac_api_error, TACTUS_EINVAL,
+                             "a range without bounds: both are needed");
+    }
+    if (low.size > TACTUS_KEY_SIZE_MAX || high.size > TACTUS_KEY_SIZE_MAX) {
+        return tac_error_set(&tac_api_error, TACTUS_EKEYSIZE,
+                             "bounds of %u and %u bytes; at most %d are possible", low.size,
+                             high.size, TACTUS_KEY_SIZE_MAX);
+    }
+    if (tac_bytes_compare(low, high) >= 0) {
+        return tac_error_set(&tac_api_error, TACTUS_EINVAL,
+                             "the first bound is not below the end: no key is between them");
+    }
+    return TACTUS_OK;
+}
+
+/* With commit_lock held, after write_begin. What is cut off the bounds is accounted all the same:
+ * the log has it. */
+static void range_insert(struct tactus *store, uint32_t tree, struct tac_bytes low,
+                         struct tac_bytes high)
+{
+    struct tac_memtable *memtable = store->memtables[store->memtable_mutable];
+    uint32_t             key_size = tac_manifest_tree(store->manifest, tree)->layout.key_size;
+    uint64_t             accounted = tac_memtable_record_accounted(low.size, high.size);
+    uint8_t              low_cut[TACTUS_KEY_SIZE_MAX + 1], high_cut[TACTUS_KEY_SIZE_MAX + 1];
+
+    store->user_bytes += low.size + high.size;
+    low = tac_range_bound_cut(low, key_size, low_cut);
+    high = tac_range_bound_cut(high, key_size, high_cut);
+    if (tac_bytes_compare(low, high) < 0) { /* Else no key of the tree is between them. */
+        tac_memtable_delete_range(memtable, tree, store->last_op, low, high);
+        accounted -= tac_memtable_record_accounted(low.size, high.size);
+    }
+    tac_memtable_account(memtable, accounted);
+}
+
+/* With commit_lock held. */
+static int range_delete(struct tactus *store, uint32_t tree, const struct tac_wal_entry *entry,
+                        bool *ret_is_refused)
+{
+    uint64_t accounted = tac_memtable_record_accounted(entry->key.size, entry->value.size);
+    bool     has_ended = false;
+    int      result = tac_trees_check(store, tree, &tac_api_error);
+
+    if (result == TACTUS_OK) {
+        store->has_made_room = false;
+        result = tac_writer_range_room(store, &has_ended, &tac_api_error);
+    }
+    if (result == TACTUS_OK) {
+        result = write_begin(store, (uint64_t)1 << entry->tree, accounted, false);
+    }
+    store->has_made_room |= has_ended;
+    *ret_is_refused = refusal_end(store, result);
+    if (result == TACTUS_OK) {
+        result = tac_wal_append(&store->wal, entry, &tac_api_error);
+    }
+    if (result == TACTUS_OK) {
+        store->last_op++;
+        range_insert(store, entry->tree, entry->key, entry->value);
+        tac_writer_end(store);
+    }
+    return result;
+}
+
+int tactus_delete_range(struct tactus *store, uint32_t tree, const void *first, size_t first_size,
+                        const void *end, size_t end_size, uint64_t *ret_op)
+{
+    const struct tac_wal_entry entry = {
+        .kind = TAC_WAL_DELETE_RANGE,
+        .is_last = true,
+        .tree = tac_tree_number(tree),
+        .key = {first, (uint32_t)tac_min_u64(first_size, UINT32_MAX)},
+        .value = {end, (uint32_t)tac_min_u64(end_size, UINT32_MAX)},
+    };
+    struct tac_layout layout;
+    uint64_t          op;
+    bool              is_refused = false;
+    int               result;
+
+    if (tac_api_fork_check(store) != TACTUS_OK ||
+        tac_api_tree_layout(store, tree, &layout) != TACTUS_OK ||
+        range_check(entry.key, entry.value) != TACTUS_OK || tac_api_lock(store) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    result = range_delete(store, tree, &entry, &is_refused);
+    op = store->last_op;
+    tac_api_unlock(store);
+    if (result == TACTUS_OK && ret_op != NULL) {
+        *ret_op = op;
+    }
+    return committed(store, op, result, is_refused);
 }
 
 /* ---- batches -------------------------------------------------------------------------------- */

@@ -162,6 +162,9 @@ static void input_levels(struct tac_bar *bar, const struct tac_manifest_tree *tr
         for (uint32_t i = 0; i < from->table_count; i++) {
             struct tac_table *table = from->tables[i];
 
+            if (table->is_leaving) {
+                continue;
+            }
             tac_assert(count < bar->limits.tables_max);
             bar->tables[count++] = table;
             edge_add(bar, edge_count, table->key_min, &table->rank_min);
@@ -243,6 +246,9 @@ bool tac_bar_tree_is_settled(struct tac_bar *bar, const struct tac_bar_order *or
                 return false;
             }
         }
+        if (tac_bar_has_rewrites(order, tree)) {
+            return false;
+        }
     }
     input_make(bar, order, tree, &input);
     return tac_planner_is_settled(bar->planner, &state->planner, &input);
@@ -259,6 +265,9 @@ static void tree_plan(struct tac_bar *bar, const struct tac_bar_order *order, ui
     plan =
         tac_planner_plan(bar->planner, &tac_manifest_tree(order->manifest, tree)->planner, &input);
     tac_bar_take_plan(bar, order, tree, &input, plan);
+    if (!input.is_held && (input.is_manual || (order->has_many_ranges && !input.is_tight))) {
+        tac_bar_take_rewrites(bar, order, tree, &input, plan);
+    }
     memcpy(bar->due[tree], plan->due, sizeof plan->due);
     if (input.is_sweeping) {
         bar->is_sweeping = true;
@@ -297,7 +306,9 @@ void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order)
     bar->order = tac_bar_allocate(bar, TAC_BAR_JOBS_MAX, sizeof *bar->order);
     tac_assert(bar->compactions != NULL && bar->jobs != NULL);
     tac_assert(bar->job_bytes != NULL && bar->order != NULL);
+    tac_bar_know_ranges(bar, order);
     tac_bar_take_discards(bar, order);
+    tac_bar_take_leaving(bar, order);
     for (uint32_t tree = 0; tree < tree_count; tree++) {
         if (!tac_bar_tree_is_over(tac_manifest_tree(order->manifest, tree),
                                   order->immutable_last_op)) {

@@ -60,6 +60,12 @@ struct tac_bar_edge {
     uint32_t        *rank; /* Where to note the key's rank */
 };
 
+/* Deleted ranges of a tree that the plan knows. */
+struct tac_bar_ranges {
+    struct tac_range *ranges;
+    uint32_t          count;
+};
+
 struct tac_bar {
     /* Fixed at open */
     struct tac_geometry    geometry;
@@ -85,6 +91,9 @@ struct tac_bar {
     uint64_t                   tables_replaced; /* Descriptors that the plan's end takes, at most */
     uint64_t                   log_events;      /* Of the manifest log, that the plan's end makes */
     uint64_t                   reserve_cursor;
+    struct tac_bar_ranges      ranges[TACTUS_TREES_MAX];
+    struct tac_table         **leaving; /* Ranges have deleted all of them (bar_ranges.c) */
+    uint32_t                   leaving_count;
     uint32_t                   skipped; /* Compactions that found no room; they stay for later */
     bool                       is_sweeping;   /* The plan is one of a sweep … */
     bool                       is_sweep_whole; /* … and has all of its tree's compactions */
@@ -98,6 +107,7 @@ struct tac_bar_order {
     struct tac_manifest *manifest;
     struct tac_free_set *free_set;
     struct tac_memtable *immutable_table; /* NULL: nothing to flush */
+    struct tac_memtable *ranges_table;    /* The immutable one, flushed by this plan or the next */
     uint64_t             immutable_last_op; /* Trees dropped by then are not flushed any more */
     uint64_t             sequence;        /* For the headers of blocks */
     uint32_t             half;            /* Runs of 1: 0 or 1; else 1: the plan has the flush */
@@ -110,6 +120,8 @@ struct tac_bar_order {
     uint64_t log_blocks_max;                       /* Of the manifest log, for events of the plan */
     uint32_t key_size_max;                         /* Of all trees */
     uint64_t manual_trees;                         /* Bit per tree that is to be compacted whole */
+    uint64_t rewrite_bytes_max;                    /* Of what deleted ranges have some records of */
+    bool     has_many_ranges;
     uint64_t discards_max;                         /* Discarded tables, as far as there is room */
     const struct tac_sweep *sweep;                 /* NULL: none; read while the plan is made */
     const struct tac_snapshot_directory *snapshots; /* Which retained tables are needed */

@@ -18,7 +18,8 @@ static const struct tac_cut whole = {.limit_bytes = TAC_PLAN_LIMIT_NONE};
 
 static bool has_room(const struct tac_bar *bar, const struct tac_bar_order *order, uint64_t count)
 {
-    uint64_t log_blocks = tac_manifest_log_blocks_for(&bar->geometry, count, order->key_size_max);
+    uint64_t log_blocks =
+        tac_manifest_log_blocks_for(&bar->geometry, bar->log_events + count, order->key_size_max);
 
     return log_blocks <= order->log_blocks_max &&
            tac_free_set_free_count(order->free_set) >=

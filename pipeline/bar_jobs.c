@@ -243,6 +243,8 @@ static bool job_make(struct bar_context *context, struct tac_bar_compaction *com
     job->bytes = planned->bytes;
     job->table_bytes_min = context->plan->table_bytes_min;
     job->sequence = context->order->sequence;
+    job->ranges = bar->ranges[context->tree].ranges;
+    job->range_count = bar->ranges[context->tree].count;
     if (compaction->kind == TAC_PLAN_FLUSH) {
         job->memtable = context->order->immutable_table;
         flush_between(context, planned, &bytes, &records);
@@ -422,4 +424,42 @@ void tac_bar_take_plan(struct tac_bar *bar, const struct tac_bar_order *order, u
     for (uint32_t i = 0; i < plan->compaction_count; i++) {
         compaction_make(&context, &plan->compactions[i]);
     }
+}
+
+void tac_bar_take_rewrite(struct tac_bar *bar, const struct tac_bar_order *order, uint32_t tree,
+                          const struct tac_plan_input *input, const struct tac_plan *plan,
+                          uint32_t input_number)
+{
+    const struct tac_table    *table = bar->tables[plan->inputs[input_number]];
+    struct tac_plan_cut        cut = {.edge = TAC_EDGE_NONE, .limit_bytes = TAC_PLAN_LIMIT_NONE};
+    struct tac_plan_job        job = {.edge_begin = TAC_EDGE_NONE,
+                                      .edge_end = TAC_EDGE_NONE,
+                                      .cut_count = 1,
+                                      .bytes = table->bytes};
+    struct tac_plan_compaction rewrite = {
+        .kind = TAC_PLAN_IN_PLACE,
+        .reason = TAC_PLAN_FOR_SPACE,
+        .level_source = table->level,
+        .level_target = table->level,
+        .input_first = input_number,
+        .input_count = 1,
+        .edge_slice = TAC_EDGE_NONE,
+        .job_count = 1,
+        .bytes = table->bytes,
+        .stamp = table->stamp,
+    };
+    struct tac_plan    one = {.inputs = plan->inputs,
+                              .jobs = &job,
+                              .cuts = &cut,
+                              .table_bytes_min = plan->table_bytes_min};
+    struct bar_context context = {
+        .bar = bar,
+        .order = order,
+        .input = input,
+        .plan = &one,
+        .tree = tree,
+        .layout = tac_manifest_tree(order->manifest, tree)->layout,
+    };
+
+    compaction_make(&context, &rewrite);
 }

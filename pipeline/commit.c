@@ -5,6 +5,7 @@
  * table (with runs of 1 it takes some) is planned again without that table, before the bar ends:
  * is_flush_due.
  *
+ * Before all else tables go that a deleted range has whole (bar_ranges.c).
  * Order for each compaction: (1) sums; (2) addresses used become acquired, the others free again;
  * (3) inputs leave the manifest or lose their low end, their blocks are released; (4) outputs enter
  * with new ids and stamps; each change goes to the manifest log with it. Of a discarded table nothing
@@ -58,7 +59,8 @@ static bool input_is_conserved(const struct tac_bar_compaction *compaction,
            consumed.tombstones == table->tombstones && tac_u128_equal(consumed.sum, table->sum);
 }
 
-/* consumed = appended + overwritten + tombstones dropped, over all jobs of the compaction. */
+/* consumed = appended + overwritten + tombstones dropped + deleted with ranges, over all jobs of
+ * the compaction. */
 static bool jobs_are_conserved(struct tactus *store, const struct tac_bar_compaction *compaction,
                                struct tac_merge_account *memtable)
 {
@@ -73,8 +75,10 @@ static bool jobs_are_conserved(struct tactus *store, const struct tac_bar_compac
         in = tac_merge_account_add(in, job->memtable_consumed);
         *memtable = tac_merge_account_add(*memtable, job->memtable_consumed);
         *memtable = tac_merge_account_add(*memtable, job->memtable_overwritten);
+        *memtable = tac_merge_account_add(*memtable, job->memtable_deleted);
         out = tac_merge_account_add(out, job->overwritten);
         out = tac_merge_account_add(out, job->tombstones_dropped);
+        out = tac_merge_account_add(out, job->deleted);
         out = tac_merge_account_add(
             out, (struct tac_merge_account){job->totals.records, job->totals.tombstones,
                                             job->totals.bytes, job->totals.sum});
@@ -340,13 +344,14 @@ static void outputs_apply(struct tactus *store, const struct tac_bar_compaction 
 
             job->outputs = table->next;
             tac_store_table_enter(store, table, compaction->tree, compaction->level_target, stamp,
-                                  store->last_op);
+                                  store->immutable_last_op);
             store->totals.tables_written++;
         }
         store->totals.records_overwritten += job->overwritten.records;
         store->totals.tombstones_dropped += job->tombstones_dropped.records;
-        store->totals.records_merged +=
-            job->totals.records + job->overwritten.records + job->tombstones_dropped.records;
+        store->totals.records_range_deleted += job->deleted.records + job->memtable_deleted.records;
+        store->totals.records_merged += job->totals.records + job->overwritten.records +
+                                        job->tombstones_dropped.records + job->deleted.records;
     }
 }
 
@@ -589,6 +594,7 @@ int tac_store_commit_plan(struct tactus *store, struct tac_error *error)
 
     tac_assert(bar->jobs_done == bar->job_count);
     store->is_flush_due = false;
+    tac_ranges_leave(store);
     for (uint32_t i = 0; i < bar->compaction_count; i++) {
         const struct tac_bar_compaction *compaction = &bar->compactions[i];
         bool                             is_flush = compaction->kind == TAC_PLAN_FLUSH;

@@ -73,6 +73,7 @@ void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order)
         .free_set = store->free_set,
         .snapshots = &store->snapshots.directory,
         .immutable_table = has_flush ? store->immutable_table : NULL,
+        .ranges_table = store->immutable_table,
         .immutable_last_op = store->immutable_last_op,
         .sequence = store->checkpoint.next.sequence + 1,
         .half = store->plans_per_bar == 1 ? 1 : store->half,
@@ -92,6 +93,8 @@ void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order)
     }
     tac_space_order(store, order);
     order->discards_max = discards_share(store, fullness);
+    order->has_many_ranges = 2 * tac_ranges_count(store) > tac_ranges_max(store);
+    order->rewrite_bytes_max = (store->is_draining ? 8 : 1) * store->shape.memtable_size;
 }
 
 /* ---- seats ---------------------------------------------------------------------------------- */
@@ -407,6 +410,7 @@ static int bar_end(struct tactus *store, struct tac_error *error)
     store->totals.bars++;
     store->persisted_op = store->immutable_last_op;
     store->bars_owed -= store->bars_owed > 0;
+    tac_ranges_settle(store);
     has_entered = store->ingest_enters;
     if (has_entered) {
         tac_ingest_enter(store);

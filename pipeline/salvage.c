@@ -226,6 +226,21 @@ static struct tac_salvage_loss page_loss(const struct tac_table       *table,
     return loss;
 }
 
+/* With a range, after the table was made. */
+static bool is_deleted(struct tac_salvage *salvage, const struct tac_table *table,
+                       struct tac_bytes key)
+{
+    for (uint32_t i = 0; i < tac_manifest_range_count(salvage->manifest); i++) {
+        const struct tac_manifest_range *range = tac_manifest_range(salvage->manifest, i);
+
+        if (range->tree == table->tree && range->range.op > table->snapshot_min &&
+            tac_range_has(&range->range, key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int page_walk(struct tac_salvage *salvage, const struct tac_table *table,
                      const struct tac_page *page, struct tac_error *error)
 {
@@ -234,7 +249,8 @@ static int page_walk(struct tac_salvage *salvage, const struct tac_table *table,
     for (uint32_t i = 0; i < page->record_count && result == TACTUS_OK; i++) {
         struct tac_record record = tac_page_record(page, i);
 
-        if (tac_bytes_compare(record.key, table->key_min) < 0) {
+        if (tac_bytes_compare(record.key, table->key_min) < 0 ||
+            is_deleted(salvage, table, record.key)) {
             continue; /* Below the edge of a trimmed table nothing counts. */
         }
         if (salvage->visitor != NULL) {

@@ -69,6 +69,7 @@ int tac_snapshot_read(struct tactus *store, const struct tac_snapshot_entry *ent
     const struct tac_superblock root = {
         .sequence = entry->sequence,
         .shape = store->shape,
+        .op_persisted = entry->op,
         .table_id_last = entry->table_id_last,
         .stamp_last = entry->stamp_last,
         .table_count = entry->table_count,
@@ -127,7 +128,7 @@ static int take_prepare(struct tactus *store, struct tac_snapshot_order *order,
 {
     const struct tac_snapshot_directory *directory = &store->snapshots.directory;
     uint32_t most = store->is_replaying ? TAC_SNAPSHOTS_MAX : store->options.snapshots_max;
-    uint64_t events = (uint64_t)store->options.tables_max + TACTUS_TREES_MAX;
+    uint64_t events = (uint64_t)store->options.tables_max + TACTUS_TREES_MAX + TAC_RANGES_MAX;
 
     if (tac_snapshot_directory_find(directory, order->name) < directory->count) {
         return tac_error_set(error, TACTUS_EEXISTS, "there is already a snapshot \"%s\"",

@@ -118,7 +118,8 @@ static uint64_t checkpoints_need(struct tactus *store, struct need fill)
     /* With runs of 1 a flush also removes tables. */
     uint64_t events = flushes_need(store, fill, 1).tables * 2 + trees +
                       tac_min_u64(tac_snapshots_discards_left(store),
-                                  TAC_BAR_DISCARDS_LEAST * (uint64_t)store->plans_per_bar);
+                                  TAC_BAR_DISCARDS_LEAST * (uint64_t)store->plans_per_bar) +
+                      tac_ranges_count(store);
     uint64_t log = tac_manifest_log_blocks_for(&store->geometry, events, key_size_max(store)) +
                    TAC_BAR_LOG_CARRY_BLOCKS * (trees + 1);
     uint64_t free_set = tac_free_set_encoded_blocks(store->free_set, &store->geometry, 0) + 1;
@@ -168,7 +169,7 @@ void tac_space_ingest(struct tactus *store, struct tac_space_room *ret_room)
     struct need fill = fill_need(store);
     struct need flushes = flushes_need(store, fill, flushes_to_come(store, is_planned) + 1);
     uint64_t    carry = TAC_BAR_LOG_CARRY_BLOCKS * (trees + 1);
-    uint64_t    events = trees + fill.tables;
+    uint64_t    events = trees + fill.tables + 2 * (uint64_t)tac_ranges_count(store);
     uint64_t    log_kept;
 
     if (is_planned) {

@@ -48,6 +48,10 @@ void tac_store_report(struct tactus *store)
 
     levels_report(store, report);
     report->snapshots = store->snapshots.directory.count;
+    report->ranges = tac_manifest_range_count(store->manifest);
+    if (store->immutable_table != NULL) {
+        report->ranges += tac_memtable_range_count(store->immutable_table);
+    }
     report->tables_damaged = store->damage.table_count;
     report->checkpoint_sequence = store->checkpoint.durable.sequence;
     report->blocks_acquired = tac_free_set_acquired_count(store->free_set);
@@ -85,6 +89,7 @@ static void writer_report(struct tactus *store, struct tactus_stats *stats)
     stats->wait_ns_max = store->wait_ns_max;
     memcpy(stats->wait_buckets, store->wait_buckets, sizeof stats->wait_buckets);
     stats->log_waits = store->wal.waits;
+    stats->ranges += tac_memtable_range_count(store->memtables[store->memtable_mutable]);
     tac_worker_pool_report(&store->workers, stats->stage);
     threads_report(store, stats);
     pthread_mutex_unlock(&store->commit_lock);

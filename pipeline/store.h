@@ -25,6 +25,7 @@
 #include "pipeline/damage.h"
 #include "pipeline/events.h"
 #include "pipeline/plan_report.h"
+#include "pipeline/ranges.h"
 #include "pipeline/scrub.h"
 #include "pipeline/snapshot.h"
 #include "pipeline/sweep.h"
@@ -268,7 +269,7 @@ void tac_store_report(struct tactus *store);
 TAC_MUST_CHECK int tac_store_commit_plan(struct tactus *store, struct tac_error *error);
 /* Adds what a job did to what an event tells. */
 void tac_store_job_describe(const struct tac_job *job, struct tactus_event *event);
-/* A new table joins the manifest and its log, visible from the op on. Coordinator. */
+/* A new table joins the manifest and its log; op: up to which its contents go. Coordinator. */
 void tac_store_table_enter(struct tactus *store, struct tac_table *table, uint32_t tree,
                            uint32_t level, uint64_t stamp, uint64_t op);
 
@@ -297,6 +298,10 @@ TAC_MUST_CHECK int tac_writer_control(struct tactus *store, const struct tac_wal
 /* Ends bars until a number is free for another tree, if any is to come; the coordinator then rests.
  * TACTUS_EPAUSED. */
 TAC_MUST_CHECK int tac_writer_tree_room(struct tactus *store, struct tac_error *error);
+/* The same for a deleted range. *ret_has_ended: it has ended some. TACTUS_EFULL: there is none, and
+ * none came in several bars. */
+TAC_MUST_CHECK int tac_writer_range_room(struct tactus *store, bool *ret_has_ended,
+                                         struct tac_error *error);
 /* An op that changes nothing. */
 TAC_MUST_CHECK int tac_writer_nothing(struct tactus *store, struct tac_error *error);
 /* A durable checkpoint that takes no op: for what else it says. Takes commit_lock itself. */

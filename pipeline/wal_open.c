@@ -557,6 +557,9 @@ static int entry_replay(struct reader *reader, const struct tac_wal_entry *entry
     case TAC_WAL_SNAPSHOT:
     case TAC_WAL_RELEASE:
         return snapshot_replay(reader, entry);
+    case TAC_WAL_DELETE_RANGE:
+        return tactus_delete_range(store, tac_trees_id(store, entry->tree), entry->key.data,
+                                   entry->key.size, entry->value.data, entry->value.size, NULL);
     }
     tac_unreachable();
 }

@@ -455,6 +455,47 @@ int tac_writer_tree_room(struct tactus *store, struct tac_error *error)
     return result;
 }
 
+/* Bars in which no range comes to its end, though two have come to tables and compactions of what
+ * holds them have been planned. */
+#define RANGES_IDLE_BARS_MAX 4
+
+int tac_writer_range_room(struct tactus *store, bool *ret_has_ended, struct tac_error *error)
+{
+    uint32_t idle = 0, most;
+    int      result = tac_writer_rest(store, error);
+
+    *ret_has_ended = false;
+    if (result != TACTUS_OK) {
+        return result;
+    }
+    if (tac_recovery_is_refilling(store)) {
+        if (tac_ranges_count_all(store) < TAC_RANGES_MAX) {
+            return TACTUS_OK; /* There was room before the checkpoint. */
+        }
+        tac_recovery_refill_end(store); /* Other ops than those that the checkpoint knew */
+    }
+    most = tac_ranges_max(store);
+    while (result == TACTUS_OK && tac_ranges_count_all(store) >= most &&
+           idle < RANGES_IDLE_BARS_MAX) {
+        uint32_t count = tac_ranges_count_all(store);
+
+        result = tac_store_is_paused(store) ? paused(error) : bar_end(store, error);
+        if (result == TACTUS_OK) {
+            *ret_has_ended = true;
+            result = tac_writer_rest(store, error);
+        }
+        idle = tac_ranges_count_all(store) < count ? 0 : idle + 1;
+    }
+    if (result == TACTUS_OK && tac_ranges_count_all(store) >= most) {
+        return tac_error_set(error, TACTUS_EFULL,
+                             "%u deleted ranges, as many as there can be, wait for compaction to "
+                             "come to the tables at their ends: end a tactus_compaction_hold, or "
+                             "call tactus_compact",
+                             most);
+    }
+    return result;
+}
+
 int tac_writer_nothing(struct tactus *store, struct tac_error *error)
 {
     const struct tac_wal_entry entry = {.kind = TAC_WAL_NOTHING, .is_last = true};

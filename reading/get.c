@@ -49,6 +49,7 @@ struct get {
     struct tac_layout        layout;
     uint32_t                 hash; /* For filters */
     struct tac_filter_probes filter_probes;
+    uint64_t                 deleted_op; /* Of the newest range that has the key; 0: none */
     uint32_t                 table_count, candidate_count;
     struct tac_table *tables[CANDIDATES_MAX];     /* Over the key, newest first; inside the guard */
     struct candidate  candidates[CANDIDATES_MAX]; /* Newest first */
@@ -88,8 +89,25 @@ static int get_from_memtable(struct get *get, const struct tac_memtable *memtabl
         return GET_ABSENT;
     }
     get->counts.memtable_hits++;
-    return view.record.is_tombstone ? TACTUS_ENOTFOUND
-                                    : value_copy(get->sink, view.record.value, error);
+    return view.record.is_tombstone || view.op < get->deleted_op
+               ? TACTUS_ENOTFOUND
+               : value_copy(get->sink, view.record.value, error);
+}
+
+/* What a range has deleted is dead in every source that it came to before. */
+static void get_ranges(struct get *get, const struct tac_version_tree *tree,
+                       const struct tac_memtable *memtable, uint64_t op)
+{
+    uint64_t deleted_op = 0;
+
+    if (memtable != NULL && op > 0) {
+        deleted_op = tac_memtable_range_op(memtable, get->tree, get->key, op);
+    }
+    if (tree->range_count > 0) {
+        deleted_op =
+            tac_max_u64(deleted_op, tac_ranges_newest(tree->ranges, tree->range_count, get->key));
+    }
+    get->deleted_op = tac_max_u64(get->deleted_op, deleted_op);
 }
 
 /* The tables of one level over the key, higher stamps first. */
@@ -100,7 +118,7 @@ static void get_tables_of_level(struct get *get, const struct tac_version_level 
     for (uint32_t i = 0; i < level->run_count; i++) {
         struct tac_table *table = tac_version_run_find(&level->runs[i], get->key);
 
-        if (table != NULL) {
+        if (table != NULL && (get->deleted_op == 0 || table->snapshot_min >= get->deleted_op)) {
             tac_assert(get->table_count < CANDIDATES_MAX);
             __builtin_prefetch(table);
             get->tables[get->table_count++] = table;
@@ -257,6 +275,9 @@ static int get_from_view(struct get *get, const struct tac_view *view, uint64_t 
         return tac_error_set(error, TACTUS_EKEYSIZE, "a key of %u bytes; tree %s has 1 to %u",
                              get->key.size, tree->name, tree->layout.key_size);
     }
+    get->deleted_op = 0;
+    get_ranges(get, tree, view->mutable_table, op);
+    get_ranges(get, tree, view->immutable_table, op);
     rv = get_from_memtable(get, view->mutable_table, op, error);
     if (rv == GET_ABSENT && !TAC_MUTANT(IMMUTABLE_UNREAD)) {
         rv = get_from_memtable(get, view->immutable_table, op, error);

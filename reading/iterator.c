@@ -4,7 +4,8 @@
  * The sources play a tournament by their heads (a tree of losers: Knuth, The Art of Computer
  * Programming 3, 5.4.1); of equal keys the newest source wins. The winner has the iterator's
  * record. A move passes over the record's key in all sources, then over keys whose newest version
- * is a tombstone. A source that is only at a bound is read when it wins.
+ * is a tombstone, or was deleted with a range: its source is then taken past what the range has of
+ * its table. A source that is only at a bound is read when it wins.
  *
  * The record lies in its source's memory; before that is overwritten it is taken into the
  * iterator's own. So it stays valid when a move fails, and the next move finds its way from it:
@@ -38,6 +39,12 @@ struct borrowed_key {
     struct tac_source *owner;
 };
 
+/* What had been deleted by ranges, with the bounds, in one piece of memory. */
+struct deleted_ranges {
+    struct tac_range *ranges; /* NULL: none */
+    uint32_t          count;
+};
+
 struct tac_iterator {
     struct tac_source_shared   shared;
     struct tac_memtable_reader readers[2];
@@ -60,20 +67,88 @@ struct tac_iterator {
     struct tac_bytes high;         /* And before this one */
     uint64_t         limit_prefix; /* As a contender's: what has a lower one is within the range */
     uint8_t         *bound_memory; /* 2 * TACTUS_KEY_SIZE_MAX */
+    struct deleted_ranges ranges;
+    struct tac_range_span span; /* Keys about which the ranges say the same, if has_span */
+    bool                  has_span;
 };
 
 /* ---- life ---- */
 
 /* What is taken out of the view at the opening. */
 struct opening {
-    struct tac_memtable *memtables[2]; /* The newer one first */
-    uint32_t             memtable_count;
-    uint32_t             run_count;
-    uint8_t              levels[RUNS_MAX]; /* Of each run */
-    uint16_t             runs[RUNS_MAX];   /* Its number there */
+    struct tac_memtable  *memtables[2]; /* The newer one first */
+    uint32_t              memtable_count;
+    uint32_t              run_count;
+    struct deleted_ranges ranges;
+    uint8_t               levels[RUNS_MAX]; /* Of each run */
+    uint16_t              runs[RUNS_MAX];   /* Its number there */
 };
 
 tac_static_assert(TACTUS_LEVELS_MAX <= UINT8_MAX && RUNS_MAX <= UINT16_MAX, "numbers fit");
+
+/* Counts a range, with its bounds' bytes, or copies it. */
+static void range_take(struct deleted_ranges *ranges, const struct tac_range *range,
+                       uint64_t *bytes)
+{
+    if (ranges->ranges != NULL) {
+        uint8_t          *bounds = (uint8_t *)ranges->ranges + *bytes;
+        struct tac_range *copy = &ranges->ranges[ranges->count];
+
+        memcpy(bounds, range->low.data, range->low.size);
+        memcpy(bounds + range->low.size, range->high.data, range->high.size);
+        *copy = (struct tac_range){
+            .op = range->op,
+            .low = {bounds, range->low.size},
+            .high = {bounds + range->low.size, range->high.size},
+        };
+    }
+    ranges->count++;
+    *bytes += (uint64_t)range->low.size + range->high.size;
+}
+
+/* All that the view has up to its op. */
+static void ranges_walk(const struct opening *opening, const struct tac_source_shared *shared,
+                        const struct tac_version_tree *tree, struct deleted_ranges *ranges,
+                        uint64_t *bytes)
+{
+    for (uint32_t i = 0; i < tree->range_count; i++) {
+        range_take(ranges, &tree->ranges[i], bytes);
+    }
+    for (uint32_t i = 0; i < opening->memtable_count; i++) {
+        uint32_t ref = tac_memtable_ranges(opening->memtables[i], shared->tree);
+
+        while (ref != 0) {
+            struct tac_range range = tac_memtable_range(opening->memtables[i], ref, &ref);
+
+            if (range.op <= shared->visible_op) {
+                range_take(ranges, &range, bytes);
+            }
+        }
+    }
+}
+
+/* Inside the guard; memory is asked for only where there are any. */
+static int ranges_copy(struct opening *opening, const struct tac_source_shared *shared,
+                       const struct tac_version_tree *tree, struct tac_error *error)
+{
+    struct deleted_ranges ranges = {.ranges = NULL};
+    uint64_t              bytes = 0;
+
+    ranges_walk(opening, shared, tree, &ranges, &bytes);
+    if (ranges.count > 0) {
+        bytes += ranges.count * sizeof *ranges.ranges;
+        ranges.ranges = malloc(bytes);
+        if (ranges.ranges == NULL) {
+            return tac_error_set(error, TACTUS_ENOMEM,
+                                 "no memory for what was deleted: %" PRIu64 " bytes", bytes);
+        }
+        bytes = ranges.count * sizeof *ranges.ranges;
+        ranges.count = 0;
+        ranges_walk(opening, shared, tree, &ranges, &bytes);
+    }
+    opening->ranges = ranges;
+    return TACTUS_OK;
+}
 
 /* Inside the guard. */
 static int opening_take(struct opening *opening, struct tac_source_shared *shared, uint32_t tree_id,
@@ -100,7 +175,7 @@ static int opening_take(struct opening *opening, struct tac_source_shared *share
             opening->run_count++;
         }
     }
-    return TACTUS_OK;
+    return ranges_copy(opening, shared, tree, error);
 }
 
 /* Sizes that follow from geometry and layout. A record is at most a quarter of a block; its page
@@ -141,7 +216,11 @@ static void iterator_init(struct tac_iterator *iterator, const struct tac_source
     uint32_t           source_count = opening->memtable_count + opening->run_count;
     uint8_t           *near;
 
-    *iterator = (struct tac_iterator){.shared = *shared, .source_count = source_count};
+    *iterator = (struct tac_iterator){
+        .shared = *shared,
+        .source_count = source_count,
+        .ranges = opening->ranges,
+    };
     iterator->sources = source;
     iterator->losers = (struct contender *)(source + source_count);
     iterator->winners = iterator->losers + source_count;
@@ -172,6 +251,7 @@ static int iterator_new(const struct tac_source_shared *shared, const struct ope
     struct tac_iterator *iterator = malloc(bytes);
 
     if (iterator == NULL) {
+        free(opening->ranges.ranges);
         return tac_error_set(error, TACTUS_ENOMEM, "no memory for an iterator: %" PRIu64 " bytes",
                              bytes);
     }
@@ -191,6 +271,7 @@ static int iterator_open(struct tac_read_side *side, const struct tac_view *view
 
     opening.memtable_count = 0;
     opening.run_count = 0;
+    opening.ranges = (struct deleted_ranges){.ranges = NULL};
     if (view == NULL) {
         shared.view = tac_read_side_view(side, &shared.visible_op);
     }
@@ -225,6 +306,7 @@ void tac_iterator_close(struct tac_iterator *iterator)
     for (uint32_t i = 0; i < iterator->source_count; i++) {
         tac_source_finish(&iterator->sources[i]);
     }
+    free(iterator->ranges.ranges);
     free(iterator);
 }
 
@@ -432,12 +514,57 @@ static void iterator_stand_nowhere(struct tac_iterator *iterator)
     iterator->record_owner = NULL;
 }
 
-/* To the next key that is not passed over and whose newest version is not a tombstone. */
+/* Whether a range has deleted the record; then iterator->span has the keys of which it is so. */
+static bool is_deleted(struct tac_iterator *iterator, const struct tac_source *source)
+{
+    struct tac_range_span *span = &iterator->span;
+    struct tac_bytes       key = source->head.key;
+
+    if (iterator->ranges.count == 0) {
+        return false;
+    }
+    if (!iterator->has_span || (span->from.size > 0 && tac_bytes_compare(key, span->from) < 0) ||
+        (span->until.size > 0 && tac_bytes_compare(key, span->until) >= 0)) {
+        *span = tac_ranges_span(iterator->ranges.ranges, iterator->ranges.count, key);
+        iterator->has_span = true;
+    }
+    return source->op < span->op;
+}
+
+/* The winner's record is deleted, and all of its table up to the end of the span. */
+static int iterator_skip_winner(struct tac_iterator *iterator, struct tac_error *error)
+{
+    struct tac_source *source = winner_source(iterator);
+    struct tac_bytes   end =
+        iterator->shared.is_backward ? iterator->span.from : iterator->span.until;
+    int rv;
+
+    if (tac_bytes_compare(source->head.key, end) == 0) { /* The first key of the span, backward */
+        return iterator_advance_winner(iterator, error);
+    }
+    iterator_disown(iterator, source);
+    rv = tac_source_skip(source, &iterator->shared, end, error);
+    if (rv == TACTUS_OK) {
+        tournament_replay(iterator);
+    }
+    return rv;
+}
+
+/* To the next key that is not passed over and whose newest version is not a tombstone. What is dead
+ * by a range needs no passing over: the older versions of the key are so, too. */
 static int iterator_settle(struct tac_iterator *iterator, struct tac_error *error)
 {
     while (!walk_has_ended(iterator)) {
         struct tac_source *winner = winner_source(iterator);
 
+        if (winner->state == TAC_SOURCE_RECORD && is_deleted(iterator, winner)) {
+            int skipped = iterator_skip_winner(iterator, error);
+
+            if (skipped != TACTUS_OK) {
+                return skipped;
+            }
+            continue;
+        }
         if (winner->state == TAC_SOURCE_RECORD && !winner_is_passed(iterator, winner)) {
             if (!TAC_MUTANT(BACK_OVER_TOMBSTONE) || !iterator->shared.is_backward ||
                 !winner->head.is_tombstone) {

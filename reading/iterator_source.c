@@ -115,6 +115,7 @@ static void memtable_head(struct tac_source *source, const struct tac_source_sha
         .value = {source->near + record->key.size, record->value.size},
         .is_tombstone = record->is_tombstone,
     };
+    source->op = view->op;
     source->state = TAC_SOURCE_RECORD;
 }
 
@@ -194,6 +195,7 @@ static void run_table_take(struct tac_source *source, const struct tac_source_sh
     source->table = number;
     source->place = tac_table_place_of(table);
     source->stamp = table->stamp;
+    source->op = table->snapshot_min;
     source->is_trimmed = table->is_trimmed;
     source->key_min_size = table->key_min.size;
     source->key_max_size = table->key_max.size;
@@ -724,4 +726,28 @@ int tac_source_advance(struct tac_source *source, struct tac_source_shared *shar
         return run_record(source, shared, source->record - 1, error);
     }
     return run_next_page(source, shared, error);
+}
+
+/* Within the page that is there, or of a memtable, records are passed one by one. */
+int tac_source_skip(struct tac_source *source, struct tac_source_shared *shared,
+                    struct tac_bytes key, struct tac_error *error)
+{
+    uint32_t edge = shared->is_backward ? 0 : source->current.record_count - 1;
+
+    tac_assert(source->state == TAC_SOURCE_RECORD && run_is_before(source, shared, key));
+    if (source->reader == NULL) {
+        struct tac_bytes key_edge = tac_page_record(&source->current, edge).key;
+        struct tac_bytes last =
+            shared->is_backward ? source_key_min(source) : source_key_max(source);
+        int order = tac_bytes_compare(key, last);
+
+        if (shared->is_backward ? order < 0 : order > 0) {
+            return run_next_table(source, shared, error);
+        }
+        order = tac_bytes_compare(key, key_edge);
+        if (shared->is_backward ? order < 0 : order > 0) {
+            return run_seek_in_table(source, shared, key, error);
+        }
+    }
+    return tac_source_advance(source, shared, error);
 }

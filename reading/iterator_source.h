@@ -53,6 +53,7 @@ struct tac_source {
      * stamp: 0 and 1 are the memtables, then come the levels. */
     uint32_t rank;
     uint64_t stamp;
+    uint64_t op; /* Of a memtable's head; of a run, that of its table */
     /* Fixed. */
     struct tac_memtable_reader *reader; /* Of a memtable; NULL: a run */
     uint32_t                    run;    /* In its level, which is rank - 2 */
@@ -108,6 +109,10 @@ TAC_MUST_CHECK int tac_source_load(struct tac_source *source, struct tac_source_
 /* From a record to the next one. */
 TAC_MUST_CHECK int tac_source_advance(struct tac_source *source, struct tac_source_shared *shared,
                                       struct tac_error *error);
+/* From a record to one behind it, none of the same table between them being at or behind the key in
+ * the direction of the walk. The key is not in a source's memory, and is behind the record. */
+TAC_MUST_CHECK int tac_source_skip(struct tac_source *source, struct tac_source_shared *shared,
+                                   struct tac_bytes key, struct tac_error *error);
 /* The next record of the same page, if there is one: then head is all that changes. */
 static inline bool tac_source_advance_in_page(struct tac_source              *source,
                                               const struct tac_source_shared *shared)

@@ -61,6 +61,8 @@ struct tac_job {
     struct tac_job_chain *chains;
     uint32_t              chain_count;
     struct tac_memtable  *memtable;      /* A flush: its first source; else NULL */
+    const struct tac_range *ranges;      /* Deleted ones of the tree that the plan knows */
+    uint32_t              range_count;
     uint32_t             *addresses;     /* Reserved, ascending */
     uint32_t              address_count;
     struct tac_table     *spare_tables;  /* Descriptors for outputs */
@@ -75,9 +77,10 @@ struct tac_job {
     struct tac_table        *outputs;    /* In key order */
     struct tac_table        *outputs_last;
     struct tac_builder_totals totals;
-    struct tac_merge_account overwritten, tombstones_dropped;
+    struct tac_merge_account overwritten, tombstones_dropped, deleted;
     struct tac_merge_account memtable_consumed;    /* Newest versions taken from the memtable */
     struct tac_merge_account memtable_overwritten; /* Older versions below them */
+    struct tac_merge_account memtable_deleted;     /* With a range: not taken, all versions */
 };
 
 struct tac_window_entry {
@@ -101,7 +104,9 @@ struct tac_source {
     struct tac_memtable_cursor cursor;
     struct tac_record_view     held_back; /* Did not fit the block before */
     bool                       has_held_back;
-    struct tac_merge_account   gathered, gathered_overwritten;
+    struct tac_merge_account   gathered, gathered_overwritten, gathered_deleted;
+    struct tac_range_span      gather_span; /* Of the keys up to its end; with none: not known */
+    bool                       has_gather_span;
     bool     is_gather_pending;
     bool     is_gathered_out; /* The memtable's range has ended */
     /* Window: asked for or ready, in key order; a ring */

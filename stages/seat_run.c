@@ -250,8 +250,10 @@ static void job_over(struct tac_seat *seat)
         job->totals = tac_table_builder_totals(seat->builder);
         job->overwritten = tac_merge_overwritten(seat->merge);
         job->tombstones_dropped = tac_merge_tombstones_dropped(seat->merge);
+        job->deleted = tac_merge_deleted(seat->merge);
         if (job->memtable != NULL) {
             job->memtable_overwritten = seat->sources[0].gathered_overwritten;
+            job->memtable_deleted = seat->sources[0].gathered_deleted;
         }
     }
     if (!TAC_MUTANT(CREDIT_KEPT)) {

@@ -227,6 +227,30 @@ static bool gather_next(struct tac_source *source, const struct tac_job *job,
            (job->key_end.size == 0 || tac_bytes_compare(ret_view->record.key, job->key_end) < 0);
 }
 
+/* Whether a range has deleted the newest version of a key. Keys come in order. */
+static bool gather_is_deleted(struct tac_source *source, const struct tac_job *job,
+                              const struct tac_record_view *view)
+{
+    struct tac_range_span *span = &source->gather_span;
+
+    if (job->range_count == 0) {
+        return false;
+    }
+    if (!source->has_gather_span ||
+        (span->until.size > 0 && tac_bytes_compare(view->record.key, span->until) >= 0)) {
+        *span = tac_ranges_span(job->ranges, job->range_count, view->record.key);
+        source->has_gather_span = true;
+    }
+    return view->op < span->op;
+}
+
+static void gather_account(struct tac_merge_account *account, const struct tac_record *record)
+{
+    account_record(account, record,
+                   tac_record_hash(record->key.data, record->key.size, record->value.size,
+                                   record->is_tombstone));
+}
+
 /* Read stage. Nobody else touches the memtable part of the source meanwhile. */
 uint64_t tac_seat_gather(struct tac_request *request)
 {
@@ -241,6 +265,12 @@ uint64_t tac_seat_gather(struct tac_request *request)
     tac_value_block_builder_init(&builder, &seat->stages->geometry, &job->layout);
     tac_value_block_begin(&builder, request->blocks[0]->data);
     while (gather_next(source, job, &view)) {
+        if (gather_is_deleted(source, job, &view)) { /* The older versions with it */
+            do {
+                gather_account(&source->gathered_deleted, &view.record);
+            } while (tac_memtable_older(job->memtable, &view, &view));
+            continue;
+        }
         tac_maybe(TAC_MUTANT(FLUSH_OLDER) && tac_memtable_older(job->memtable, &view, &view));
         const struct tac_record *record = &view.record;
         struct tac_u128          hash = tac_record_hash(record->key.data, record->key.size,
@@ -253,9 +283,7 @@ uint64_t tac_seat_gather(struct tac_request *request)
         }
         account_record(&source->gathered, record, hash);
         while (tac_memtable_older(job->memtable, &view, &view)) {
-            account_record(&source->gathered_overwritten, &view.record,
-                           tac_record_hash(view.record.key.data, view.record.key.size,
-                                           view.record.value.size, view.record.is_tombstone));
+            gather_account(&source->gathered_overwritten, &view.record);
         }
     }
     if (builder.record_count > 0) {
@@ -438,6 +466,8 @@ bool tac_seat_source_advance(struct tac_seat *seat, uint32_t source_index)
         source->accounted_input = entry->input;
         tac_merge_source_from(seat->merge, source_index,
                               input_key_from(seat->job, entry->input->table));
+        tac_merge_source_ranges(seat->merge, source_index, seat->job->ranges,
+                                seat->job->range_count, entry->input->table->snapshot_min);
     }
     source->current = *entry;
     tac_block_state_change(source->current.block, TAC_BLOCK_READ, TAC_BLOCK_MERGING);

@@ -77,6 +77,8 @@ static const struct stat_entry entries[] = {
     ENTRY(threads_write),
     ENTRY(trees),
     ENTRY(snapshots),
+    ENTRY(ranges),
+    ENTRY(records_range_deleted),
     ENTRY(levels),
 };
 

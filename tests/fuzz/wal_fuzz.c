@@ -316,7 +316,7 @@ static void entry_add(struct writer *writer, uint8_t control)
         }
         break;
     default:
-        entry.kind = (enum tac_wal_kind)(fuzz_take_u8(writer->input) % 10);
+        entry.kind = (enum tac_wal_kind)(fuzz_take_u8(writer->input) % (TAC_WAL_DELETE_RANGE + 1));
         fuzz_take(writer->input, &tree, 1);
         entry.key.size = fuzz_take_u8(writer->input);
         entry.value.size = fuzz_take_u8(writer->input);

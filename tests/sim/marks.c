@@ -63,6 +63,22 @@ static void tables_observe(struct marks *marks, struct tac_manifest *manifest)
     }
 }
 
+static void ranges_observe(struct marks *marks, struct tactus *store)
+{
+    uint32_t count = tac_manifest_range_count(store->manifest);
+
+    marks->count[MARK_DELETE_RANGE_OVER] += count < marks->ranges_seen;
+    marks->ranges_seen = count;
+    marks->count[MARK_DELETE_RANGE_LEFT] += store->bar.leaving_count;
+    for (uint32_t i = 0; i < store->bar.compaction_count; i++) {
+        const struct tac_bar_compaction *compaction = &store->bar.compactions[i];
+
+        marks->count[MARK_DELETE_RANGE_REWRITTEN] += compaction->kind == TAC_PLAN_IN_PLACE &&
+                                                     compaction->reason == TAC_PLAN_FOR_SPACE &&
+                                                     compaction->input_count == 1;
+    }
+}
+
 void marks_observe(struct marks *marks, struct tactus *store)
 {
     uint64_t plans = tac_atomic_load_relaxed_u64(&store->clock.plans_made);
@@ -74,6 +90,7 @@ void marks_observe(struct marks *marks, struct tactus *store)
         return;
     }
     marks->plan_seen = plans;
+    ranges_observe(marks, store);
     for (uint32_t i = 0; i < store->bar.compaction_count; i++) {
         compaction_observe(marks, &store->bar, &store->bar.compactions[i]);
     }
@@ -97,5 +114,6 @@ void marks_finish(struct marks *marks, struct tactus *store)
     marks->count[MARK_CARRIED] += tac_read_side_totals(&store->read_side).pages_entered;
     marks->count[MARK_LEVEL0_CACHE] += store->stages.level0_cache.hit_count;
     marks->count[MARK_SCRUB_ROUND] += store->scrub.counts.rounds;
-    marks->plan_seen = 0;
+    marks->count[MARK_DELETE_RANGE_DROPPED] += totals->records_range_deleted;
+    marks->plan_seen = marks->ranges_seen = 0;
 }

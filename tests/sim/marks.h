@@ -37,6 +37,14 @@
     X(RANGE_BESIDE, "a range compacted by hand beside writes")                                     \
     X(RANGE_CANCELLED, "a range that was cancelled")                                               \
     X(RANGE_RESUMED, "a range that went on after a recovery")                                      \
+    X(DELETE_RANGE, "a range deleted")                                                             \
+    X(DELETE_RANGE_WIDE, "a range deleted with records of tables and of a memtable")               \
+    X(DELETE_RANGE_LEFT, "a table given up unread, as a deleted range had all of it")              \
+    X(DELETE_RANGE_DROPPED, "records left out since a range had deleted them")                     \
+    X(DELETE_RANGE_REWRITTEN, "a table written again for the sake of a deleted range")             \
+    X(DELETE_RANGE_SNAPSHOT, "a snapshot with a deleted range")                                    \
+    X(DELETE_RANGE_RECOVERED, "a deleted range found in the manifest by a recovery")               \
+    X(DELETE_RANGE_OVER, "a deleted range that no table needs any more")                           \
     X(LEFT_IO, "a step that left the device to its work")                                          \
     X(EVENT_TOLD, "events that agree with the statistics, of each kind but errors")                \
     X(RATE_WAIT, "a wait for the rate of I/O")                                                     \
@@ -113,7 +121,8 @@ enum mark {
 
 struct marks {
     uint64_t count[MARK_COUNT];
-    uint64_t plan_seen; /* Of the store looked at: clock.plans_made */
+    uint64_t plan_seen;   /* Of the store looked at: clock.plans_made */
+    uint32_t ranges_seen; /* The same: deleted ranges in its manifest */
 };
 
 const char *mark_text(enum mark mark);

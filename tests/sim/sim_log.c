@@ -260,6 +260,8 @@ static int record_run(struct sim *sim, const struct sim_record *record)
         return tactus_compact_step(sim->store, NULL);
     case SIM_RECORD_RANGE_CANCEL:
         return tactus_compact_cancel(sim->store);
+    case SIM_RECORD_DELETE_RANGE:
+        return sim_delete_range(sim, &record->range);
     case SIM_RECORD_SNAPSHOT:
         return snapshot_run(sim, record->tree);
     case SIM_RECORD_RELEASE:
@@ -298,9 +300,20 @@ static int record_do(struct sim *sim, const struct sim_record *record)
 static bool is_taken(const struct sim *sim, int result, uint64_t op)
 {
     return result == TACTUS_OK ||
-           ((result == TACTUS_ECONFLICT || (result == TACTUS_EFULL && sim->world->is_small) ||
-             sim_is_refused(sim, result)) &&
+           ((result == TACTUS_ECONFLICT || result == TACTUS_EFULL || sim_is_refused(sim, result)) &&
             tactus_last_op(sim->store) == op);
+}
+
+static void delete_range_model(struct sim *sim, const struct sim_bounds *range, uint64_t op)
+{
+    const struct store_model_version gone = {.is_tombstone = true};
+    uint32_t                         key, end = sim_delete_range_keys(sim, range, &key);
+
+    for (; key < end; key++) {
+        if (store_model_get(sim->model, range->tree, key, op) != NULL) {
+            store_model_write(sim->model, range->tree, key, op, &gone);
+        }
+    }
 }
 
 /* result: what it has come to. */
@@ -322,6 +335,9 @@ static void record_model(struct sim *sim, const struct sim_record *record, int r
     if (record->kind == SIM_RECORD_TREE_DROP) {
         store_model_drop(sim->model, record->tree, op);
     }
+    if (record->kind == SIM_RECORD_DELETE_RANGE) {
+        delete_range_model(sim, &record->range, op);
+    }
     if (record->kind == SIM_RECORD_SNAPSHOT) {
         sim_snapshot_taken(sim, record->tree, result == TACTUS_OK ? op : STORE_MODEL_NEVER);
     }
@@ -338,7 +354,8 @@ static int log_do(struct sim *sim, struct sim_record new_record, const struct si
     int  result = record_do(sim, record);
     bool was_taken = is_taken(sim, result, sim->model->op + 1);
 
-    if (was_taken && result == TACTUS_EFULL && record->entry_count > 0) {
+    if (was_taken && result == TACTUS_EFULL &&
+        (record->entry_count > 0 || record->kind == SIM_RECORD_DELETE_RANGE)) {
         record->kind = SIM_RECORD_CHECKPOINT; /* What a refused delete came to */
         record->entry_count = 0;
     }

@@ -24,6 +24,7 @@ enum sim_record_kind {
     SIM_RECORD_RANGE_BEGIN,
     SIM_RECORD_RANGE_STEP,
     SIM_RECORD_RANGE_CANCEL,
+    SIM_RECORD_DELETE_RANGE,
 };
 
 /* Of a tree: numbers of keys, or STORE_MODEL_NONE. */

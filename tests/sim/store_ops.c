@@ -496,6 +496,25 @@ static void beats_draw(const struct sim_world *world, struct sim_op *ops)
     }
 }
 
+/* In half of the lists some gets delete ranges; aside likewise. One time in eight many at once, so
+ * that some stores have as many as there can be. `size`: those of tree 0 are of a few keys until it
+ * has grown. */
+static void delete_ranges_draw(const struct sim_world *world, struct sim_op *ops)
+{
+    struct tac_prng prng = {tac_mix_u64(world->seed ^ 0x64656c72616e6765)};
+    uint32_t        every = draw(&prng, 0, 1) * draw(&prng, 2, 60);
+    uint32_t        burst = DRAW_OF(&prng, 4, 20, 60);
+
+    for (uint32_t i = 0; i < world->op_count && every > 0; i++) {
+        if (ops[i].kind == SIM_GET && draw(&prng, 1, every) == 1) {
+            ops[i].kind = SIM_DELETE_RANGE;
+            ops[i].size = ops[i].tree == 0 && i < world->op_count - world->op_count / 16;
+            ops[i].count = draw(&prng, 0, 7) == 0 ? burst : 1;
+            ops[i].seed = (uint32_t)tac_prng_next(&prng);
+        }
+    }
+}
+
 struct sim_op *sim_ops_draw(const struct sim_world *world)
 {
     struct draft   draft = {.prng = {tac_mix_u64(world->seed ^ 0x6f7073)}, .world = world};
@@ -529,6 +548,7 @@ struct sim_op *sim_ops_draw(const struct sim_world *world)
     snapshots_draw(world, ops);
     caches_draw(world, ops);
     beats_draw(world, ops);
+    delete_ranges_draw(world, ops);
     /* All trees but perhaps the last exist from the beginning. */
     for (uint32_t tree = 0; tree < world->tree_count; tree++) {
         uint32_t at = tree > 0 && tree + 1 == world->tree_count ? tree + tree_late : tree;

@@ -183,6 +183,8 @@ void sim_recover(struct sim *sim)
     store_open(sim);
     sim->disk.requests_left = SIM_DISK_NEVER;
     sim->has_recovered = true;
+    sim->report->marks.count[MARK_DELETE_RANGE_RECOVERED] +=
+        tac_manifest_range_count(sim->store->manifest) > 0;
     sim->report->recoveries++;
     if (sim_is_logged(sim)) {
         replay(sim, durable_op, other_op);
@@ -649,6 +651,9 @@ static void run_op(struct sim *sim, const struct sim_op *op)
     case SIM_CACHES:
         sim_caches_change(sim, op->seed);
         return;
+    case SIM_DELETE_RANGE:
+        sim_run_delete_range(sim, op);
+        return;
     case SIM_CHECKPOINT:
         run_checkpoint(sim);
         return;
@@ -787,7 +792,8 @@ static void ops_run(struct sim *sim, const struct sim_op *ops, const bool *keep)
         const struct sim_op *op = &ops[i];
         bool is_of_tree = op->kind <= SIM_ITERATOR_OPEN || op->kind == SIM_COMPACT ||
                           op->kind == SIM_TREE_DROP || op->kind == SIM_INGEST ||
-                          op->kind == SIM_RANGE || op->kind == SIM_SNAPSHOT;
+                          op->kind == SIM_RANGE || op->kind == SIM_SNAPSHOT ||
+                          op->kind == SIM_DELETE_RANGE;
 
         if (keep != NULL && !keep[i]) {
             continue;

@@ -13,6 +13,7 @@
  *   sim_pool.c    another store, which has the same threads
  *   store_ingest.c  sorted runs from outside
  *   store_range.c ranges that are compacted by hand
+ *   store_delete_range.c ranges that are deleted
  *   store_check.c what must hold after an op, a bar, a reopen, a crash
  *   sim_faults.c  what the disk does wrong
  *   store_faults.c  what must hold then
@@ -67,7 +68,8 @@
     X(RANGE, "range")                   /* … nor this: `count`: enum sim_range_action; */          \
     X(SNAPSHOT, "snapshot")             /* … nor this: `count`: enum sim_snapshot_do; */           \
     X(CACHES, "caches")                 /* … nor this: other sizes, of `seed`; */                  \
-    X(BEAT, "beat")                     /* … nor this: `count` beats of the host's */
+    X(BEAT, "beat")                     /* … nor this: `count` beats of the host's; */             \
+    X(DELETE_RANGE, "delete-range")     /* … nor this: `count` of them, from near `key` on */
 
 enum sim_op_kind {
 #define SIM_OP_NAME(name, text) SIM_##name,
@@ -96,7 +98,7 @@ static inline bool sim_op_disturbs(enum sim_op_kind kind)
 {
     return kind >= SIM_REOPEN && kind != SIM_TREE_DROP && kind != SIM_INGEST &&
            kind != SIM_RANGE && kind != SIM_SNAPSHOT && kind != SIM_CACHES &&
-           kind != SIM_BEAT;
+           kind != SIM_BEAT && kind != SIM_DELETE_RANGE;
 }
 
 struct sim_op {
@@ -271,6 +273,15 @@ void sim_run_ingest(struct sim *sim, const struct sim_op *op);
 void sim_run_range(struct sim *sim, const struct sim_op *op);
 /* After every op: a range that is done is where it should be. */
 void sim_check_range(struct sim *sim);
+/* ---- store_delete_range.c ---- */
+
+void sim_run_delete_range(struct sim *sim, const struct sim_op *op);
+/* What the store says to it. */
+int sim_delete_range(struct sim *sim, const struct sim_bounds *range);
+/* Its keys, in the model: from *ret_low on and before the one that is returned. */
+uint32_t sim_delete_range_keys(const struct sim *sim, const struct sim_bounds *range,
+                               uint32_t *ret_low);
+
 /* ---- store_snapshots.c ---- */
 
 const char *sim_snapshot_name(uint32_t slot);

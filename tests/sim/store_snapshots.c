@@ -61,6 +61,8 @@ void sim_snapshot_taken(struct sim *sim, uint32_t slot, uint64_t op)
     sim->snapshots[slot].op = op;
     sim->snapshots[slot].op_released = STORE_MODEL_NEVER;
     sim->report->marks.count[MARK_SNAPSHOT_TAKEN] += op != STORE_MODEL_NEVER;
+    sim->report->marks.count[MARK_DELETE_RANGE_SNAPSHOT] +=
+        op != STORE_MODEL_NEVER && tac_manifest_range_count(sim->store->manifest) > 0;
 }
 
 void sim_snapshot_released(struct sim *sim, uint32_t slot, uint64_t op)

@@ -54,6 +54,7 @@ static int child_writes(const void *context)
     CHECK(tactus_drain(open->store) == TACTUS_EFORKED);
     CHECK(tactus_compact(open->store, open->tree) == TACTUS_EFORKED);
     CHECK(tactus_compact_range(open->store, open->tree, KEY, NULL, 0) == TACTUS_EFORKED);
+    CHECK(tactus_delete_range(open->store, open->tree, KEY, "z", 1, NULL) == TACTUS_EFORKED);
     CHECK(tactus_compact_step(open->store, NULL) == TACTUS_EFORKED);
     CHECK(tactus_compact_cancel(open->store) == TACTUS_EFORKED);
     CHECK(tactus_compaction_hold(open->store, true) == TACTUS_EFORKED);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ranges -- key ranges that were deleted with one op each (tactus_delete_range).
+ *
+ * Life   A range is born in the memtable, where readers and the flush find it. When the memtable's
+ *        records are in tables it goes into the manifest, and with it into the views, checkpoints
+ *        and images of snapshots, for as long as a table of a level from before the op overlaps it.
+ * Dead   is a record of a memtable if a range with its key has a later op; one of a table if the
+ *        range is later than the table (snapshot_min): every plan drops what the ranges that it
+ *        knows have deleted, and it knows all up to the last op of the memtable that it flushes,
+ *        which is the op of the tables that it makes. Moved or sliced, a table keeps its op.
+ * Bound  TAC_RANGES_MAX of a store, those in the memtables included, or as many as an eighth of the
+ *        manifest log's blocks takes. When half of that is used plans rewrite what holds the oldest
+ *        ones (bar_ranges.c); a call that finds no room ends bars until there is some. */
+#ifndef TACTUS_PIPELINE_RANGES_H
+#define TACTUS_PIPELINE_RANGES_H
+
+#include "lsm/range.h"
+
+struct tactus;
+
+/* Those of the manifest and of the immutable memtable: what plans go by, as the mutable one is
+ * written meanwhile. Coordinator, and the writer while it rests. */
+uint32_t tac_ranges_count(struct tactus *store);
+/* All there are. The writer, while the coordinator rests. */
+uint32_t tac_ranges_count_all(struct tactus *store);
+uint32_t tac_ranges_max(struct tactus *store);
+
+/* Coordinator, when the plan's results are about to enter the manifest: tables of which a range has
+ * deleted all are discarded, or retained for snapshots. */
+void tac_ranges_leave(struct tactus *store);
+/* Coordinator, at a bar's end, when the immutable memtable is in tables: its ranges join those of
+ * the manifest, and those go that no table needs, or that a later one contains. */
+void tac_ranges_settle(struct tactus *store);
+
+#endif

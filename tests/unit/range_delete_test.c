@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Deleted ranges: what is dead and what lives, in memtables and tables, for gets and iterators;
+ * tables given up unread; snapshots and iterators of before; crashes with and without a log; bounds
+ * of all kinds; and as many of them as there can be. All orders of a few ops are tried against a
+ * sorted map. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/prng.h"
+#include "base/units.h"
+#include "lsm/range.h"
+#include "pipeline/store.h"
+#include "tactus.h"
+#include "tests/lib/small_options.h"
+#include "tests/lib/tap.h"
+
+#define VALUE_BYTES 100
+#define KEY_BYTES 8
+
+static char path[512];
+
+static void options_make(struct tactus_options *options, uint32_t runs)
+{
+    small_options(options);
+    options->table_size = 16 * TAC_KIB;
+    options->runs_per_level = runs;
+    options->file_size_max = TAC_GIB;
+    options->page_cache_size = options->index_cache_size = TAC_MIB;
+}
+
+static struct tactus *memory_store_open(uint32_t runs, uint32_t *ret_tree)
+{
+    struct tactus_options options;
+    struct tactus_layout  layout = {TACTUS_LAYOUT_FIXED, KEY_BYTES, VALUE_BYTES};
+    struct tactus        *store;
+
+    options_make(&options, runs);
+    options.backend = TACTUS_BACKEND_MEMORY;
+    if (tactus_open("range-delete", &options, &store) != TACTUS_OK ||
+        tactus_tree_create(store, "t", &layout, ret_tree) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    return store;
+}
+
+static void expect(int result, const char *what)
+{
+    if (result != TACTUS_OK) {
+        tap_bail("%s: %d %s", what, result, tactus_message());
+    }
+}
+
+static void key_make(uint64_t number, uint8_t key[KEY_BYTES])
+{
+    for (uint32_t i = 0; i < KEY_BYTES; i++) {
+        key[i] = (uint8_t)(number >> (56 - 8 * i));
+    }
+}
+
+static void put(struct tactus *store, uint32_t tree, uint64_t number, uint64_t seed)
+{
+    uint8_t key[KEY_BYTES], value[VALUE_BYTES] = {0};
+
+    key_make(number, key);
+    memcpy(value, &seed, sizeof seed);
+    expect(tactus_put(store, tree, key, sizeof key, value, sizeof value), "put");
+}
+
+static int range_delete(struct tactus *store, uint32_t tree, uint64_t first, uint64_t end)
+{
+    uint8_t low[KEY_BYTES], high[KEY_BYTES];
+
+    key_make(first, low);
+    key_make(end, high);
+    return tactus_delete_range(store, tree, low, sizeof low, high, sizeof high, NULL);
+}
+
+static bool has(struct tactus *store, uint32_t tree, uint64_t number)
+{
+    uint8_t key[KEY_BYTES];
+    int     result;
+
+    key_make(number, key);
+    result = tactus_get(store, tree, key, sizeof key, NULL, 0, &(size_t){0});
+    if (result != TACTUS_OK && result != TACTUS_ENOTFOUND) {
+        tap_bail("get: %s", tactus_message());
+    }
+    return result == TACTUS_OK;
+}
+
+static uint64_t scan(struct tactus_iterator *iterator, bool is_backward)
+{
+    uint64_t count = 0;
+    int result = is_backward ? tactus_iterator_last(iterator) : tactus_iterator_first(iterator);
+
+    for (; result == TACTUS_OK; count++) {
+        result = is_backward ? tactus_iterator_previous(iterator) : tactus_iterator_next(iterator);
+    }
+    return result == TACTUS_ENOTFOUND ? count : UINT64_MAX;
+}
+
+/* Records that a walk finds, if it finds as many both ways. */
+static uint64_t records_of(struct tactus *store, uint32_t tree)
+{
+    struct tactus_iterator *iterator;
+    uint64_t                count, back;
+
+    expect(tactus_iterator_open(store, tree, &iterator), "iterator");
+    count = scan(iterator, false);
+    back = scan(iterator, true);
+    tactus_iterator_close(iterator);
+    return count == back ? count : UINT64_MAX;
+}
+
+static struct tactus_stats stats_of(struct tactus *store)
+{
+    struct tactus_stats stats;
+
+    tactus_stat(store, &stats);
+    return stats;
+}
+
+static bool is_sound(struct tactus *store)
+{
+    return tactus_verify(store, NULL, NULL, NULL) == TACTUS_OK;
+}
+
+/* ---- spans ---------------------------------------------------------------------------------- */
+
+static struct tac_bytes text(const char *string)
+{
+    return (struct tac_bytes){(const uint8_t *)string, (uint32_t)strlen(string)};
+}
+
+static void test_spans(void)
+{
+    const struct tac_range ranges[] = {
+        {5, text("c"), text("m")}, {9, text("k"), text("r")}, {2, text("a"), text("z")}};
+    struct tac_range_span span = tac_ranges_span(ranges, 3, text("d"));
+    uint8_t               cut[4];
+
+    tap_ok(span.op == 5 && tac_bytes_compare(span.from, text("c")) == 0 &&
+               tac_bytes_compare(span.until, text("k")) == 0,
+           "a span ends where the newest range does, or a newer one begins");
+    span = tac_ranges_span(ranges, 3, text("k"));
+    tap_ok(span.op == 9 && tac_bytes_compare(span.from, text("k")) == 0 &&
+               tac_bytes_compare(span.until, text("m")) == 0,
+           "its first key belongs to a range");
+    span = tac_ranges_span(ranges, 3, text("z"));
+    tap_ok(span.op == 0 && tac_bytes_compare(span.from, text("z")) == 0 && span.until.size == 0 &&
+               tac_ranges_newest(ranges, 3, text("z")) == 0,
+           "and its end does not");
+    span.from = tac_range_bound_cut(text("abcdef"), 3, cut);
+    tap_ok(span.from.size == 4 && memcmp(span.from.data, "abc", 4) == 0 &&
+               tac_range_bound_cut(text("abcd"), 3, cut).size == 4,
+           "a bound is cut behind the first byte that no key has");
+}
+
+/* ---- all orders of a few ops ---------------------------------------------------------------- */
+
+#define SMALL_KEYS 3
+#define SMALL_DEPTH 5
+
+enum small_do {
+    SMALL_PUT_0,
+    SMALL_PUT_1,
+    SMALL_PUT_2,
+    SMALL_DELETE_1,
+    SMALL_RANGE_ALL,
+    SMALL_RANGE_LOW, /* Keys 0 and 1 */
+    SMALL_FLUSH,
+    SMALL_COMPACT,
+    SMALL_DOS,
+};
+
+static uint64_t key_number(uint32_t key) { return 100 + 10 * (uint64_t)key; }
+
+static void small_run(struct tactus *store, uint32_t tree, enum small_do what,
+                      bool model[SMALL_KEYS])
+{
+    uint8_t key[KEY_BYTES];
+
+    switch (what) {
+    case SMALL_PUT_0:
+    case SMALL_PUT_1:
+    case SMALL_PUT_2:
+        put(store, tree, key_number(what - SMALL_PUT_0), 1);
+        model[what - SMALL_PUT_0] = true;
+        return;
+    case SMALL_DELETE_1:
+        key_make(key_number(1), key);
+        expect(tactus_delete(store, tree, key, sizeof key), "delete");
+        model[1] = false;
+        return;
+    case SMALL_RANGE_ALL:
+        expect(range_delete(store, tree, key_number(0), key_number(2) + 1), "range");
+        model[0] = model[1] = model[2] = false;
+        return;
+    case SMALL_RANGE_LOW:
+        expect(range_delete(store, tree, 1, key_number(2)), "range");
+        model[0] = model[1] = false;
+        return;
+    case SMALL_FLUSH:
+        expect(tactus_checkpoint(store), "checkpoint");
+        return;
+    case SMALL_COMPACT:
+        expect(tactus_compact(store, tree), "compact");
+        return;
+    case SMALL_DOS:
+        break;
+    }
+    tac_unreachable();
+}
+
+static bool small_is_right(struct tactus *store, uint32_t tree, const bool model[SMALL_KEYS])
+{
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i < SMALL_KEYS; i++) {
+        if (has(store, tree, key_number(i)) != model[i]) {
+            return false;
+        }
+        count += model[i];
+    }
+    return records_of(store, tree) == count;
+}
+
+/* Each order in a tree that is empty before, of one store: what is left over is deleted key by key,
+ * so that nothing but the order itself is tried. */
+static void test_orders(uint32_t runs)
+{
+    uint32_t       tree, order_count = 1;
+    struct tactus *store = memory_store_open(runs, &tree);
+    uint64_t       wrong = 0;
+
+    for (uint32_t i = 0; i < SMALL_DEPTH; i++) {
+        order_count *= SMALL_DOS;
+    }
+    for (uint32_t order = 0; order < order_count; order++) {
+        bool model[SMALL_KEYS] = {true, true, true};
+
+        for (uint32_t i = 0; i < SMALL_KEYS; i++) {
+            put(store, tree, key_number(i), order);
+        }
+        for (uint32_t i = 0, rest = order; i < SMALL_DEPTH; i++, rest /= SMALL_DOS) {
+            small_run(store, tree, (enum small_do)(rest % SMALL_DOS), model);
+            wrong += !small_is_right(store, tree, model);
+        }
+        if (wrong > 0) {
+            tap_diag("order %u", order);
+            break;
+        }
+    }
+    tap_ok(wrong == 0, "runs of %u: every order of %d ops of %d kinds", runs, SMALL_DEPTH,
+           SMALL_DOS);
+    tap_ok(is_sound(store), "runs of %u: the store is sound", runs);
+    tactus_abandon(store);
+}
+
+/* ---- tables --------------------------------------------------------------------------------- */
+
+static void fill(struct tactus *store, uint32_t tree, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        put(store, tree, i * 7919 % count, i);
+    }
+}
+
+static void test_tables(uint32_t runs)
+{
+    uint32_t            tree;
+    struct tactus      *store = memory_store_open(runs, &tree);
+    struct tactus_stats before, after;
+    uint64_t            merged;
+
+    fill(store, tree, 5000);
+    expect(tactus_drain(store), "drain");
+    before = stats_of(store);
+    expect(range_delete(store, tree, 100, 4900), "range");
+    tap_ok(records_of(store, tree) == 200 && !has(store, tree, 100) && has(store, tree, 4900) &&
+               has(store, tree, 99) && stats_of(store).ranges == 1,
+           "runs of %u: a range of tables is gone at once", runs);
+    put(store, tree, 2000, 1);
+    tap_ok(has(store, tree, 2000) && records_of(store, tree) == 201,
+           "runs of %u: what is put into it later lives", runs);
+    expect(tactus_checkpoint(store), "checkpoint");
+    tap_ok(records_of(store, tree) == 201 && stats_of(store).live_bytes < before.live_bytes / 4,
+           "runs of %u: its tables have left, the range is of the manifest", runs);
+    merged = stats_of(store).records_merged;
+    tap_ok(merged - before.records_merged < 1000, "runs of %u: %llu records were read for that",
+           runs, (unsigned long long)(merged - before.records_merged));
+    expect(tactus_compact(store, tree), "compact");
+    after = stats_of(store);
+    tap_ok(after.ranges == 0 && after.tables_discarded == 0 && records_of(store, tree) == 201 &&
+               after.live_bytes == 201 * (KEY_BYTES + VALUE_BYTES) &&
+               after.blocks_acquired < before.blocks_acquired / 2,
+           "runs of %u: a compaction leaves nothing of it", runs);
+    tap_ok(is_sound(store), "runs of %u: the store is sound", runs);
+    tactus_abandon(store);
+}
+
+static void test_older_views(void)
+{
+    uint32_t                tree;
+    struct tactus          *store = memory_store_open(4, &tree);
+    struct tactus_iterator *iterator;
+    struct tactus_snapshot *snapshot;
+
+    fill(store, tree, 3000);
+    expect(tactus_snapshot_create(store, "before", NULL), "snapshot");
+    put(store, tree, 3000, 1);
+    expect(tactus_iterator_open(store, tree, &iterator), "iterator");
+    expect(range_delete(store, tree, 0, 10000), "range");
+    tap_ok(records_of(store, tree) == 0 && scan(iterator, false) == 3001,
+           "an iterator of before sees what there was");
+    tactus_iterator_close(iterator);
+    put(store, tree, 5, 1);
+    expect(tactus_snapshot_create(store, "after", NULL), "snapshot");
+    expect(tactus_compact(store, tree), "compact");
+    tap_ok(stats_of(store).tables_retained > 0 && records_of(store, tree) == 1,
+           "tables that left stay for a snapshot");
+    expect(tactus_snapshot_open(store, "before", &snapshot), "open");
+    expect(tactus_snapshot_iterator(snapshot, tree, &iterator), "iterator");
+    tap_ok(scan(iterator, false) == 3000 && scan(iterator, true) == 3000,
+           "which has all that was there then");
+    tactus_iterator_close(iterator);
+    tactus_snapshot_close(snapshot);
+    expect(tactus_snapshot_open(store, "after", &snapshot), "open");
+    expect(tactus_snapshot_iterator(snapshot, tree, &iterator), "iterator");
+    tap_ok(scan(iterator, false) == 1 && scan(iterator, true) == 1,
+           "a later one has what was left");
+    tactus_iterator_close(iterator);
+    tactus_snapshot_close(snapshot);
+    tap_ok(is_sound(store), "the store is sound");
+    expect(tactus_snapshot_release(store, "before"), "release");
+    expect(tactus_snapshot_release(store, "after"), "release");
+    expect(tactus_drain(store), "drain");
+    tap_ok(stats_of(store).tables_retained == 0 && records_of(store, tree) == 1,
+           "released, nothing is kept");
+    tactus_abandon(store);
+}
+
+/* A snapshot whose tables straddle a range that has been deleted by then. */
+static void test_snapshot_range(void)
+{
+    uint32_t                tree;
+    struct tactus          *store = memory_store_open(4, &tree);
+    struct tactus_snapshot *snapshot;
+    struct tactus_iterator *iterator;
+    uint8_t                 key[KEY_BYTES];
+
+    fill(store, tree, 3000);
+    expect(tactus_drain(store), "drain");
+    expect(range_delete(store, tree, 1005, 1010), "range");
+    expect(tactus_snapshot_create(store, "s", NULL), "snapshot");
+    expect(tactus_compact(store, tree), "compact");
+    expect(tactus_snapshot_open(store, "s", &snapshot), "open");
+    key_make(1007, key);
+    tap_ok(tactus_snapshot_get(snapshot, tree, key, sizeof key, NULL, 0, &(size_t){0}) ==
+               TACTUS_ENOTFOUND,
+           "a snapshot's image has the ranges of its moment");
+    expect(tactus_snapshot_iterator(snapshot, tree, &iterator), "iterator");
+    tap_ok(scan(iterator, false) == 2995 && scan(iterator, true) == 2995, "for walks, too");
+    tactus_iterator_close(iterator);
+    tactus_snapshot_close(snapshot);
+    tap_ok(stats_of(store).ranges == 0 && is_sound(store), "the tree has none any more");
+    tactus_abandon(store);
+}
+
+/* ---- arguments ------------------------------------------------------------------------------ */
+
+static void test_arguments(void)
+{
+    struct tactus_layout layout = {TACTUS_LAYOUT_VARIABLE, 4, 10};
+    uint32_t             tree, other;
+    struct tactus       *store = memory_store_open(4, &tree);
+    uint8_t              bound[TACTUS_KEY_SIZE_MAX + 1];
+    uint64_t             op = 0, before = tactus_last_op(store);
+
+    memset(bound, 0xff, sizeof bound);
+    tap_ok(tactus_delete_range(store, tree, NULL, 0, "b", 1, &op) == TACTUS_EINVAL &&
+               tactus_delete_range(store, tree, "a", 1, NULL, 0, &op) == TACTUS_EINVAL &&
+               tactus_delete_range(store, tree, "a", 0, "b", 1, &op) == TACTUS_EINVAL,
+           "a range without a bound is refused");
+    tap_ok(tactus_delete_range(store, tree, "b", 1, "a", 1, &op) == TACTUS_EINVAL &&
+               strstr(tactus_message(), "below") != NULL &&
+               tactus_delete_range(store, tree, "a", 1, "a", 1, &op) == TACTUS_EINVAL,
+           "so is one that is empty or reversed");
+    tap_ok(tactus_delete_range(store, tree, "a", 1, bound, sizeof bound, &op) == TACTUS_EKEYSIZE,
+           "and one with a bound too long");
+    tap_ok(tactus_delete_range(store, tree + 9, "a", 1, "b", 1, &op) == TACTUS_ENOTREE,
+           "and one of no tree");
+    tap_ok(tactus_last_op(store) == before && op == 0, "none of them took a number");
+    expect(tactus_tree_create(store, "v", &layout, &other), "create");
+    expect(tactus_put(store, other, "aaaa", 4, "x", 1), "put");
+    expect(tactus_put(store, other, "aaab", 4, "x", 1), "put");
+    expect(tactus_delete_range(store, other, "aaaab", 5, "aaabz", 5, &op), "range");
+    tap_ok(op == tactus_last_op(store) &&
+               tactus_get(store, other, "aaaa", 4, NULL, 0, &(size_t){0}) == TACTUS_OK &&
+               tactus_get(store, other, "aaab", 4, NULL, 0, &(size_t){0}) == TACTUS_ENOTFOUND,
+           "bounds may be longer than the tree's keys");
+    expect(tactus_delete_range(store, other, "aaaab", 5, "aaaaz", 5, &op), "range");
+    tap_ok(op == tactus_last_op(store) && stats_of(store).ranges == 1,
+           "between which there may be no key at all");
+    expect(tactus_delete_range(store, other, "\0", 1, bound, TACTUS_KEY_SIZE_MAX, NULL), "range");
+    tap_ok(records_of(store, other) == 0, "bounds of all sizes");
+    tactus_abandon(store);
+}
+
+static void test_conditions(void)
+{
+    uint32_t             tree;
+    struct tactus       *store = memory_store_open(4, &tree);
+    struct tactus_batch *batch;
+    uint8_t              key[KEY_BYTES], value[VALUE_BYTES] = {0};
+
+    put(store, tree, 5, 0);
+    expect(tactus_checkpoint(store), "checkpoint");
+    expect(range_delete(store, tree, 0, 10), "range");
+    key_make(5, key);
+    tap_ok(tactus_compare_and_set(store, tree, key, sizeof key, value, sizeof value, NULL, 0) ==
+               TACTUS_ECONFLICT,
+           "a condition finds that the record is deleted");
+    tap_ok(tactus_put_if_absent(store, tree, key, sizeof key, value, sizeof value) == TACTUS_OK &&
+               has(store, tree, 5),
+           "and so it can be put");
+    expect(range_delete(store, tree, 0, 10), "range");
+    expect(tactus_batch_new(store, &batch), "batch");
+    expect(tactus_batch_expect(batch, tree, key, sizeof key, NULL, 0), "expect");
+    expect(tactus_batch_put(batch, tree, key, sizeof key, value, sizeof value), "batch put");
+    tap_ok(tactus_batch_commit(batch, NULL) == TACTUS_OK && has(store, tree, 5), "by a batch, too");
+    tactus_batch_free(batch);
+    tactus_abandon(store);
+}
+
+static int run_read(void *context, const struct tactus_run_record **ret_records, size_t *ret_count)
+{
+    static uint8_t                  key[KEY_BYTES], value[VALUE_BYTES];
+    static struct tactus_run_record record = {key, sizeof key, value, sizeof value, false};
+    uint32_t                       *next = context;
+
+    key_make(*next, key);
+    *ret_records = &record;
+    *ret_count = *next < 20;
+    (*next)++;
+    return TACTUS_OK;
+}
+
+static void test_ingest_and_drop(void)
+{
+    struct tactus_layout layout = {TACTUS_LAYOUT_FIXED, KEY_BYTES, VALUE_BYTES};
+    uint32_t             tree, next = 0;
+    struct tactus       *store = memory_store_open(4, &tree);
+
+    fill(store, tree, 1000);
+    expect(range_delete(store, tree, 0, 500), "range");
+    expect(tactus_ingest(store, tree, run_read, &next, NULL), "ingest");
+    tap_ok(records_of(store, tree) == 520, "a sorted run after it lives");
+    expect(range_delete(store, tree, 10, 30), "range");
+    tap_ok(records_of(store, tree) == 510, "and is deleted by the next one");
+    expect(tactus_compact(store, tree), "compact");
+    tap_ok(records_of(store, tree) == 510 && stats_of(store).ranges == 0, "for good");
+    expect(range_delete(store, tree, 501, 503), "range");
+    expect(tactus_tree_drop(store, tree), "drop");
+    expect(tactus_drain(store), "drain");
+    tap_ok(stats_of(store).ranges == 0, "a tree that is dropped takes its ranges with it");
+    expect(tactus_tree_create(store, "t", &layout, &tree), "create");
+    fill(store, tree, 1000);
+    tap_ok(records_of(store, tree) == 1000 && is_sound(store), "and the next one is whole");
+    tactus_abandon(store);
+}
+
+/* ---- many ----------------------------------------------------------------------------------- */
+
+static void test_many(uint32_t runs)
+{
+    uint32_t       tree, most = 0;
+    struct tactus *store = memory_store_open(runs, &tree);
+    uint64_t       wrong = 0;
+
+    fill(store, tree, 6000);
+    expect(tactus_drain(store), "drain");
+    for (uint32_t i = 0; i < 1000; i++) {
+        expect(range_delete(store, tree, 6 * i + 1, 6 * i + 3), "range");
+        most = (uint32_t)tac_max_u64(most, stats_of(store).ranges);
+    }
+    for (uint32_t i = 0; i < 6000; i++) {
+        wrong += has(store, tree, i) != (i % 6 != 1 && i % 6 != 2);
+    }
+    tap_ok(wrong == 0 && records_of(store, tree) == 4000 && most <= TAC_RANGES_MAX,
+           "runs of %u: a thousand ranges, of which %u were noted at once", runs, most);
+    expect(tactus_compaction_hold(store, true), "hold");
+    for (uint32_t i = 0; i < TAC_RANGES_MAX; i++) {
+        int result = range_delete(store, tree, 6 * i + 4, 6 * i + 5);
+
+        wrong += result == TACTUS_OK && has(store, tree, 6 * i + 4);
+        if (result != TACTUS_OK) {
+            wrong += result != TACTUS_EFULL || strstr(tactus_message(), "ranges") == NULL ||
+                     !has(store, tree, 6 * i + 4);
+            tap_ok(wrong == 0, "runs of %u: with compaction held back there is an end to them",
+                   runs);
+            break;
+        }
+    }
+    expect(tactus_compact(store, tree), "compact");
+    tap_ok(stats_of(store).ranges == 0 && is_sound(store), "runs of %u: all of them end", runs);
+    tactus_abandon(store);
+}
+
+/* ---- crashes -------------------------------------------------------------------------------- */
+
+static struct tactus *file_store_open(enum tactus_log log)
+{
+    struct tactus_options options;
+    struct tactus        *store;
+
+    options_make(&options, 4);
+    options.log = log;
+    if (tactus_open(path, &options, &store) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    return store;
+}
+
+static void test_crash(enum tactus_log log, const char *name)
+{
+    struct tactus_layout  layout = {TACTUS_LAYOUT_FIXED, KEY_BYTES, VALUE_BYTES};
+    struct tactus_options options;
+    struct tactus        *store;
+    uint32_t              tree;
+
+    options_make(&options, 4);
+    expect(tactus_create(path, &options), "create");
+    store = file_store_open(log);
+    expect(tactus_tree_create(store, "t", &layout, &tree), "tree");
+    fill(store, tree, 2000);
+    expect(tactus_drain(store), "drain");
+    tap_ok((store->checkpoint.durable.features_incompatible & TAC_FEATURE_RANGES) == 0,
+           "%s: the file can be read by an older library as long as there is no range", name);
+    expect(range_delete(store, tree, 703, 707), "range");
+    expect(tactus_checkpoint(store), "checkpoint");
+    expect(range_delete(store, tree, 100, 600), "range");
+    tactus_abandon(store);
+    store = file_store_open(log);
+    tap_ok((store->checkpoint.durable.features_incompatible & TAC_FEATURE_RANGES) != 0 &&
+               !has(store, tree, 704) && has(store, tree, 707) &&
+               has(store, tree, 100) == (log == TACTUS_LOG_NONE),
+           "%s: a range of a checkpoint is there, one after it is if the log has it", name);
+    if (log == TACTUS_LOG_NONE) {
+        expect(range_delete(store, tree, 100, 600), "range");
+    }
+    expect(tactus_compact(store, tree), "compact");
+    tap_ok(records_of(store, tree) == 1496 && stats_of(store).ranges == 0 && is_sound(store),
+           "%s: and they end as any", name);
+    expect(tactus_close(store), "close");
+    store = file_store_open(log);
+    tap_ok(records_of(store, tree) == 1496, "%s: a close and an open find the rest", name);
+    tactus_abandon(store);
+    unlink(path);
+    snprintf(path + strlen(path), 5, "-wal");
+    unlink(path);
+    path[strlen(path) - 4] = 0;
+}
+
+int main(void)
+{
+    snprintf(path, sizeof path - 5, "%s/range-delete-%d",
+             getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp", (int)getpid());
+    test_spans();
+    test_arguments();
+    test_conditions();
+    test_tables(4);
+    test_tables(1);
+    test_older_views();
+    test_snapshot_range();
+    test_ingest_and_drop();
+    test_many(4);
+    test_many(1);
+    test_crash(TACTUS_LOG_NONE, "without a log");
+    test_crash(TACTUS_LOG_SYNC, "with a log");
+    test_orders(4);
+    test_orders(1);
+    return tap_done();
+}
