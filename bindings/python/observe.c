@@ -95,6 +95,8 @@ static const struct field store_fields[] = {
     STORE(U32, threads_write),
     STORE(U32, trees),
     STORE(U32, snapshots),
+    STORE(U32, ranges),
+    STORE(U64, records_range_deleted),
     STORE(U32, levels),
     STORE(POINTER, backend),
     STORE(BOOL, direct_io),

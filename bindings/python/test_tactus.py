@@ -980,6 +980,19 @@ class MaintenanceTest(InMemory):
         self.store.compaction_hold(False)
         self.tree.compact()
 
+    def test_delete_range(self):
+        for number in range(100):
+            self.tree[key_of(number)] = b"value"
+        op = self.tree.delete_range(key_of(10), key_of(90))
+        self.assertEqual(op, self.store.last_op)
+        self.assertEqual(len(list(self.tree.keys())), 20)
+        self.assertEqual(self.store.stat()["ranges"], 1)
+        self.tree[key_of(50)] = b"again"
+        self.assertEqual(self.tree[key_of(50)], b"again")
+        self.assertRaises(tactus.Error, self.tree.delete_range, b"b", b"a")
+        self.assertRaises(TypeError, self.tree.delete_range, b"b")
+        self.assertRaises(TypeError, self.tree.delete_range, 1, b"b")
+
     def test_compact_range(self):
         fill(self.tree, 2000)
         for number in range(0, 2000, 2):

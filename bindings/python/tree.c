@@ -520,6 +520,40 @@ static PyObject *tree_compact_range(PyObject *object, PyObject *arguments, PyObj
     return thread == NULL ? NULL : tac_py_none(object, code);
 }
 
+PyDoc_STRVAR(
+    delete_range_doc,
+    "delete_range($self, first, end, /)\n--\n\n"
+    "Delete every record with a key from first on and before end, as one op, which is returned.\n"
+    "\n"
+    "It takes as long as any delete, however many records there are.");
+
+static PyObject *tree_delete_range(PyObject *object, PyObject *arguments)
+{
+    struct tac_py_tree *self = tree_of(object);
+    struct tac_py_bytes first = {0}, end = {0};
+    PyObject           *first_object, *end_object;
+    PyThreadState      *thread = NULL;
+    uint64_t            op = 0;
+    int                 code = TACTUS_OK;
+
+    if (!PyArg_ParseTuple(arguments, "OO", &first_object, &end_object)) {
+        return NULL;
+    }
+    if (tac_py_bytes_take(&first, first_object, "first") &&
+        tac_py_bytes_take(&end, end_object, "end") &&
+        (thread = tac_py_begin(self->store)) != NULL) {
+        code = tactus_delete_range(self->store->handle, self->info.id, first.data, first.size,
+                                   end.data, end.size, &op);
+        tac_py_end(self->store, thread);
+    }
+    tac_py_bytes_drop(&first);
+    tac_py_bytes_drop(&end);
+    if (thread == NULL || code != TACTUS_OK) {
+        return thread == NULL ? NULL : tac_py_none(object, code);
+    }
+    return PyLong_FromUnsignedLongLong(op);
+}
+
 /* ---- iterating ------------------------------------------------------------------------------ */
 
 static PyObject *range_open(PyObject *object, PyObject *arguments, PyObject *keywords,
@@ -638,6 +672,7 @@ static PyMethodDef tree_methods[] = {
     {"get_pinned", tree_get_pinned, METH_O, get_pinned_doc},
     {"put", tree_put, METH_VARARGS, put_doc},
     {"delete", tree_delete, METH_O, delete_doc},
+    {"delete_range", tree_delete_range, METH_VARARGS, delete_range_doc},
     {"put_if_absent", tree_put_if_absent, METH_VARARGS, put_if_absent_doc},
     {"compare_and_set", tree_compare_and_set, METH_VARARGS, compare_and_set_doc},
     {"compact", tree_compact, METH_NOARGS, compact_doc},
