@@ -135,7 +135,53 @@
     M(57, CONDITION_STALE, "unit/condition_test", "none",                                          \
       "a condition is not looked at again when an op has come in between")                         \
     M(58, CACHED_BLOCK_BELIEVED, "unit/level0_cache_test", "none",                                 \
-      "a block of level 0 that was kept in memory is not compared with its checksum")
+      "a block of level 0 that was kept in memory is not compared with its checksum")              \
+    /* Snapshots */                                                                                \
+    M(59, SNAPSHOT_TABLE_FREED, "unit/snapshot_test", "none",                                      \
+      "a compaction gives back a table that a snapshot has")                                       \
+    M(60, SNAPSHOT_LAST_TABLE, "unit/snapshot_test", "none",                                       \
+      "the last table before a snapshot is not taken for one of its own")                          \
+    M(61, IMAGE_KEPT, "unit/snapshot_test", "none",                                                \
+      "a release does not give back the list of the snapshot's tables")                            \
+    M(62, OPEN_SNAPSHOT_GONE, "unit/snapshot_test", "none",                                        \
+      "a snapshot that somebody has open is released")                                             \
+    M(63, SNAPSHOT_TREE_GONE, "unit/snapshot_test", "none",                                        \
+      "a dropped tree goes although a snapshot has tables of it")                                  \
+    /* Dropped trees */                                                                            \
+    M(64, ID_BY_NUMBER, "unit/tree_drop_test", "none",                                             \
+      "the id of a dropped tree finds the tree that has its number now")                           \
+    M(65, DROP_UNFLUSHED, "unit/tree_drop_test", "none",                                           \
+      "records from before a drop are not flushed any more")                                       \
+    M(66, NUMBER_TOO_SOON, "unit/tree_drop_test", "none",                                          \
+      "a tree's number is used again while views have the tree")                                   \
+    M(67, GENERATION_UNSEEN, "unit/tree_drop_test", "none",                                        \
+      "an open takes tables of a dropped tree for the one with its number")                        \
+    M(68, DISCARD_SHORT, "unit/discard_test", "none",                                              \
+      "of a discarded table only the index block is given back")                                   \
+    /* Sorted runs, key ranges */                                                                  \
+    M(69, INGEST_TOO_DEEP, "unit/ingest_test", "none",                                             \
+      "a run that lies over tables of the last level goes into it")                                \
+    M(70, INGEST_OVER_MEMTABLE, "unit/ingest_test", "none",                                        \
+      "tombstones of a run that lie over a memtable alone are left out")                           \
+    M(71, INGEST_EARLY, "unit/ingest_test", "none",                                                \
+      "an ingest returns before its checkpoint is durable")                                        \
+    M(72, RUN_LEAKED, "unit/ingest_test", "none",                                                  \
+      "the blocks of a run that went wrong stay reserved")                                         \
+    M(73, SWEEP_TOO_SOON, "unit/range_test", "none",                                               \
+      "a key range is begun before the memtables of then are in tables")                           \
+    M(74, SWEEP_REST_LEFT, "unit/range_test", "none",                                              \
+      "a key range is done with a level after the first bar's share of it")                        \
+    /* Pools, puts that are pending, events */                                                     \
+    M(75, POOL_MEMORY_KEPT, "unit/pool_test", "none",                                              \
+      "a store that closes does not give its memory back to the pool")                             \
+    M(76, POOL_LEAVES_EARLY, "unit/pool_test", "none",                                             \
+      "a thread lets go of a store with requests under way")                                       \
+    M(77, PENDING_UNREAD, "unit/memtable_test", "none",                                            \
+      "a get does not look at the record whose put has not ended")                                 \
+    M(78, PENDING_UNSCANNED, "unit/memtable_test", "none",                                         \
+      "an iterator does not look at it")                                                           \
+    M(79, MISSED_UNTOLD, "unit/events_test", "none",                                               \
+      "nobody is told how many events found no room")
 /* clang-format on */
 
 #define TAC_MUTANT_NUMBER(number, name, killer, stands_for, wrong) TAC_MUTANT_##name = (number),

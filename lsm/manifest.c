@@ -99,8 +99,8 @@ static int tree_memory_map(struct tac_manifest *manifest, uint32_t tree, uint32_
 
 static bool number_is_free(const struct tac_manifest_tree *tree)
 {
-    return tree->is_gone && tree->linger_bars == 0 && tree->discards.table_count == 0 &&
-           tree->generation < TAC_TREE_GENERATION_MAX;
+    return tree->is_gone && (tree->linger_bars == 0 || TAC_MUTANT(NUMBER_TOO_SOON)) &&
+           tree->discards.table_count == 0 && tree->generation < TAC_TREE_GENERATION_MAX;
 }
 
 /* tree_count if there is none. */

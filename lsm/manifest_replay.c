@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/units.h"
+#include "base/mutant.h"
 #include "lsm/manifest_log_internal.h"
 
 struct replay {
@@ -262,7 +263,7 @@ static int table_apply(struct replay *replay, const struct tac_manifest_tree *tr
     uint64_t                     slot = id_slot(replay, decoded->id);
     struct tac_table            *table = replay->ids[slot];
 
-    if (decoded->generation < tree->generation) {
+    if (decoded->generation < tree->generation && !TAC_MUTANT(GENERATION_UNSEEN)) {
         return TACTUS_OK; /* Of a tree that had the number before: nothing is left of it. */
     }
     if (decoded->generation > tree->generation) {

@@ -221,7 +221,7 @@ bool tac_memtable_get(const struct tac_memtable *memtable, uint32_t tree, struct
     uint32_t pending = tac_memtree_pending(&memtable->arena, memtree, visible_op), newest;
 
     tac_assert(key.size > 0);
-    if (pending != 0) {
+    if (pending != 0 && !TAC_MUTANT(PENDING_UNREAD)) {
         const struct tac_memrecord *record = tac_memtree_record(&memtable->arena, pending);
 
         if (tac_bytes_compare(tac_memrecord_key(record), key) == 0) {
@@ -302,7 +302,7 @@ static void reader_load(struct tac_memtable_reader *reader, enum tac_memtree_pos
 {
     tac_memtree_seek(&reader->memtable->arena, tree_at(reader->memtable, reader->tree), position,
                      key, &reader->leaf);
-    if (reader->pending != 0) {
+    if (reader->pending != 0 && !TAC_MUTANT(PENDING_UNSCANNED)) {
         tac_memtree_leaf_add(&reader->memtable->arena, &reader->leaf, reader->pending, position,
                              key);
     }

@@ -2,6 +2,7 @@
 #include "lsm/snapshot_directory.h"
 
 #include "base/bytes.h"
+#include "base/mutant.h"
 #include "lsm/manifest_event.h"
 
 /* A block's own fields behind the common header, then the entries. */
@@ -51,7 +52,7 @@ uint64_t tac_snapshot_directory_newest(const struct tac_snapshot_directory *dire
         return 0;
     }
     newest = &directory->entries[directory->count - 1];
-    return table->id <= newest->table_id_last ? newest->op : 0;
+    return table->id + TAC_MUTANT(SNAPSHOT_LAST_TABLE) <= newest->table_id_last ? newest->op : 0;
 }
 
 bool tac_snapshot_directory_needs(const struct tac_snapshot_directory *directory,

@@ -9,6 +9,7 @@
 
 #include "lsm/free_set.h"
 #include "lsm/manifest.h"
+#include "base/mutant.h"
 #include "lsm/memtable.h"
 #include "lsm/snapshot_directory.h"
 #include "lsm/superblock.h"
@@ -137,7 +138,8 @@ uint64_t           tac_bar_memory_bytes(const struct tac_planner_options *planne
 static inline bool tac_bar_tree_is_over(const struct tac_manifest_tree *tree,
                                         uint64_t                        immutable_last_op)
 {
-    return tree->is_gone || (tree->dropped_op != 0 && tree->dropped_op <= immutable_last_op);
+    return tree->is_gone || (tree->dropped_op != 0 && (tree->dropped_op <= immutable_last_op ||
+                                                       TAC_MUTANT(DROP_UNFLUSHED)));
 }
 
 void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order);

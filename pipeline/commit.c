@@ -257,7 +257,7 @@ static void input_remove(struct tactus *store, const struct tac_bar_input *input
     if (!table->is_discarded && !table->is_retained) {
         op = tac_snapshot_directory_newest(&store->snapshots.directory, table);
     }
-    if (op != 0) {
+    if (op != 0 && !TAC_MUTANT(SNAPSHOT_TABLE_FREED)) {
         input_retain(store, table, op);
         return;
     }
@@ -266,6 +266,9 @@ static void input_remove(struct tactus *store, const struct tac_bar_input *input
     }
     tac_manifest_remove(store->manifest, table);
     for (uint32_t i = 0; i < input->address_count; i++) {
+        if (table->is_discarded && TAC_MUTANT(DISCARD_SHORT)) {
+            break;
+        }
         tac_assert(input->addresses[i] != 0); /* Noted by the job that read the low end */
         block_release(store, input->addresses[i]);
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "base/thread.h"
 #include "base/units.h"
 #include "pipeline/api_internal.h"
@@ -68,7 +69,8 @@ void tac_events_add(struct tac_events *events, const struct tactus_event *event,
     } else if (events->fn != NULL) {
         uint32_t index = (events->first + events->count) % TAC_EVENTS_MAX;
 
-        slot_fill(&events->slots[index], event, begin_ns, events->missed);
+        slot_fill(&events->slots[index], event, begin_ns,
+                  TAC_MUTANT(MISSED_UNTOLD) ? 0 : events->missed);
         events->missed = 0;
         events->count++;
         if (events->has_thread) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "lsm/merge.h"
 #include "pipeline/api_internal.h"
@@ -107,7 +108,7 @@ static uint32_t walk_to(struct walk *walk, struct tac_bytes low, struct tac_byte
     if (top == UINT32_MAX) {
         return walk->last_level;
     }
-    return top == walk->last_level ? top - 1 : top;
+    return top == walk->last_level && !TAC_MUTANT(INGEST_TOO_DEEP) ? top - 1 : top;
 }
 
 /* Does anything that the store has reach the key? */
@@ -126,7 +127,7 @@ static bool walk_is_covered(const struct walk *walk, struct tac_bytes key)
 static bool memtables_cover(const struct tac_ingest *ingest, struct tac_bytes key)
 {
     for (uint32_t i = 0; i < 2; i++) {
-        if (ingest->memtable_first[i].size > 0 &&
+        if (ingest->memtable_first[i].size > 0 && !TAC_MUTANT(INGEST_OVER_MEMTABLE) &&
             tac_bytes_compare(ingest->memtable_first[i], key) <= 0 &&
             tac_bytes_compare(ingest->memtable_last[i], key) >= 0) {
             return true;
@@ -496,7 +497,7 @@ void tac_ingest_free(struct tac_ingest *ingest)
 /* Nothing of it is there: blocks and descriptors go back. The coordinator rests. */
 static void run_drop(struct tac_ingest *ingest)
 {
-    while (ingest->address_count > 0) {
+    while (ingest->address_count > 0 && !TAC_MUTANT(RUN_LEAKED)) {
         tac_free_set_forfeit(ingest->store->free_set, ingest->addresses[--ingest->address_count]);
     }
     while (ingest->tables != NULL) {
@@ -671,7 +672,8 @@ static int run_enter(struct tac_ingest *ingest, struct tac_error *error)
     if (result == TACTUS_OK) {
         tac_writer_plan_wait(store);
         store->immutable_last_op = ingest->op; /* The memtables were swapped before it is taken. */
-        result = tac_writer_durable_wait(store, ingest->op, error);
+        result = TAC_MUTANT(INGEST_EARLY) ? TACTUS_OK
+                                          : tac_writer_durable_wait(store, ingest->op, error);
     }
     return result;
 }

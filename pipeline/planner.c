@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
+
 #define GROWTH_OF_ONE_RUN 8
 #define PARTS_MIN 16   /* A memtable gives at least that many tables */
 #define TABLES_AIMED 4 /* One compaction aims at as many at least */
@@ -529,7 +531,7 @@ static void plan_sweep(struct tac_planner *planner)
         return;
     }
     sweep_take(planner, level, place);
-    rest = sweep_rest(planner, level, place);
+    rest = TAC_MUTANT(SWEEP_REST_LEFT) ? TAC_EDGE_NONE : sweep_rest(planner, level, place);
     plan->sweep_level += rest == TAC_EDGE_NONE;
     plan->sweep_edge = rest == place ? TAC_EDGE_NONE : rest;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "pipeline/api_internal.h"
 #include "pipeline/options.h"
@@ -125,7 +126,7 @@ void tac_pool_store_ended(struct tactus *store)
     pthread_mutex_lock(&pool->lock);
     tac_assert(pool->store_count > 0 && pool->taken_bytes >= store->shared_bytes);
     pool->store_count--;
-    pool->taken_bytes -= store->shared_bytes;
+    pool->taken_bytes -= TAC_MUTANT(POOL_MEMORY_KEPT) ? 0 : store->shared_bytes;
     pthread_mutex_unlock(&pool->lock);
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "pipeline/recovery.h"
 #include "pipeline/space.h"
@@ -244,7 +245,8 @@ static int release_begin(struct tac_snapshots *snapshots, const char *name, stru
     number = tac_snapshot_directory_find(directory, name);
     if (number < directory->count) {
         snapshots->releasing_op = directory->entries[number].op;
-        if (tac_snapshot_is_open(snapshots, snapshots->releasing_op)) {
+        if (tac_snapshot_is_open(snapshots, snapshots->releasing_op) &&
+            !TAC_MUTANT(OPEN_SNAPSHOT_GONE)) {
             snapshots->releasing_op = 0;
             result = tac_error_set(error, TACTUS_EAGAIN,
                                    "snapshot \"%s\" is open: close it, then release it", name);
@@ -283,7 +285,7 @@ void tac_snapshots_pin_trees(struct tactus *store)
     for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
         struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
 
-        tree->is_pinned = tree->dropped_op != 0 &&
+        tree->is_pinned = tree->dropped_op != 0 && !TAC_MUTANT(SNAPSHOT_TREE_GONE) &&
                           tac_snapshot_directory_has_tree(&store->snapshots.directory, tree);
     }
 }
@@ -364,7 +366,7 @@ static int release(struct tactus *store, struct tac_superblock *next, struct tac
     uint32_t                       number = tac_snapshot_directory_find(directory, order->name);
 
     tac_assert(number < directory->count);
-    for (uint64_t i = 0; i < order->address_count; i++) {
+    for (uint64_t i = 0; i < order->address_count && !TAC_MUTANT(IMAGE_KEPT); i++) {
         /* A hostile file may give one block to two images: it goes once. */
         if (tac_free_set_is_acquired(store->free_set, order->addresses[i])) {
             tac_free_set_release(store->free_set, order->addresses[i]);

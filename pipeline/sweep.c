@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "base/units.h"
 #include "pipeline/store.h"
 
@@ -148,7 +149,7 @@ void tac_sweep_begin(struct tactus *store, uint64_t op, uint32_t tree, struct ta
     memset(sweep, 0, sizeof *sweep);
     sweep->op = op;
     sweep->tree = tree;
-    sweep->bars_wait = TAC_SWEEP_BARS_WAIT;
+    sweep->bars_wait = TAC_MUTANT(SWEEP_TOO_SOON) ? 1 : TAC_SWEEP_BARS_WAIT;
     tac_sweep_key_low(&sweep->low, low);
     tac_sweep_key_high(&sweep->high, high);
     pthread_mutex_lock(&store->stats_lock);

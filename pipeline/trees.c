@@ -2,6 +2,7 @@
 /* trees -- see trees.h. */
 #include "pipeline/trees.h"
 
+#include "base/mutant.h"
 #include "pipeline/store.h"
 #include "queues/atomics.h"
 
@@ -11,7 +12,8 @@ bool tac_trees_find(const struct tactus *store, uint32_t id, struct tac_layout *
     const struct tac_tree_word *word = &store->trees[number % TACTUS_TREES_MAX];
 
     if (number >= TACTUS_TREES_MAX || id == TAC_TREE_ID_NONE ||
-        tac_atomic_load_acquire_u32(&word->id) != id) {
+        tac_atomic_load_acquire_u32(&word->id) !=
+            (TAC_MUTANT(ID_BY_NUMBER) ? tac_trees_id(store, number) : id)) {
         return false;
     }
     ret_layout->kind = tac_atomic_load_relaxed_u32(&word->kind);

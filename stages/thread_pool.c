@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "base/thread.h"
 #include "base/units.h"
 #include "queues/atomics.h"
@@ -98,7 +99,8 @@ static bool thread_turn(struct tac_pool_thread *thread)
         struct tac_pool_worker *worker = *link;
 
         progressed |= worker_step(thread, worker);
-        if (worker->is_leaving && worker->worker.io->in_flight == 0) {
+        if (worker->is_leaving &&
+            (worker->worker.io->in_flight == 0 || TAC_MUTANT(POOL_LEAVES_EARLY))) {
             *link = worker->next;
             worker_let_go(thread->pool, worker);
             progressed = true;

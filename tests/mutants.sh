@@ -17,6 +17,7 @@ only=${ONLY-}
 unset SEED SEEDS ONLY LONG
 seconds_max=${SECONDS_MAX:-120}
 directory=mutants.tmp
+build=$PWD
 third=${THIRD-}
 if [ "$third" = today ]; then
     third=$(($(date +%s) / 86400 % 3))
@@ -34,8 +35,10 @@ run() {
     fi
 
     rm -rf "$own" && mkdir -p "$own/tmp" && : >"$own/log"
-    TACTUS_MUTANT=${1#-} TMPDIR=$PWD/$own/tmp SEEDS=$3 FAILURES=1 SHRINK=0 \
-        TACTUS_INSTRUMENTED=$is_slow timeout -k 5 $seconds "$2" >"$own/log" 2>&1 &
+    # Two mutants may run one test at a time: some have their store where they are.
+    TACTUS_MUTANT=${1#-} TMPDIR=$build/$own/tmp SEEDS=$3 FAILURES=1 SHRINK=0 \
+        TACTUS_INSTRUMENTED=$is_slow \
+        timeout -k 5 $seconds env -C "$own/tmp" "$build/$2" >"$own/log" 2>&1 &
     while kill -0 $! 2>/dev/null; do
         if grep -q '^not ok' "$own/log"; then
             kill $! 2>/dev/null

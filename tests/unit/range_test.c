@@ -2,6 +2,7 @@
 /* A key range compacted by hand: all that was there comes to the last level, with and without writes
  * meanwhile, whatever the bounds; what is told of it adds up; it can be cancelled, and goes on with a
  * log after a crash. */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -415,6 +416,96 @@ static void test_cancel(void)
     (void)tactus_close(store);
 }
 
+/* ---- damage --------------------------------------------------------------------------------- */
+
+static bool tables_overlap(const struct tac_table *a, const struct tac_table *b)
+{
+    return tac_bytes_compare(a->key_max, b->key_min) >= 0 &&
+           tac_bytes_compare(b->key_max, a->key_min) >= 0;
+}
+
+#define ABOVE_MAX 4096
+
+/* Tables above the last level that neither are damaged nor hang together with one that is, from
+ * overlap to overlap. */
+static uint32_t tables_left(struct tactus *store, uint32_t tree)
+{
+    struct tac_manifest_tree *state = tac_manifest_tree(store->manifest, tree);
+    const struct tac_table   *above[ABOVE_MAX], *swap;
+    uint32_t                  count = 0, held = 0;
+
+    for (uint32_t l = 0; l < state->planner.last_level; l++) {
+        for (uint32_t i = 0; i < state->levels[l].table_count && count < ABOVE_MAX; i++) {
+            above[count++] = state->levels[l].tables[i];
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t j = held; j < count; j++) {
+            if (above[j]->is_damaged || (i < held && tables_overlap(above[i], above[j]))) {
+                swap = above[held];
+                above[held++] = above[j];
+                above[j] = swap;
+            }
+        }
+    }
+    return count - held;
+}
+
+/* The first table of the level above the last one gets another byte in its index block. */
+static void table_damage(struct tactus *store, uint32_t tree)
+{
+    struct tac_manifest_tree  *state = tac_manifest_tree(store->manifest, tree);
+    struct tac_manifest_level *level = &state->levels[state->planner.last_level - 1];
+    int                        file = open(path, O_RDWR);
+    off_t                      at;
+    uint8_t                    byte;
+
+    if (level->table_count < 4) {
+        tap_bail("%u tables above the last level", level->table_count);
+    }
+    at = (off_t)(level->tables[0]->index.address * store->shape.block_size + 200);
+    if (file < 0 || pread(file, &byte, 1, at) != 1) {
+        tap_bail("no byte to be changed");
+    }
+    byte ^= 1;
+    if (pwrite(file, &byte, 1, at) != 1 || close(file) != 0) {
+        tap_bail("the byte was not changed");
+    }
+}
+
+/* A compaction that met damage has brought nothing down; a later plan takes the rest of it. */
+static void test_damage(uint32_t runs)
+{
+    struct tactus_options options;
+    struct tactus_layout  layout = {TACTUS_LAYOUT_FIXED, KEY_BYTES, VALUE_BYTES};
+    struct tactus        *store;
+    struct tactus_stats   stats;
+    uint32_t              tree;
+
+    options_make(&options, runs, 0);
+    (void)unlink(path);
+    if (tactus_create(path, &options) != TACTUS_OK ||
+        tactus_open(path, &options, &store) != TACTUS_OK ||
+        tactus_tree_create(store, "t", &layout, &tree) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    (void)bars_fill(store, tree, 0, BARS_FILLED);
+    if (tactus_drain(store) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    table_damage(store, tree);
+    if (tactus_compact_range(store, tree, NULL, 0, NULL, 0) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    (void)steps_run(store);
+    tactus_stat(store, &stats);
+    tap_ok(progress_of(store).state == TACTUS_COMPACT_DONE && stats.tables_damaged > 0 &&
+               tables_left(store, tree) == 0,
+           "R %u: with a damaged table all comes down but what hangs together with it", runs);
+    tactus_abandon(store);
+    (void)unlink(path);
+}
+
 /* ---- keys longer than a place keeps --------------------------------------------------------- */
 
 static void test_bounds(void)
@@ -577,6 +668,8 @@ int main(void)
     test_refused();
     test_drop();
     test_cancel();
+    test_damage(1);
+    test_damage(4);
     test_bounds();
     test_long_keys();
     test_log();

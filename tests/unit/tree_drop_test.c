@@ -326,6 +326,63 @@ static void test_moved(void)
     tactus_abandon(store);
 }
 
+/* The manifest log still has the tables of the tree before, whose keys do not fit the new one. */
+static void test_number_again(void)
+{
+    static const struct tactus_layout narrow = {TACTUS_LAYOUT_VARIABLE, 2, VALUE_BYTES};
+    struct tactus_options             options;
+    struct tactus                    *store = store_make(&options, 4);
+    uint32_t from = tree_make(store, "from"), to = tree_make(store, "to"), tree;
+    uint64_t bars;
+
+    fill(store, from, 0, 500);
+    expect(tactus_drain(store), "drain");
+    expect(tactus_tree_drop(store, from), "drop");
+    expect(tactus_drain(store), "drain");
+    bars = stats_of(store).bars + TAC_TREE_LINGER_BARS + 1;
+    for (uint64_t i = 0; stats_of(store).bars < bars; i++) {
+        expect(put(store, to, i), "put");
+    }
+    expect(tactus_tree_create(store, "from", &narrow, &tree), "create");
+    expect(tactus_put(store, tree, "ab", 2, "c", 1), "put");
+    expect(tactus_checkpoint(store), "checkpoint");
+    tactus_abandon(store);
+    tap_ok(tac_tree_number(tree) == tac_tree_number(from) &&
+               tactus_open(PATH, &options, &store) == TACTUS_OK,
+           "a number is used again for a tree of shorter keys: %s", tactus_message());
+    tap_ok(tactus_get(store, tree, "ab", 2, NULL, 0, NULL) == TACTUS_OK &&
+               tactus_verify(store, NULL, NULL, NULL) == TACTUS_OK && stats_of(store).trees == 2,
+           "which an open finds as it was");
+    tactus_abandon(store);
+}
+
+/* With runs of 1 a bar has two plans, and the second one flushes: a drop between them is later than
+ * what is flushed, and the checkpoint of that bar does not have it. */
+static void test_unflushed(void)
+{
+    struct tactus_options options;
+    struct tactus        *store = store_make(&options, 1);
+    uint32_t              from = tree_make(store, "from"), to = tree_make(store, "to"), found;
+    uint64_t              count = 0, bars, op;
+
+    for (bars = stats_of(store).bars; stats_of(store).bars == bars; count++) {
+        expect(put(store, from, count), "put");
+    }
+    expect(tactus_tree_drop(store, from), "drop");
+    op = tactus_last_op(store);
+    for (uint64_t i = 0; tactus_durable_op(store) + 2 < op; i++) {
+        expect(put(store, to, i), "put");
+    }
+    tactus_abandon(store);
+    store = store_open(&options);
+    tap_ok(tactus_last_op(store) < op && tactus_tree_find(store, "from", &found) == TACTUS_OK &&
+               records_of(store, found, count) >= count - 1,
+           "%llu records from before a drop are flushed, as a crash may take it back",
+           (unsigned long long)count);
+    tap_ok(tactus_verify(store, NULL, NULL, NULL) == TACTUS_OK, "and the store is sound");
+    tactus_abandon(store);
+}
+
 /* The write-ahead log does all of it again: what it finds may have the drop already, or not. */
 static void test_log(void)
 {
@@ -523,6 +580,8 @@ int main(void)
     test_many();
     test_most();
     test_moved();
+    test_number_again();
+    test_unflushed();
     test_log();
     test_threads();
     test_full(4);
