@@ -116,20 +116,23 @@ static void fixed_play(struct run *run)
     fill(run, 30);
     run_control(run, tactus_drain, "drain");
     fill(run, 4);
-    run_control(run, run_snapshot_take, "snapshot");
+    run_snapshot_turn(run);
+    run_ingest(run, 150);
     run_close(run);
     run_open(run);
+    run_tree_drop(run);
+    run_trees_create(run);
     fill(run, 14);
     run_control(run, run_compact, "compact");
     fill(run, 4);
-    run_control(run, run_snapshot_release, "release");
+    run_snapshot_turn(run);
     fill(run, 2);
     run_close(run);
 }
 
 static void random_step(struct run *run)
 {
-    switch (tac_prng_below(&run->prng, 16)) {
+    switch (tac_prng_below(&run->prng, 20)) {
     case 0:
     case 1:
         run_control(run, tactus_checkpoint, "checkpoint");
@@ -147,6 +150,17 @@ static void random_step(struct run *run)
         return;
     case 6:
         run_gets(run, 20);
+        return;
+    case 7:
+    case 8:
+        run_ingest(run, 1 + (uint32_t)tac_prng_below(&run->prng, 300));
+        return;
+    case 9:
+        run_tree_drop(run);
+        run_trees_create(run);
+        return;
+    case 10:
+        run_snapshot_turn(run);
         return;
     default:
         fill(run, 1 + (uint32_t)tac_prng_below(&run->prng, RANDOM_FILLS_MAX));

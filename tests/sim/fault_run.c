@@ -10,6 +10,7 @@
 
 #define BATCH_ENTRIES 12
 #define MOVE_TRIES_MAX 8
+#define INGEST_MAX 400
 
 bool run_expect(struct run *run, bool ok, const char *format, ...)
 {
@@ -329,15 +330,111 @@ void run_trees_create(struct run *run)
     }
 }
 
-/* An op that may have its number although it failed. */
-void run_control(struct run *run, int (*call)(struct tactus *store), const char *what)
+/* The model has it before the call: the power may go out in it, and the op be there afterwards. */
+void run_tree_drop(struct run *run)
 {
-    bool is_done;
+    struct store_model_tree *tree = &run->model->trees[1];
 
-    if (run->store == NULL) {
+    if (run->store == NULL || tree->created_op == STORE_MODEL_NEVER) {
         return;
     }
-    is_done = write_result(run, call(run->store), what);
+    store_model_drop(run->model, 1, run->model->op + 1);
+    if (write_result(run, tactus_tree_drop(run->store, tree->id), "tree drop")) {
+        run->model->op++;
+    } else {
+        store_model_truncate(run->model, run->model->op);
+    }
+}
+
+/* A sorted run, as its reader hands it over. */
+struct run_reading {
+    struct run                *run;
+    uint32_t                   keys[INGEST_MAX];
+    struct store_model_version versions[INGEST_MAX];
+    uint32_t                   count, given;
+    struct tactus_run_record   record;
+};
+
+static int reading_next(void *context, const struct tactus_run_record **ret_records,
+                        size_t *ret_count)
+{
+    struct run_reading               *reading = context;
+    const struct store_model_version *version = &reading->versions[reading->given];
+    const struct store_model_key     *key;
+
+    *ret_records = &reading->record;
+    *ret_count = reading->given < reading->count;
+    if (*ret_count == 0) {
+        return TACTUS_OK;
+    }
+    key = &reading->run->model->trees[0].keys[reading->keys[reading->given]];
+    store_model_value(version->value_seed, version->value_size, reading->run->expected);
+    reading->record = (struct tactus_run_record){
+        .key = key->bytes,
+        .key_size = key->size,
+        .value = reading->run->expected,
+        .value_size = version->value_size,
+        .is_tombstone = version->is_tombstone,
+    };
+    reading->given++;
+    return TACTUS_OK;
+}
+
+static void reading_draw(struct run *run, uint32_t count, struct run_reading *reading)
+{
+    uint32_t keys = run->model->trees[0].key_count;
+    uint32_t key = (uint32_t)tac_prng_below(&run->prng, keys);
+
+    *reading = (struct run_reading){.run = run};
+    for (; reading->count < tac_min_u64(count, INGEST_MAX) && key < keys;
+         key += 1 + (uint32_t)tac_prng_below(&run->prng, 4)) {
+        version_draw(run, 0, reading->count % 8 == 7, &reading->versions[reading->count]);
+        reading->keys[reading->count++] = key;
+    }
+}
+
+/* Where writing has stopped in the call it is not known whether the run is in: readers may find it,
+ * or not, until the store is opened again. So it goes at once. */
+static void ingest_stopped(struct run *run)
+{
+    run_reach_note(run);
+    tactus_abandon(run->store);
+    run->store = NULL;
+    run->model->op++;
+}
+
+void run_ingest(struct run *run, uint32_t count)
+{
+    struct run_reading reading;
+    bool               had_stopped = run->cause[0] != 0;
+    uint64_t           op = run->model->op + 1;
+    int                code;
+
+    reading_draw(run, count, &reading);
+    if (run->store == NULL || run->model->trees[0].created_op == STORE_MODEL_NEVER) {
+        return;
+    }
+    for (uint32_t i = 0; i < reading.count; i++) {
+        store_model_write(run->model, 0, reading.keys[i], op, &reading.versions[i]);
+    }
+    code = tactus_ingest(run->store, run->model->trees[0].id, reading_next, &reading, NULL);
+    if (write_result(run, code, "ingest")) {
+        run->model->op = op;
+        run_expect(run, tactus_last_op(run->store) == op && tactus_durable_op(run->store) >= op,
+                   "ingest: it is op %llu, of which %llu are durable", (unsigned long long)op,
+                   (unsigned long long)tactus_durable_op(run->store));
+    } else if (code == TACTUS_EPOISONED && !had_stopped) {
+        ingest_stopped(run);
+    } else {
+        store_model_truncate(run->model, run->model->op);
+    }
+}
+
+/* An op that may have its number although it failed. */
+static void control_note(struct run *run, int code, const char *what)
+{
+    bool is_done = write_result(run, code, what);
+
     run_expect(run,
                tactus_last_op(run->store) - run->model->op <= 1 &&
                    (!is_done || tactus_last_op(run->store) == run->model->op + 1),
@@ -346,6 +443,45 @@ void run_control(struct run *run, int (*call)(struct tactus *store), const char 
     run->model->op = tactus_last_op(run->store);
     run_expect(run, !is_done || tactus_durable_op(run->store) == run->model->op,
                "%s: nothing durable after it", what);
+}
+
+void run_control(struct run *run, int (*call)(struct tactus *store), const char *what)
+{
+    if (run->store != NULL) {
+        control_note(run, call(run->store), what);
+    }
+}
+
+#define SNAPSHOT_NAME "snapshot"
+
+/* A list of tables that cannot be read leaves the snapshot as it is. */
+static void snapshot_release(struct run *run)
+{
+    int code = tactus_snapshot_release(run->store, SNAPSHOT_NAME);
+
+    if (run->script->kind == FAULT_READ && has_fault(run) &&
+        (code == TACTUS_EIO || code == TACTUS_ECORRUPT)) {
+        run_expect(run, tactus_last_op(run->store) == run->model->op,
+                   "a release that failed is an op: %s", tactus_message());
+        return;
+    }
+    control_note(run, code, "release");
+}
+
+void run_snapshot_turn(struct run *run)
+{
+    uint32_t count = 0;
+
+    if (run->store == NULL ||
+        !run_expect(run, tactus_snapshot_list(run->store, NULL, 0, &count) == TACTUS_OK,
+                    "list of snapshots: %s", tactus_message())) {
+        return;
+    }
+    if (count == 0) {
+        control_note(run, tactus_snapshot_create(run->store, SNAPSHOT_NAME, NULL), "snapshot");
+    } else {
+        snapshot_release(run);
+    }
 }
 
 /* The first tree, or any: where a fall back took them away there is none. */
@@ -568,18 +704,6 @@ static void accounting_check(struct run *run)
                "%llu blocks are acquired, %llu are in use",
                (unsigned long long)tac_free_set_acquired_count(store->free_set),
                (unsigned long long)blocks);
-}
-
-#define SNAPSHOT_NAME "snapshot"
-
-int run_snapshot_take(struct tactus *store)
-{
-    return tactus_snapshot_create(store, SNAPSHOT_NAME, NULL);
-}
-
-int run_snapshot_release(struct tactus *store)
-{
-    return tactus_snapshot_release(store, SNAPSHOT_NAME);
 }
 
 /* Each key of a tree is in the snapshot what it was as of its op. */

@@ -62,12 +62,15 @@ void             run_reach_note(struct run *run);
 void run_trees_create(struct run *run);
 void run_writes(struct run *run, uint32_t count);
 void run_batch(struct run *run);
+/* Into the first tree, beside and over what there is, deletes among them. */
+void run_ingest(struct run *run, uint32_t count);
+/* Of the second one; run_trees_create makes it again. */
+void run_tree_drop(struct run *run);
 /* An op of its own: tactus_checkpoint, tactus_drain, run_compact. */
 void run_control(struct run *run, int (*call)(struct tactus *store), const char *what);
 int  run_compact(struct tactus *store);
-/* Of one name. */
-int run_snapshot_take(struct tactus *store);
-int run_snapshot_release(struct tactus *store);
+/* Takes a snapshot, or releases the one that there is. */
+void run_snapshot_turn(struct run *run);
 
 void run_gets(struct run *run, uint32_t count);
 void run_scans(struct run *run);
