@@ -4,7 +4,8 @@
  *
  * A snapshot is taken while writers write. So of each item it has a version between the one that
  * was visible before the call and the one that had been begun when it returned; of a group, in all
- * trees the same one. Whoever has read all of it once has said which, for good: in later lives, too. */
+ * trees the same one. Whoever has read all of it once has said which, for good: in later lives,
+ * too. */
 #ifndef TACTUS_TOOLS_STRESS_SNAPSHOTS_H
 #define TACTUS_TOOLS_STRESS_SNAPSHOTS_H
 
