@@ -733,7 +733,7 @@ TACTUS_API int tactus_io_rate_change(struct tactus *store, uint64_t io_rate_max_
 /* Other sizes of the readers' caches from now on: from 0 to what cache_size_max of the open
  * allows, or TACTUS_SIZE_AUTO, as in struct tactus_options. Reads, writes and compactions go on
  * meanwhile. What the caches have room for stays in them: it is copied to its new place by the
- * calling thread, which takes about half a second a GiB. Memory that a cache gains is touched as
+ * calling thread, which takes up to some seconds a GiB. Memory that a cache gains is touched as
  * it fills; what it gives up goes back to the system before this returns, but for pages that are
  * pinned (by an iterator, a struct tactus_value), and for index blocks of tables that gets have
  * looked at, up to half of the cache; they follow when they are released, and when the table is

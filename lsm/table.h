@@ -29,7 +29,7 @@ struct tac_table {
     uint64_t                   stamp; /* Of overlapping tables of a level the higher one is newer */
     struct tac_block_reference index;
     uint32_t index_hint; /* Memory only; atomic, relaxed: where readers had the index block last */
-    void *index_kept; /* Memory only; atomic: the frame that readers keep for it; tac_table_index_look */
+    void    *index_kept; /* Memory only; atomic: the frame readers keep; tac_table_index_look */
 
     uint64_t                   snapshot_min; /* Op up to which its contents go: whoever made
                                                 it knew the ranges deleted by then, no
