@@ -99,7 +99,7 @@ void sim_run_delete_range(struct sim *sim, const struct sim_op *op)
 {
     struct tac_prng prng = {tac_mix_u64(op->seed)};
 
-    for (uint32_t i = 0; i < op->count && !sim_is_down(sim); i++) {
+    for (uint32_t i = 0; i < op->count; i++) {
         struct sim_bounds range = bounds_draw(sim, op, &prng);
         bool              was_wide = is_wide(sim, &range);
         int               result = sim_log_range(sim, SIM_RECORD_DELETE_RANGE, &range);

@@ -148,7 +148,7 @@ void sim_run_range(struct sim *sim, const struct sim_op *op)
         (void)range_begin(sim, op);
         return;
     case SIM_RANGE_STEP:
-        for (uint32_t i = 0; i < 1 + op->size % 6 && !sim_is_down(sim) && range_step(sim); i++) {
+        for (uint32_t i = 0; i < 1 + op->size % 6 && range_step(sim); i++) {
         }
         return;
     case SIM_RANGE_CANCEL:

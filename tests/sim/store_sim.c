@@ -509,7 +509,7 @@ static void run_beats(struct sim *sim, uint32_t count)
 {
     struct marks *marks = &sim->report->marks;
 
-    for (uint32_t i = 0; i < count && !sim_is_down(sim); i++) {
+    for (uint32_t i = 0; i < count; i++) {
         uint64_t bars = sim->store->bar_count;
         bool     has_recovered = sim->has_recovered;
 
