@@ -255,6 +255,18 @@ static int io_priorities_count(int io_priority, uint32_t *ret_same, uint32_t *re
     return 0;
 }
 
+/* The same when all threads have begun: each sets its priority then, and nobody waits for it. */
+static int io_priorities_wait(int io_priority, uint32_t thread_count, uint32_t *ret_same,
+                              uint32_t *ret_other)
+{
+    *ret_same = 0;
+    for (uint32_t i = 0; i < 10000 && *ret_same < thread_count; i++) {
+        CHECK(io_priorities_count(io_priority, ret_same, ret_other) == 0);
+        CHECK(usleep(1000) == 0);
+    }
+    return 0;
+}
+
 /* The same for the priority of I/O, which the caller keeps. */
 static int child_io_priority(const void *context)
 {
@@ -271,7 +283,7 @@ static int child_io_priority(const void *context)
         options.io_priority = i == 0 ? TACTUS_IO_PRIORITY_LOW : TACTUS_IO_PRIORITY_IDLE;
         CHECK(tactus_open(path, &options, &store) == TACTUS_OK);
         CHECK(sequence_run(store, tactus_last_op(store) + 2000) == TACTUS_OK);
-        CHECK(io_priorities_count(lowest[i], &same, &other) == 0);
+        CHECK(io_priorities_wait(lowest[i], 3 * mode->threads + 1, &same, &other) == 0);
         CHECK(same == 3 * mode->threads + 1 && other == 0);
         CHECK(syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0) == own);
         CHECK(sequence_close(store) == TACTUS_OK);
