@@ -28,32 +28,6 @@ static void recover(struct run *run)
 
 /* ---- the script ----------------------------------------------------------------------------- */
 
-/* Sorted runs, a snapshot that is taken and released, a tree that is dropped and comes again. */
-static void tables_play(struct run *run)
-{
-    run_create(run);
-    run_open(run);
-    run_trees_create(run);
-    run_writes(run, 200);
-    run_snapshot_turn(run);
-    run_ingest(run, 300);
-    run_gets(run, 20);
-    run_tree_drop(run);
-    run_writes(run, 150);
-    run_trees_create(run);
-    run_ingest(run, 60);
-    run_close(run);
-    run_open(run);
-    run_writes(run, 150);
-    run_tree_drop(run);
-    run_scans(run);
-    run_snapshot_turn(run);
-    run_trees_create(run);
-    run_writes(run, 100);
-    run_ingest(run, 200);
-    run_scans(run);
-}
-
 static void script_play(struct run *run)
 {
     run_create(run);
@@ -109,11 +83,7 @@ void fault_script_run(const struct fault_script *script, struct fault_outcome *r
 {
     struct run *run = run_new(script, NULL, ret_outcome);
 
-    if (script->has_runs) {
-        tables_play(run);
-    } else {
-        script_play(run);
-    }
+    script_play(run);
     if (run->store != NULL && script->abandons) {
         run_reach_note(run);
         tactus_abandon(run->store);

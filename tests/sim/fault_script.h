@@ -22,7 +22,6 @@ struct fault_script {
     bool            cuts_power; /* Before the reopen */
     uint64_t        seed;       /* Of the disk and the stepping */
     enum tactus_log log;        /* NONE or SYNC */
-    bool            has_runs;   /* Runs, a snapshot, drops; else writes and controls */
 };
 
 struct fault_outcome {
