@@ -16,7 +16,8 @@
 
 static const struct tac_cut whole = {.limit_bytes = TAC_PLAN_LIMIT_NONE};
 
-static bool has_room(const struct tac_bar *bar, const struct tac_bar_order *order, uint64_t count)
+bool tac_bar_has_log_room(const struct tac_bar *bar, const struct tac_bar_order *order,
+                          uint64_t count)
 {
     uint64_t log_blocks =
         tac_manifest_log_blocks_for(&bar->geometry, bar->log_events + count, order->key_size_max);
@@ -32,7 +33,7 @@ static uint64_t discards_count(const struct tac_bar *bar, const struct tac_bar_o
                     tac_snapshot_directory_unneeded(order->snapshots, order->manifest);
     uint64_t count = tac_min_u64(left, tac_min_u64(order->discards_max, TAC_BAR_DISCARDS_MAX));
 
-    while (count > TAC_BAR_DISCARDS_LEAST && !has_room(bar, order, count)) {
+    while (count > TAC_BAR_DISCARDS_LEAST && !tac_bar_has_log_room(bar, order, count)) {
         count = tac_max_u64(count / 2, TAC_BAR_DISCARDS_LEAST);
     }
     return count;

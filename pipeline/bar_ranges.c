@@ -75,16 +75,6 @@ void tac_bar_know_ranges(struct tac_bar *bar, const struct tac_bar_order *order)
 
 /* ---- tables that leave ---------------------------------------------------------------------- */
 
-static bool has_room(const struct tac_bar *bar, const struct tac_bar_order *order, uint64_t count)
-{
-    uint64_t log_blocks =
-        tac_manifest_log_blocks_for(&bar->geometry, bar->log_events + count, order->key_size_max);
-
-    return log_blocks <= order->log_blocks_max &&
-           tac_free_set_free_count(order->free_set) >=
-               order->blocks_kept + log_blocks + tac_bar_log_carry(bar);
-}
-
 static bool is_deleted(const struct tac_bar_ranges *known, const struct tac_table *table)
 {
     for (uint32_t i = 0; i < known->count; i++) {
@@ -125,7 +115,7 @@ void tac_bar_take_leaving(struct tac_bar *bar, const struct tac_bar_order *order
         }
     }
     count = bar->leaving_count;
-    while (count > 0 && !has_room(bar, order, count)) {
+    while (count > 0 && !tac_bar_has_log_room(bar, order, count)) {
         count /= 2;
     }
     while (bar->leaving_count > count) {
