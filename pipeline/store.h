@@ -194,8 +194,6 @@ struct tac_log_place {
 /* Opens on a storage that the store then owns. place: NULL for a store that cannot have a log.
  * `stepping` is for stores without threads: how many
  * virtual workers of each stage there are and in which order they are stepped (stages/thread.h). */
-TAC_MUST_CHECK int tac_store_create(struct tac_storage          *storage,
-                                    const struct tactus_options *options, struct tac_error *error);
 TAC_MUST_CHECK int tac_store_open(struct tac_storage *storage, const struct tactus_options *options,
                                   const struct tac_stepping  *stepping,
                                   const struct tac_log_place *place, struct tactus **ret_store,
@@ -232,6 +230,9 @@ TAC_MUST_CHECK int tac_store_io_rate_change(struct tactus *store, uint64_t bytes
 TAC_MUST_CHECK int tac_store_close(struct tactus *store, struct tac_error *error);
 /* Frees everything as it is: the file stays at its last durable checkpoint. */
 void tac_store_abandon(struct tactus *store);
+/* ---- store_file.c: the file as it is created, and as an open finds it ---- */
+TAC_MUST_CHECK int tac_store_create(struct tac_storage          *storage,
+                                    const struct tactus_options *options, struct tac_error *error);
 /* The newest superblock, and which copies an open would repair; writes nothing. *ret_doubt: copies
  * that the device does not give may be of a later checkpoint; or TACTUS_OK. */
 TAC_MUST_CHECK int tac_store_superblock_find(struct tac_storage           *storage,
@@ -244,6 +245,16 @@ TAC_MUST_CHECK int tac_block_fetch(struct tac_storage *storage, const struct tac
                                    struct tac_error *error);
 int tac_store_read_block(void *context, const struct tac_block_reference *reference,
                          enum tac_block_kind kind, uint8_t *block, struct tac_error *error);
+/* For an open: the newest superblock, its bad copies repaired, and all that it reaches durable. */
+TAC_MUST_CHECK int tac_store_superblock_open(struct tac_storage    *storage,
+                                             struct tac_superblock *ret_superblock,
+                                             struct tac_error      *error);
+/* Fills free set, manifest, snapshots and numbers of a store that is otherwise ready to run. */
+TAC_MUST_CHECK int tac_store_state_load(struct tactus               *store,
+                                        const struct tac_superblock *superblock,
+                                        struct tac_error            *error);
+/* Ops after P come again: from the log that was found, or from the application. */
+bool tac_store_has_replay(const struct tactus *store);
 
 /* ---- coordinator.c ---- */
 bool tac_coordinator_step(void *store);
