@@ -5,9 +5,7 @@
 #include <linux/ioprio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/mutant.h"
 #include "base/thread.h"
 #include "base/units.h"
 #include "pipeline/admission.h"

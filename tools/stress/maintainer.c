@@ -28,36 +28,32 @@ static void call_note(struct tac_stress_worker *worker, const char *what,
     }
 }
 
-static void checkpoint_do(struct tac_stress_worker *worker)
+/* A call after which all that came before it is durable. */
+static void durable_do(struct tac_stress_worker *worker, const char *what,
+                       enum tac_stress_counter counter, int (*call)(struct tactus *store))
 {
     struct tactus *store = worker->scene->store;
     uint64_t       pause_mark = tac_stress_pause_mark(worker);
     uint64_t       op = tactus_last_op(store);
-    int            code = tactus_checkpoint(store);
+    int            code = call(store);
 
-    call_note(worker, "checkpoint", TAC_STRESS_COUNT_checkpoints, code, pause_mark);
+    call_note(worker, what, counter, code, pause_mark);
     if (code == TACTUS_OK && tactus_durable_op(store) < op) {
         tac_stress_violation(worker->scene->board,
-                             "checkpoint: op %" PRIu64 " came before it, but only %" PRIu64
+                             "%s: op %" PRIu64 " came before it, but only %" PRIu64
                              " is durable after it",
-                             op, tactus_durable_op(store));
+                             what, op, tactus_durable_op(store));
     }
+}
+
+static void checkpoint_do(struct tac_stress_worker *worker)
+{
+    durable_do(worker, "checkpoint", TAC_STRESS_COUNT_checkpoints, tactus_checkpoint);
 }
 
 static void sync_do(struct tac_stress_worker *worker)
 {
-    struct tactus *store = worker->scene->store;
-    uint64_t       pause_mark = tac_stress_pause_mark(worker);
-    uint64_t       op = tactus_last_op(store);
-    int            code = tactus_sync(store);
-
-    call_note(worker, "sync", TAC_STRESS_COUNT_syncs, code, pause_mark);
-    if (code == TACTUS_OK && tactus_durable_op(store) < op) {
-        tac_stress_violation(worker->scene->board,
-                             "sync: op %" PRIu64 " came before it, but only %" PRIu64
-                             " is durable after it",
-                             op, tactus_durable_op(store));
-    }
+    durable_do(worker, "sync", TAC_STRESS_COUNT_syncs, tactus_sync);
 }
 
 static void drain_do(struct tac_stress_worker *worker)
