@@ -76,8 +76,14 @@ static void memtable_ranges_join(struct tactus *store)
     }
 }
 
-static bool is_needed_by_tables(const struct tac_manifest_tree *tree, const struct tac_range *range)
+/* Of a dropped tree snapshots may keep the tables, but no view: their images have ranges of their
+ * own. */
+static bool is_needed_by_tables(const struct tactus *store, const struct tac_manifest_tree *tree,
+                                const struct tac_range *range)
 {
+    if (tac_bar_tree_is_over(tree, store->persisted_op)) {
+        return false;
+    }
     for (uint32_t i = 0; i < TACTUS_LEVELS_MAX; i++) {
         const struct tac_manifest_level *level = &tree->levels[i];
 
@@ -118,7 +124,7 @@ void tac_ranges_settle(struct tactus *store)
         struct tac_manifest_range *range = tac_manifest_range(manifest, number);
         struct tac_manifest_tree  *tree = tac_manifest_tree(manifest, range->tree);
 
-        if (is_needed_by_tables(tree, &range->range) && !is_in_later(store, number)) {
+        if (is_needed_by_tables(store, tree, &range->range) && !is_in_later(store, number)) {
             if (range->log_sequence == 0) {
                 tac_manifest_log_range(store->manifest_log, tree, range);
             }

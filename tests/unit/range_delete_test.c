@@ -472,6 +472,39 @@ static void test_ingest_and_drop(void)
     tactus_abandon(store);
 }
 
+/* As many as there can be, of a tree that is dropped while a snapshot keeps its tables. */
+static void test_drop_with_snapshot(void)
+{
+    struct tactus_layout    layout = {TACTUS_LAYOUT_FIXED, KEY_BYTES, VALUE_BYTES};
+    uint32_t                tree, other, count = 0;
+    struct tactus          *store = memory_store_open(4, &tree);
+    struct tactus_snapshot *snapshot;
+    struct tactus_iterator *iterator;
+
+    expect(tactus_tree_create(store, "other", &layout, &other), "create");
+    fill(store, tree, 3000);
+    fill(store, other, 1000);
+    expect(tactus_drain(store), "drain");
+    expect(tactus_compaction_hold(store, true), "hold");
+    while (range_delete(store, tree, 10 * (uint64_t)count + 1, 10 * (uint64_t)count + 3) ==
+           TACTUS_OK) {
+        count++;
+    }
+    expect(tactus_snapshot_create(store, "s", NULL), "snapshot");
+    expect(tactus_tree_drop(store, tree), "drop");
+    expect(tactus_checkpoint(store), "checkpoint");
+    tap_ok(count > 0 && stats_of(store).ranges == 0 &&
+               range_delete(store, other, 1, 5) == TACTUS_OK && records_of(store, other) == 996,
+           "%u ranges of a dropped tree whose tables a snapshot keeps leave room for others", count);
+    expect(tactus_snapshot_open(store, "s", &snapshot), "open");
+    expect(tactus_snapshot_iterator(snapshot, tree, &iterator), "iterator");
+    tap_ok(scan(iterator, false) == 3000 - 2 * (uint64_t)count, "the snapshot has them still");
+    tactus_iterator_close(iterator);
+    tactus_snapshot_close(snapshot);
+    tap_ok(is_sound(store), "and the store is sound");
+    tactus_abandon(store);
+}
+
 /* ---- many ----------------------------------------------------------------------------------- */
 
 static void test_many(uint32_t runs)
@@ -576,6 +609,7 @@ int main(void)
     test_older_views();
     test_snapshot_range();
     test_ingest_and_drop();
+    test_drop_with_snapshot();
     test_many(4);
     test_many(1);
     test_crash(TACTUS_LOG_NONE, "without a log");
