@@ -157,6 +157,21 @@ static void records_delete(struct tac_merge *merge, const struct tac_page *page,
     merge->consumed_bytes += merge->deleted.bytes - bytes_before;
 }
 
+/* The newest op that has deleted the key, and those that follow up to *ret_until. Keys come in order:
+ * it is looked for once a span, not once a page. */
+static uint64_t source_deleted_op(struct tac_merge_source *source, struct tac_bytes key,
+                                  struct tac_bytes *ret_until)
+{
+    struct tac_range_span *span = &source->span;
+
+    if (!source->has_span || (span->until.size > 0 && tac_bytes_compare(key, span->until) >= 0)) {
+        *span = tac_ranges_span(source->ranges, source->range_count, key);
+        source->has_span = true;
+    }
+    *ret_until = span->until;
+    return span->op;
+}
+
 /* Enters the page at the first record from `record` on, and before `end`, that no range has
  * deleted. False: there is none. */
 static bool stretch_enter(struct tac_merge *merge, struct tac_merge_source *source,
@@ -165,17 +180,17 @@ static bool stretch_enter(struct tac_merge *merge, struct tac_merge_source *sour
     struct tac_page page = source_page(merge, source, page_index);
 
     while (record < end) {
-        struct tac_range_span span = tac_ranges_span(source->ranges, source->range_count,
-                                                     tac_page_record(&page, record).key);
-        uint32_t              stop = end;
-        bool                  is_equal;
+        struct tac_bytes until;
+        uint64_t         op = source_deleted_op(source, tac_page_record(&page, record).key, &until);
+        uint32_t         stop = end;
+        bool             is_equal;
 
-        if (span.until.size > 0) {
-            stop = tac_page_lower_bound(&page, span.until, record, &is_equal);
+        if (until.size > 0) {
+            stop = tac_page_lower_bound(&page, until, record, &is_equal);
             stop = stop < end ? stop : end;
         }
         tac_assert(stop > record);
-        if (span.op <= source->op) {
+        if (op <= source->op) {
             page_enter(merge, source, page_index, record, stop);
             return true;
         }
@@ -374,6 +389,7 @@ void tac_merge_source_ranges(struct tac_merge *merge, uint32_t source_number,
     source->ranges = ranges;
     source->range_count = count;
     source->op = op;
+    source->has_span = false;
 }
 
 void tac_merge_source_end(struct tac_merge *merge, uint32_t source_number)

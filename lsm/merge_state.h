@@ -45,6 +45,8 @@ struct tac_merge_source {
     const struct tac_range  *ranges;   /* Those after the op delete what they have */
     uint32_t                 range_count;
     uint64_t                 op;
+    struct tac_range_span    span; /* Of the keys up to its end, if has_span */
+    bool                     has_span;
     uint32_t                 key_last_size; /* Of merge->key_last; 0: no block so far */
 };
 
