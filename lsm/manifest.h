@@ -135,9 +135,23 @@ struct tac_manifest_range *tac_manifest_range(struct tac_manifest *manifest, uin
 void tac_manifest_range_add(struct tac_manifest *manifest, uint32_t tree,
                             const struct tac_range *range, uint64_t log_sequence);
 void tac_manifest_range_remove(struct tac_manifest *manifest, uint32_t number);
-/* Has the range deleted the whole table, or (_overlaps) may it have deleted some of it? */
+/* Has the range deleted the whole table? */
 bool tac_range_covers(const struct tac_range *range, const struct tac_table *table);
-bool tac_range_overlaps(const struct tac_range *range, const struct tac_table *table);
+
+/* The tables of a level of which the range may have deleted some, from the highest on. Levels are
+ * large, and ranges many: the level's two orders tell where such tables are, and how many have keys
+ * of the range. The level stays as it is meanwhile. */
+struct tac_range_walk {
+    const struct tac_manifest_level *level;
+    const struct tac_range          *range;
+    uint32_t                         at;   /* Tables before this one are still to be looked at … */
+    uint32_t                         left; /* … of which so many have keys of the range */
+};
+
+struct tac_range_walk tac_range_walk(const struct tac_manifest_level *level,
+                                     const struct tac_range          *range);
+/* NULL: there is no other one. */
+struct tac_table *tac_range_walk_next(struct tac_range_walk *walk);
 
 /* A blank descriptor of the tree (keys' room ready), or NULL when tables_max are in use. */
 struct tac_table *tac_manifest_table_take(struct tac_manifest *manifest, uint32_t tree);
@@ -205,8 +219,10 @@ struct tac_version_tree {
     char                     name[TACTUS_TREE_NAME_MAX + 1];
     uint32_t                 level_count; /* The last level's number and one */
     struct tac_version_level levels[TACTUS_LEVELS_MAX];
-    const struct tac_range  *ranges; /* That were deleted */
+    const struct tac_range  *ranges; /* That were deleted, in order of op */
     uint32_t                 range_count;
+    uint32_t                 edge_count;
+    const struct tac_range_edge *edges; /* The same, for gets */
     struct tac_table       **retained; /* In order of id; for the scrub */
     uint32_t                 retained_count;
 };

@@ -61,8 +61,62 @@ bool tac_range_covers(const struct tac_range *range, const struct tac_table *tab
            tac_bytes_compare(table->key_max, range->high) < 0;
 }
 
-bool tac_range_overlaps(const struct tac_range *range, const struct tac_table *table)
+/* ---- the tables of a range ------------------------------------------------------------------ */
+
+/* Of tables in order of key_min: those that begin below the key. */
+static uint32_t begin_below(const struct tac_manifest_level *level, struct tac_bytes key)
 {
-    return range->op > table->snapshot_min && tac_bytes_compare(range->low, table->key_max) <= 0 &&
-           tac_bytes_compare(table->key_min, range->high) < 0;
+    uint32_t low = 0, high = level->table_count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (tac_bytes_compare(level->tables[middle]->key_min, key) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* And of those in order of key_max: that end below it. */
+static uint32_t end_below(const struct tac_manifest_level *level, struct tac_bytes key)
+{
+    uint32_t low = 0, high = level->table_count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (tac_bytes_compare(level->tables_by_max[middle]->key_max, key) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+struct tac_range_walk tac_range_walk(const struct tac_manifest_level *level,
+                                     const struct tac_range          *range)
+{
+    uint32_t at = begin_below(level, range->high);
+
+    /* What ends below the range begins below its end. */
+    return (struct tac_range_walk){level, range, at, at - end_below(level, range->low)};
+}
+
+struct tac_table *tac_range_walk_next(struct tac_range_walk *walk)
+{
+    while (walk->left > 0) {
+        struct tac_table *table = walk->level->tables[--walk->at];
+
+        if (tac_bytes_compare(walk->range->low, table->key_max) <= 0) {
+            walk->left--;
+            if (walk->range->op > table->snapshot_min) {
+                return table;
+            }
+        }
+    }
+    return NULL;
 }

@@ -32,16 +32,56 @@ struct tac_range_span tac_ranges_span(const struct tac_range *ranges, uint32_t c
     return span;
 }
 
-uint64_t tac_ranges_newest(const struct tac_range *ranges, uint32_t count, struct tac_bytes key)
+/* Edges at or below the key. */
+static uint32_t edges_up_to(const struct tac_range_edge *edges, uint32_t count,
+                            struct tac_bytes key)
 {
-    uint64_t op = 0;
+    uint32_t low = 0, high = count;
 
-    for (uint32_t i = 0; i < count; i++) {
-        if (ranges[i].op > op && tac_range_has(&ranges[i], key)) {
-            op = ranges[i].op;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (tac_bytes_compare(edges[middle].key, key) <= 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return op;
+    return low;
+}
+
+/* The edge at the key, which is made if there is none: what it begins is as what is before it. */
+static uint32_t edge_at(struct tac_range_edge *edges, uint32_t *count, struct tac_bytes key)
+{
+    uint32_t at = edges_up_to(edges, *count, key);
+
+    if (at > 0 && tac_bytes_compare(edges[at - 1].key, key) == 0) {
+        return at - 1;
+    }
+    memmove(edges + at + 1, edges + at, (*count - at) * sizeof *edges);
+    edges[at] = (struct tac_range_edge){key, at > 0 ? edges[at - 1].op : 0};
+    (*count)++;
+    return at;
+}
+
+uint32_t tac_range_edges_add(struct tac_range_edge *edges, uint32_t count,
+                             const struct tac_range *range)
+{
+    uint32_t low = edge_at(edges, &count, range->low);
+    uint32_t high = edge_at(edges, &count, range->high);
+
+    for (uint32_t i = low; i < high; i++) {
+        edges[i].op = range->op;
+    }
+    return count;
+}
+
+uint64_t tac_range_edges_op(const struct tac_range_edge *edges, uint32_t count,
+                            struct tac_bytes key)
+{
+    uint32_t at = edges_up_to(edges, count, key);
+
+    return at > 0 ? edges[at - 1].op : 0;
 }
 
 struct tac_bytes tac_range_bound_cut(struct tac_bytes bound, uint32_t key_size_max, uint8_t *cut)

@@ -31,8 +31,19 @@ struct tac_range_span {
 /* The span that the key is in. */
 struct tac_range_span tac_ranges_span(const struct tac_range *ranges, uint32_t count,
                                       struct tac_bytes key);
-/* Its op alone. */
-uint64_t tac_ranges_newest(const struct tac_range *ranges, uint32_t count, struct tac_bytes key);
+
+/* The same of all keys, for many questions: from this key on, and up to that of the next edge, `op`
+ * is the newest that has deleted; 0: none has. Below the first edge none has. */
+struct tac_range_edge {
+    struct tac_bytes key; /* Borrowed of a range */
+    uint64_t         op;
+};
+
+/* Adds a range that is later than all before: up to two edges more. Returns how many there are. */
+uint32_t tac_range_edges_add(struct tac_range_edge *edges, uint32_t count,
+                             const struct tac_range *range);
+uint64_t tac_range_edges_op(const struct tac_range_edge *edges, uint32_t count,
+                            struct tac_bytes key);
 
 /* A bound as the tree's keys need it: no key is between it and one that is longer than they are,
  * but cut off behind the first byte that they cannot have. size_max: of the keys. `cut` has room

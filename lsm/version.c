@@ -16,6 +16,8 @@ struct version_object {
     struct tac_version_run *runs;
     uint32_t                ranges_used;
     struct tac_range        ranges[TAC_RANGES_MAX];
+    uint32_t                edges_used;
+    struct tac_range_edge   edges[2 * TAC_RANGES_MAX];
     uint8_t                *bounds; /* Memory of each range, of BOUNDS_BYTES */
     uint64_t               *ended;  /* Scratch: runs of the level whose last table is over */
 };
@@ -176,8 +178,11 @@ static struct tac_bytes bound_copy(uint8_t *memory, struct tac_bytes bound)
 static void ranges_fill(struct version_object *object, struct tac_version_tree *copy,
                         struct tac_manifest *manifest, uint32_t tree)
 {
+    struct tac_range_edge *edges = object->edges + object->edges_used;
+
     copy->ranges = object->ranges + object->ranges_used;
-    copy->range_count = 0;
+    copy->edges = edges;
+    copy->range_count = copy->edge_count = 0;
     for (uint32_t i = 0; i < tac_manifest_range_count(manifest); i++) {
         const struct tac_manifest_range *range = tac_manifest_range(manifest, i);
         uint8_t                         *memory;
@@ -186,13 +191,16 @@ static void ranges_fill(struct version_object *object, struct tac_version_tree *
             continue;
         }
         memory = object->bounds + object->ranges_used * BOUNDS_BYTES;
-        object->ranges[object->ranges_used++] = (struct tac_range){
+        object->ranges[object->ranges_used] = (struct tac_range){
             .op = range->range.op,
             .low = bound_copy(memory, range->range.low),
             .high = bound_copy(memory + TACTUS_KEY_SIZE_MAX, range->range.high),
         };
+        copy->edge_count =
+            tac_range_edges_add(edges, copy->edge_count, &object->ranges[object->ranges_used++]);
         copy->range_count++;
     }
+    object->edges_used += copy->edge_count;
 }
 
 void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest, uint64_t bar)
@@ -201,7 +209,7 @@ void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest
 
     object->tables_used = 0;
     object->runs_used = 0;
-    object->ranges_used = 0;
+    object->ranges_used = object->edges_used = 0;
     version->bar = bar;
     version->tree_count = tac_manifest_tree_count(manifest);
     for (uint32_t i = 0; i < version->tree_count; i++) {

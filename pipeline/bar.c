@@ -166,6 +166,7 @@ static void input_levels(struct tac_bar *bar, const struct tac_manifest_tree *tr
                 continue;
             }
             tac_assert(count < bar->limits.tables_max);
+            table->plan_number = count;
             bar->tables[count++] = table;
             edge_add(bar, edge_count, table->key_min, &table->rank_min);
             edge_add(bar, edge_count, table->key_max, &table->rank_max);

@@ -75,14 +75,19 @@ void tac_bar_know_ranges(struct tac_bar *bar, const struct tac_bar_order *order)
 
 /* ---- tables that leave ---------------------------------------------------------------------- */
 
-static bool is_deleted(const struct tac_bar_ranges *known, const struct tac_table *table)
+static void level_mark(const struct tac_manifest_level *level, const struct tac_bar_ranges *known)
 {
+    for (uint32_t i = 0; i < level->table_count; i++) {
+        level->tables[i]->is_leaving = false; /* Of a plan that was made in vain */
+    }
     for (uint32_t i = 0; i < known->count; i++) {
-        if (tac_range_covers(&known->ranges[i], table)) {
-            return true;
+        struct tac_range_walk walk = tac_range_walk(level, &known->ranges[i]);
+        struct tac_table     *table;
+
+        while ((table = tac_range_walk_next(&walk)) != NULL) {
+            table->is_leaving |= tac_range_covers(&known->ranges[i], table);
         }
     }
-    return false;
 }
 
 /* In order of tree, level and key. */
@@ -91,11 +96,11 @@ static void tree_leave(struct tac_bar *bar, const struct tac_manifest_tree *tree
     for (uint32_t i = 0; i < TACTUS_LEVELS_MAX; i++) {
         const struct tac_manifest_level *level = &tree->levels[i];
 
+        level_mark(level, &bar->ranges[tree->id]);
         for (uint32_t j = 0; j < level->table_count; j++) {
             struct tac_table *table = level->tables[j];
 
-            table->is_leaving =
-                bar->leaving_count < LEAVING_MAX && is_deleted(&bar->ranges[tree->id], table);
+            table->is_leaving &= bar->leaving_count < LEAVING_MAX;
             if (table->is_leaving) {
                 bar->leaving[bar->leaving_count++] = table;
             }
@@ -136,11 +141,6 @@ static bool is_taken(const struct tac_plan *plan, uint32_t table)
     return false;
 }
 
-static bool is_straddling(const struct tac_range *range, const struct tac_table *table)
-{
-    return !table->is_damaged && tac_range_overlaps(range, table);
-}
-
 bool tac_bar_has_rewrites(const struct tac_bar_order *order, uint32_t tree)
 {
     const struct tac_manifest_tree *state = tac_manifest_tree(order->manifest, tree);
@@ -148,9 +148,12 @@ bool tac_bar_has_rewrites(const struct tac_bar_order *order, uint32_t tree)
     for (uint32_t i = 0; i < tac_manifest_range_count(order->manifest); i++) {
         const struct tac_manifest_range *range = tac_manifest_range(order->manifest, i);
 
-        for (uint32_t l = 0; range->tree == tree && l < TACTUS_LEVELS_MAX; l++) {
-            for (uint32_t j = 0; j < state->levels[l].table_count; j++) {
-                if (is_straddling(&range->range, state->levels[l].tables[j])) {
+        for (uint32_t j = 0; range->tree == tree && j < TACTUS_LEVELS_MAX; j++) {
+            struct tac_range_walk   walk = tac_range_walk(&state->levels[j], &range->range);
+            const struct tac_table *table;
+
+            while ((table = tac_range_walk_next(&walk)) != NULL) {
+                if (!table->is_damaged) {
                     return true;
                 }
             }
@@ -159,25 +162,36 @@ bool tac_bar_has_rewrites(const struct tac_bar_order *order, uint32_t tree)
     return false;
 }
 
+/* Those that the range has some of, as far as they fit and no compaction has them. */
+static void level_rewrite(const struct tac_manifest_level *level, const struct tac_range *range,
+                          const struct tac_plan *plan, struct tac_plan *again, uint64_t *bytes_left)
+{
+    struct tac_range_walk   walk = tac_range_walk(level, range);
+    const struct tac_table *table;
+
+    while ((table = tac_range_walk_next(&walk)) != NULL) {
+        if (!table->is_leaving && !table->is_damaged && table->bytes <= *bytes_left &&
+            !is_taken(plan, table->plan_number) && !is_taken(again, table->plan_number)) {
+            again->inputs[again->input_count++] = table->plan_number;
+            *bytes_left -= table->bytes;
+        }
+    }
+}
+
 void tac_bar_take_rewrites(struct tac_bar *bar, const struct tac_bar_order *order, uint32_t tree,
                            const struct tac_plan_input *input, const struct tac_plan *plan)
 {
-    const struct tac_bar_ranges *known = &bar->ranges[tree];
-    struct tac_plan              again = {.table_bytes_min = plan->table_bytes_min};
-    uint64_t                     bytes_left = order->rewrite_bytes_max;
+    const struct tac_manifest_tree *state = tac_manifest_tree(order->manifest, tree);
+    const struct tac_bar_ranges    *known = &bar->ranges[tree];
+    struct tac_plan                 again = {.table_bytes_min = plan->table_bytes_min};
+    uint64_t                        bytes_left = order->rewrite_bytes_max;
 
     again.inputs =
         tac_bar_allocate(bar, input->level_start[TACTUS_LEVELS_MAX] + 1, sizeof *again.inputs);
     /* Those of the manifest come in order of op. */
     for (uint32_t i = 0; again.inputs != NULL && i < known->count; i++) {
-        for (uint32_t j = 0; j < input->level_start[TACTUS_LEVELS_MAX]; j++) {
-            const struct tac_table *table = bar->tables[j];
-
-            if (table->bytes <= bytes_left && is_straddling(&known->ranges[i], table) &&
-                !is_taken(plan, j) && !is_taken(&again, j)) {
-                again.inputs[again.input_count++] = j;
-                bytes_left -= table->bytes;
-            }
+        for (uint32_t j = 0; j < TACTUS_LEVELS_MAX; j++) {
+            level_rewrite(&state->levels[j], &known->ranges[i], plan, &again, &bytes_left);
         }
     }
     for (uint32_t i = 0; i < again.input_count; i++) {

@@ -85,12 +85,10 @@ static bool is_needed_by_tables(const struct tactus *store, const struct tac_man
         return false;
     }
     for (uint32_t i = 0; i < TACTUS_LEVELS_MAX; i++) {
-        const struct tac_manifest_level *level = &tree->levels[i];
+        struct tac_range_walk walk = tac_range_walk(&tree->levels[i], range);
 
-        for (uint32_t j = 0; j < level->table_count; j++) {
-            if (tac_range_overlaps(range, level->tables[j])) {
-                return true;
-            }
+        if (tac_range_walk_next(&walk) != NULL) {
+            return true;
         }
     }
     return false;

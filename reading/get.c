@@ -94,20 +94,23 @@ static int get_from_memtable(struct get *get, const struct tac_memtable *memtabl
                : value_copy(get->sink, view.record.value, error);
 }
 
-/* What a range has deleted is dead in every source that it came to before. */
-static void get_ranges(struct get *get, const struct tac_version_tree *tree,
-                       const struct tac_memtable *memtable, uint64_t op)
+/* The newest op that has deleted the key with a range, which is dead in every source from before it.
+ * The newer a place is, the later are its ranges. */
+static uint64_t deleted_op_find(const struct get *get, const struct tac_view *view,
+                                const struct tac_version_tree *tree, uint64_t op)
 {
-    uint64_t deleted_op = 0;
+    const struct tac_memtable *memtables[] = {view->mutable_table, view->immutable_table};
 
-    if (memtable != NULL && op > 0) {
-        deleted_op = tac_memtable_range_op(memtable, get->tree, get->key, op);
+    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(memtables); i++) {
+        uint64_t deleted_op = memtables[i] == NULL || op == 0
+                                  ? 0
+                                  : tac_memtable_range_op(memtables[i], get->tree, get->key, op);
+
+        if (deleted_op != 0) {
+            return deleted_op;
+        }
     }
-    if (tree->range_count > 0) {
-        deleted_op =
-            tac_max_u64(deleted_op, tac_ranges_newest(tree->ranges, tree->range_count, get->key));
-    }
-    get->deleted_op = tac_max_u64(get->deleted_op, deleted_op);
+    return tac_range_edges_op(tree->edges, tree->edge_count, get->key);
 }
 
 /* The tables of one level over the key, higher stamps first. */
@@ -275,9 +278,7 @@ static int get_from_view(struct get *get, const struct tac_view *view, uint64_t 
         return tac_error_set(error, TACTUS_EKEYSIZE, "a key of %u bytes; tree %s has 1 to %u",
                              get->key.size, tree->name, tree->layout.key_size);
     }
-    get->deleted_op = 0;
-    get_ranges(get, tree, view->mutable_table, op);
-    get_ranges(get, tree, view->immutable_table, op);
+    get->deleted_op = deleted_op_find(get, view, tree, op);
     rv = get_from_memtable(get, view->mutable_table, op, error);
     if (rv == GET_ABSENT && !TAC_MUTANT(IMMUTABLE_UNREAD)) {
         rv = get_from_memtable(get, view->immutable_table, op, error);

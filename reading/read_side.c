@@ -172,7 +172,7 @@ void tac_read_side_tree_add(struct tac_read_side *side, const struct tac_manifes
     copy->layout = tree->layout;
     copy->level_count = 1;
     memset(copy->levels, 0, sizeof copy->levels);
-    copy->range_count = 0;
+    copy->range_count = copy->edge_count = 0;
     memcpy(copy->name, tree->name, sizeof copy->name);
     tac_atomic_store_release_u32(&copy->id, tac_tree_id(tree->id, tree->generation));
 }

@@ -149,13 +149,132 @@ static void test_spans(void)
                tac_bytes_compare(span.until, text("m")) == 0,
            "its first key belongs to a range");
     span = tac_ranges_span(ranges, 3, text("z"));
-    tap_ok(span.op == 0 && tac_bytes_compare(span.from, text("z")) == 0 && span.until.size == 0 &&
-               tac_ranges_newest(ranges, 3, text("z")) == 0,
+    tap_ok(span.op == 0 && tac_bytes_compare(span.from, text("z")) == 0 && span.until.size == 0,
            "and its end does not");
     span.from = tac_range_bound_cut(text("abcdef"), 3, cut);
     tap_ok(span.from.size == 4 && memcmp(span.from.data, "abc", 4) == 0 &&
                tac_range_bound_cut(text("abcd"), 3, cut).size == 4,
            "a bound is cut behind the first byte that no key has");
+}
+
+/* ---- against each one by itself ------------------------------------------------------------- */
+
+#define RANDOM_RANGES 40
+#define RANDOM_TABLES 60
+#define RANDOM_KEYS 50
+
+static struct tac_bytes key_random(struct tac_prng *prng, uint64_t lowest, uint8_t key[KEY_BYTES])
+{
+    key_make(lowest + tac_prng_below(prng, RANDOM_KEYS), key);
+    return (struct tac_bytes){key, KEY_BYTES};
+}
+
+/* A range [low, high) of some keys, high being above low. */
+static struct tac_range range_random(struct tac_prng *prng, uint64_t op,
+                                     uint8_t bounds[2][KEY_BYTES])
+{
+    uint64_t low = tac_prng_below(prng, RANDOM_KEYS);
+
+    key_make(low, bounds[0]);
+    return (struct tac_range){
+        .op = op,
+        .low = {bounds[0], KEY_BYTES},
+        .high = key_random(prng, low + 1, bounds[1]),
+    };
+}
+
+static uint64_t newest_of(const struct tac_range *ranges, uint32_t count, struct tac_bytes key)
+{
+    uint64_t op = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        op = tac_range_has(&ranges[i], key) ? ranges[i].op : op;
+    }
+    return op;
+}
+
+static void test_edges(struct tac_prng *prng)
+{
+    struct tac_range      ranges[RANDOM_RANGES];
+    struct tac_range_edge edges[2 * RANDOM_RANGES];
+    uint8_t               bounds[RANDOM_RANGES][2][KEY_BYTES], key[KEY_BYTES];
+    uint32_t              wrong = 0;
+
+    for (uint32_t round = 0; round < 200; round++) {
+        uint32_t edge_count = 0;
+
+        for (uint32_t i = 0; i < RANDOM_RANGES; i++) {
+            ranges[i] = range_random(prng, 3 * i + 5, bounds[i]);
+            edge_count = tac_range_edges_add(edges, edge_count, &ranges[i]);
+            for (uint64_t j = 0; j <= 2 * RANDOM_KEYS; j++) {
+                struct tac_bytes at = {key, KEY_BYTES};
+
+                key_make(j, key);
+                wrong += tac_range_edges_op(edges, edge_count, at) != newest_of(ranges, i + 1, at);
+            }
+        }
+    }
+    tap_ok(wrong == 0, "the edges of ranges tell of each key what the ranges do");
+}
+
+static void tables_random(struct tac_prng *prng, struct tac_manifest *manifest, uint32_t tree)
+{
+    for (uint32_t i = 0; i < RANDOM_TABLES; i++) {
+        struct tac_table *table = tac_manifest_table_take(manifest, tree);
+        uint64_t          low = tac_prng_below(prng, RANDOM_KEYS);
+
+        key_make(low, (uint8_t *)(uintptr_t)table->key_min.data);
+        key_make(low + tac_prng_below(prng, i % 7 == 0 ? RANDOM_KEYS : 4),
+                 (uint8_t *)(uintptr_t)table->key_max.data);
+        table->key_min.size = table->key_max.size = KEY_BYTES;
+        table->id = table->stamp = i + 1;
+        table->level = 0;
+        table->snapshot_min = tac_prng_below(prng, 20);
+        tac_manifest_insert(manifest, table);
+    }
+}
+
+static bool may_have_deleted(const struct tac_range *range, const struct tac_table *table)
+{
+    return range->op > table->snapshot_min && tac_bytes_compare(range->low, table->key_max) <= 0 &&
+           tac_bytes_compare(table->key_min, range->high) < 0;
+}
+
+/* How many tables a walk does not find, or finds though it should not, or out of order. */
+static uint32_t walk_faults(const struct tac_manifest_level *level, const struct tac_range *range)
+{
+    struct tac_range_walk   walk = tac_range_walk(level, range);
+    const struct tac_table *found = tac_range_walk_next(&walk);
+    uint32_t                wrong = 0;
+
+    for (uint32_t i = level->table_count; i > 0; i--) {
+        const struct tac_table *table = level->tables[i - 1];
+
+        wrong += may_have_deleted(range, table) != (found == table);
+        if (found == table) {
+            found = tac_range_walk_next(&walk);
+        }
+    }
+    return wrong + (found != NULL);
+}
+
+static void test_walk(struct tac_prng *prng)
+{
+    struct tac_layout    layout = {.kind = TACTUS_LAYOUT_FIXED, .key_size = KEY_BYTES};
+    struct tac_manifest *manifest = tac_manifest_new(RANDOM_TABLES);
+    struct tac_error     error;
+    uint8_t              bounds[2][KEY_BYTES];
+    uint32_t             tree, wrong = 0;
+
+    expect(tac_manifest_tree_add(manifest, "t", &layout, &tree, &error), "tree");
+    tables_random(prng, manifest, tree);
+    for (uint32_t i = 0; i < 5000; i++) {
+        struct tac_range range = range_random(prng, i % 20, bounds);
+
+        wrong += walk_faults(&tac_manifest_tree(manifest, tree)->levels[0], &range);
+    }
+    tap_ok(wrong == 0, "a walk finds the tables of a level that a range may have deleted some of");
+    tac_manifest_free(manifest);
 }
 
 /* ---- all orders of a few ops ---------------------------------------------------------------- */
@@ -495,7 +614,8 @@ static void test_drop_with_snapshot(void)
     expect(tactus_checkpoint(store), "checkpoint");
     tap_ok(count > 0 && stats_of(store).ranges == 0 &&
                range_delete(store, other, 1, 5) == TACTUS_OK && records_of(store, other) == 996,
-           "%u ranges of a dropped tree whose tables a snapshot keeps leave room for others", count);
+           "%u ranges of a dropped tree whose tables a snapshot keeps leave room for others",
+           count);
     expect(tactus_snapshot_open(store, "s", &snapshot), "open");
     expect(tactus_snapshot_iterator(snapshot, tree, &iterator), "iterator");
     tap_ok(scan(iterator, false) == 3000 - 2 * (uint64_t)count, "the snapshot has them still");
@@ -599,9 +719,13 @@ static void test_crash(enum tactus_log log, const char *name)
 
 int main(void)
 {
+    struct tac_prng prng = {20};
+
     snprintf(path, sizeof path - 5, "%s/range-delete-%d",
              getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp", (int)getpid());
     test_spans();
+    test_edges(&prng);
+    test_walk(&prng);
     test_arguments();
     test_conditions();
     test_tables(4);
