@@ -105,9 +105,14 @@ struct tac_cache_frame *tac_table_index_look(struct tac_read_side *side, struct 
     frame = tac_table_index_find(side, table, counts);
     *ret_is_kept = frame != NULL && tac_cache_keep(side->index_cache, frame);
     if (*ret_is_kept) {
-        /* Who keeps a frame is the only one; two descriptors of a table, though, are two keepers. */
-        tac_atomic_store_release_ptr(&table->index_kept, frame);
-        tac_cache_unpin(frame);
+        /* Who keeps a frame is the only one. But a block may be in two frames, each kept by a reader:
+         * the descriptor can let one of them go. */
+        *ret_is_kept = tac_atomic_compare_exchange_ptr(&table->index_kept, &(void *){NULL}, frame);
+        if (*ret_is_kept) {
+            tac_cache_unpin(frame);
+        } else {
+            tac_cache_let_go(side->index_cache, frame);
+        }
     }
     return frame;
 }

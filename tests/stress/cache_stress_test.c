@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Threads find, claim, fill and abandon frames of a cache that is much too small for their keys.
  * Whatever is found must have the contents of its key for as long as it is pinned, also while another
- * thread gives the cache more memory and less. */
+ * thread gives the cache more memory and less. And of readers of one index block in two frames one
+ * alone keeps a frame. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "base/prng.h"
 #include "base/units.h"
 #include "queues/atomics.h"
+#include "reading/block_read.h"
 #include "reading/cache.h"
 #include "tests/lib/tap.h"
 
@@ -183,6 +185,108 @@ static void stress_run(uint64_t seed, uint64_t bytes, uint64_t keys, uint64_t tu
     free(stress.hints);
 }
 
+/* ---- a block in two frames ------------------------------------------------------------------ */
+
+struct looker {
+    struct tac_read_side *side;
+    struct tac_table     *table;
+    uint32_t             *round; /* Atomic; 0: it is over */
+    uint32_t             *ready; /* Atomic */
+    uint32_t              hint;  /* Where this one finds the block */
+};
+
+static void *looker_main(void *context)
+{
+    struct looker         *looker = context;
+    struct tac_read_counts counts = {0};
+    uint32_t               round = UINT32_MAX;
+
+    tac_yield_seed(looker->hint);
+    for (;;) {
+        struct tac_cache_frame *frame;
+        uint32_t                next = tac_atomic_load_acquire_u32(looker->round);
+        bool                    is_kept;
+
+        if (next == 0) {
+            return NULL;
+        }
+        if (next == round) {
+            continue;
+        }
+        round = next;
+        tac_atomic_store_relaxed_u32(&looker->table->index_hint, looker->hint);
+        frame = tac_table_index_look(looker->side, looker->table, &counts, &is_kept);
+        if (!is_kept) {
+            tac_cache_unpin(frame);
+        }
+        tac_atomic_fetch_add_u32(looker->ready, 1);
+    }
+}
+
+/* A hint with which the frame is found. */
+static uint32_t hint_of(struct tac_cache *cache, const struct tac_cache_key *key,
+                        const struct tac_cache_frame *frame)
+{
+    for (uint32_t number = 1;; number++) {
+        uint32_t                hint = number;
+        struct tac_cache_frame *found = tac_cache_find_hinted(cache, key, &hint);
+
+        tac_cache_unpin(found);
+        if (found == frame && hint == number) {
+            return hint;
+        }
+    }
+}
+
+static void test_two_frames(uint32_t rounds)
+{
+    struct tac_table        table = {.index = {.address = 9, .checksum = {.low = 7}}};
+    struct tac_cache_key    key = {9, 7, TAC_BLOCK_INDEX};
+    struct tac_read_side    side = {0};
+    struct tac_cache_frame *frames[2];
+    struct looker           lookers[2];
+    pthread_t               threads[2];
+    struct tac_error        error;
+    uint32_t                round = UINT32_MAX, ready = 0, left = 0;
+
+    if (tac_cache_new(200000, 200000, FRAME_BYTES, 8, &side.index_cache, &error) != 0) {
+        tap_bail("%s", error.message);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        frames[i] = tac_cache_claim(side.index_cache, &key);
+        tac_cache_publish(frames[i]);
+        tac_cache_unpin(frames[i]);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        lookers[i] = (struct looker){&side, &table, &round, &ready,
+                                     hint_of(side.index_cache, &key, frames[i])};
+        if (pthread_create(&threads[i], NULL, looker_main, &lookers[i]) != 0) {
+            tap_bail("no thread");
+        }
+    }
+    for (uint32_t i = 1; i <= rounds; i++) {
+        tac_atomic_exchange_u32(&ready, 0);
+        tac_atomic_exchange_u32(&round, i);
+        while (tac_atomic_load_acquire_u32(&ready) < 2) {
+            tac_pause();
+        }
+        tac_table_index_let_go(&side, &table);
+        for (uint32_t j = 0; j < 2; j++) {
+            if (tac_cache_keep(side.index_cache, frames[j])) {
+                tac_cache_let_go(side.index_cache, frames[j]);
+            } else {
+                left++;
+            }
+        }
+    }
+    tac_atomic_exchange_u32(&round, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    tap_ok(left == 0, "of two frames with a table's index block none stays kept when it goes");
+    tac_cache_free(side.index_cache);
+}
+
 int main(void)
 {
     uint64_t turns = getenv("LONG") != NULL ? 2000000 : 60000;
@@ -195,5 +299,6 @@ int main(void)
     stress_run(seed, 200000, 500, turns, false);
     stress_run(seed, 12000, 40, turns, true);
     stress_run(seed, 200000, 500, turns, true);
+    test_two_frames((uint32_t)turns / 4);
     return tap_done();
 }
