@@ -136,7 +136,7 @@ static void superblock_fill(struct tactus *store, struct tac_superblock *next)
     next->table_count = tac_manifest_table_count(store->manifest);
     next->manifest_checksum = tac_manifest_checksum(store->manifest);
     next->blocks_in_file = tac_free_set_blocks_used(store->free_set);
-    if (tac_manifest_range_count(store->manifest) > 0) {
+    if (store->has_logged_ranges) {
         next->features_incompatible |= TAC_FEATURE_RANGES; /* And stays: the log may keep events */
     }
 }

@@ -125,6 +125,7 @@ void tac_ranges_settle(struct tactus *store)
         if (is_needed_by_tables(store, tree, &range->range) && !is_in_later(store, number)) {
             if (range->log_sequence == 0) {
                 tac_manifest_log_range(store->manifest_log, tree, range);
+                store->has_logged_ranges = true;
             }
             number++;
             continue;

@@ -136,6 +136,7 @@ struct tactus {
     uint64_t                 immutable_last_op, persisted_op;
     uint64_t                 checkpoint_op; /* persisted_op of the newest checkpoint begun */
     uint64_t                 table_id_last, stamp_last;
+    bool                     has_logged_ranges; /* Since open: the manifest log has such events */
     uint64_t                 granted_bytes;
     struct tac_seat         *seats;
     uint32_t                 seat_count, seats_busy;

@@ -662,6 +662,45 @@ static void test_many(uint32_t runs)
     tactus_abandon(store);
 }
 
+/* ---- the file's features -------------------------------------------------------------------- */
+
+static uint64_t range_feature(const struct tactus *store)
+{
+    return store->checkpoint.durable.features_incompatible & TAC_FEATURE_RANGES;
+}
+
+/* A range that comes and goes between two checkpoints. */
+static void test_feature(void)
+{
+    struct tactus_options options;
+    struct tactus_layout  layout = {TACTUS_LAYOUT_FIXED, KEY_BYTES, VALUE_BYTES};
+    struct tactus        *store;
+    uint32_t              tree, most = 0;
+    uint64_t              i = 0;
+
+    options_make(&options, 1);
+    options.backend = TACTUS_BACKEND_MEMORY;
+    options.checkpoint_interval_bars = 64;
+    if (tactus_open("range-feature", &options, &store) != TACTUS_OK ||
+        tactus_tree_create(store, "t", &layout, &tree) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    fill(store, tree, 1000);
+    expect(tactus_drain(store), "drain");
+    expect(range_delete(store, tree, 500, 502), "range");
+    while ((most == 0 || tac_manifest_range_count(store->manifest) > 0) && i < 20000) {
+        put(store, tree, i * 7919 % 1000, i);
+        i++;
+        most = (uint32_t)tac_max_u64(most, tac_manifest_range_count(store->manifest));
+    }
+    tap_ok(most == 1 && tac_manifest_range_count(store->manifest) == 0 && range_feature(store) == 0,
+           "a range comes into the manifest, and goes, with no checkpoint in between");
+    expect(tactus_checkpoint(store), "checkpoint");
+    tap_ok(range_feature(store) != 0,
+           "the next one says that an older library cannot read the manifest log");
+    tactus_abandon(store);
+}
+
 /* ---- crashes -------------------------------------------------------------------------------- */
 
 static struct tactus *file_store_open(enum tactus_log log)
@@ -736,6 +775,7 @@ int main(void)
     test_drop_with_snapshot();
     test_many(4);
     test_many(1);
+    test_feature();
     test_crash(TACTUS_LOG_NONE, "without a log");
     test_crash(TACTUS_LOG_SYNC, "with a log");
     test_orders(4);
