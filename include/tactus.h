@@ -701,8 +701,8 @@ TACTUS_API int tactus_beat(struct tactus *store);
 /* Pauses flushes and compactions: when it returns nothing more of them is begun, and what was under
  * way ends within a block's time; what is done stays done. A checkpoint that is being written is
  * finished. A write of another thread that waits, or is about to, is let through first, which takes
- * one beat's work at most; so is a drain, a compaction, or a delete in a full store, which may take
- * long. No op: no byte of the file depends on it, and a close, or opening again, ends it. Reads, and
+ * one beat's work at most; so is a drain, a compaction, a delete in a full store, or a call that ends
+ * bars to make room for a tree or a range, which may take long. No op: no byte of the file depends on it, and a close, or opening again, ends it. Reads, and
  * the write-ahead log, go on. So do writes for lag_beats and for what had been done ahead; one that
  * would have to wait for compaction, tactus_drain, tactus_compact, tactus_checkpoint, the ops of
  * snapshots, and tactus_sync without a write-ahead log, return TACTUS_EPAUSED and change nothing. Pausing twice is pausing once.

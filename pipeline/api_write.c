@@ -87,15 +87,21 @@ static int record_check(struct tactus *store, uint32_t tree, const void *key, si
 /* ---- one record ----------------------------------------------------------------------------- */
 
 /* What a log has had been taken before: it is taken again whatever damage has been found since. */
-static int write_begin(struct tactus *store, uint64_t trees, uint64_t accounted, bool has_puts)
+static int damage_check(struct tactus *store, uint64_t trees)
 {
     bool is_new = !store->is_replaying && !tac_recovery_is_refilling(store);
 
-    if (is_new &&
-        tac_damage_check(&store->damage, store->manifest, trees, &tac_api_error) != TACTUS_OK) {
-        return tac_api_error.code;
-    }
-    return tac_writer_begin(store, accounted, has_puts, &tac_api_error);
+    store->has_made_room = false;
+    return is_new ? tac_damage_check(&store->damage, store->manifest, trees, &tac_api_error)
+                  : TACTUS_OK;
+}
+
+static int write_begin(struct tactus *store, uint64_t trees, uint64_t accounted, bool has_puts)
+{
+    int result = damage_check(store, trees);
+
+    return result == TACTUS_OK ? tac_writer_begin(store, accounted, has_puts, &tac_api_error)
+                               : result;
 }
 
 /* With commit_lock held, after write_begin. tree: its number. */
@@ -239,17 +245,17 @@ static int range_delete(struct tactus *store, uint32_t tree, const struct tac_wa
                         bool *ret_is_refused)
 {
     uint64_t accounted = tac_memtable_record_accounted(entry->key.size, entry->value.size);
-    bool     has_ended = false;
     int      result = tac_trees_check(store, tree, &tac_api_error);
 
-    if (result == TACTUS_OK) {
-        store->has_made_room = false;
-        result = tac_writer_range_room(store, &has_ended, &tac_api_error);
+    if (result == TACTUS_OK) { /* What refuses it without a number comes before bars are ended. */
+        result = damage_check(store, (uint64_t)1 << entry->tree);
     }
     if (result == TACTUS_OK) {
-        result = write_begin(store, (uint64_t)1 << entry->tree, accounted, false);
+        result = tac_writer_range_room(store, &tac_api_error);
     }
-    store->has_made_room |= has_ended;
+    if (result == TACTUS_OK) {
+        result = tac_writer_begin(store, accounted, false, &tac_api_error);
+    }
     *ret_is_refused = refusal_end(store, result);
     if (result == TACTUS_OK) {
         result = tac_wal_append(&store->wal, entry, &tac_api_error);

@@ -82,7 +82,7 @@ struct tactus {
     uint64_t        waits, wait_ns_total, wait_ns_max;
     uint64_t        wait_buckets[TACTUS_WAIT_BUCKETS];
     uint64_t        waited_ns; /* In the op that is under way */
-    bool            has_made_room; /* It has ended bars, in a full store */
+    bool            has_made_room; /* It has ended bars, for want of room */
     uint64_t        beat_called;   /* The beat of this bar that tactus_beat has come to; 0: none. The
                                       coordinator resets it with the memtables */
 
@@ -287,7 +287,8 @@ void tac_store_table_enter(struct tactus *store, struct tac_table *table, uint32
 
 /* ---- writer.c; all with commit_lock held ---- */
 typedef bool tac_store_condition_fn(struct tactus *store, uint64_t argument);
-/* Room for one op: ends the bar if it does not fit, waits as the pacing says. */
+/* Room for one op: ends the bar if it does not fit, waits as the pacing says. has_made_room: set to
+ * false before, or as a call before it for the same op left it. */
 TAC_MUST_CHECK int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_puts,
                                     struct tac_error *error);
 /* After the op's records are in: makes it visible, moves the beat. */
@@ -310,10 +311,9 @@ TAC_MUST_CHECK int tac_writer_control(struct tactus *store, const struct tac_wal
 /* Ends bars until a number is free for another tree, if any is to come; the coordinator then rests.
  * TACTUS_EPAUSED. */
 TAC_MUST_CHECK int tac_writer_tree_room(struct tactus *store, struct tac_error *error);
-/* The same for a deleted range. *ret_has_ended: it has ended some. TACTUS_EFULL: there is none, and
- * none came in several bars. */
-TAC_MUST_CHECK int tac_writer_range_room(struct tactus *store, bool *ret_has_ended,
-                                         struct tac_error *error);
+/* The same for a deleted range; has_made_room is false before, and says afterwards whether it has
+ * ended some. TACTUS_EFULL: there is none, and none came in several bars. */
+TAC_MUST_CHECK int tac_writer_range_room(struct tactus *store, struct tac_error *error);
 /* An op that changes nothing. */
 TAC_MUST_CHECK int tac_writer_nothing(struct tactus *store, struct tac_error *error);
 /* A durable checkpoint that takes no op: for what else it says. Takes commit_lock itself. */

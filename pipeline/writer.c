@@ -355,8 +355,7 @@ int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_pu
     int result = op_check(store, accounted_bytes, has_puts, error);
 
     store->waited_ns = 0;
-    store->has_made_room = false;
-    if (tac_store_is_paused(store) &&
+    if (tac_store_is_paused(store) && !store->has_made_room &&
         ((result == TACTUS_EFULL && (!has_puts || store->is_replaying)) ||
          (result == TACTUS_OK && would_wait(store, accounted_bytes)))) {
         return paused(error);
@@ -439,18 +438,30 @@ int tac_writer_control(struct tactus *store, const struct tac_wal_entry *entry,
     return result;
 }
 
+/* A bar is ended to make room for an op. In a pause none is; but who has ended one goes on, as any
+ * write that waits: else bars would have ended, and no op would tell where. */
+static int room_bar_end(struct tactus *store, struct tac_error *error)
+{
+    int result =
+        tac_store_is_paused(store) && !store->has_made_room ? paused(error) : bar_end(store, error);
+
+    if (result == TACTUS_OK) {
+        store->has_made_room = true;
+        result = tac_writer_rest(store, error);
+    }
+    return result;
+}
+
 int tac_writer_tree_room(struct tactus *store, struct tac_error *error)
 {
     int result = tac_writer_rest(store, error);
 
+    store->has_made_room = false;
     /* It ends: each bar takes some of the dropped trees' tables, or one off the bars that they
      * linger. */
     while (result == TACTUS_OK && !tac_manifest_number_is_free(store->manifest) &&
            tac_manifest_number_is_coming(store->manifest)) {
-        result = tac_store_is_paused(store) ? paused(error) : bar_end(store, error);
-        if (result == TACTUS_OK) {
-            result = tac_writer_rest(store, error);
-        }
+        result = room_bar_end(store, error);
     }
     return result;
 }
@@ -459,12 +470,11 @@ int tac_writer_tree_room(struct tactus *store, struct tac_error *error)
  * holds them have been planned. */
 #define RANGES_IDLE_BARS_MAX 4
 
-int tac_writer_range_room(struct tactus *store, bool *ret_has_ended, struct tac_error *error)
+int tac_writer_range_room(struct tactus *store, struct tac_error *error)
 {
     uint32_t idle = 0, most;
     int      result = tac_writer_rest(store, error);
 
-    *ret_has_ended = false;
     if (result != TACTUS_OK) {
         return result;
     }
@@ -479,11 +489,7 @@ int tac_writer_range_room(struct tactus *store, bool *ret_has_ended, struct tac_
            idle < RANGES_IDLE_BARS_MAX) {
         uint32_t count = tac_ranges_count_all(store);
 
-        result = tac_store_is_paused(store) ? paused(error) : bar_end(store, error);
-        if (result == TACTUS_OK) {
-            *ret_has_ended = true;
-            result = tac_writer_rest(store, error);
-        }
+        result = room_bar_end(store, error);
         idle = tac_ranges_count_all(store) < count ? 0 : idle + 1;
     }
     if (result == TACTUS_OK && tac_ranges_count_all(store) >= most) {

@@ -3,6 +3,8 @@
  * tables given up unread; snapshots and iterators of before; crashes with and without a log; bounds
  * of all kinds; and as many of them as there can be. All orders of a few ops are tried against a
  * sorted map. */
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 #include "base/units.h"
 #include "lsm/range.h"
 #include "pipeline/store.h"
+#include "queues/atomics.h"
 #include "tactus.h"
 #include "tests/lib/small_options.h"
 #include "tests/lib/tap.h"
@@ -701,6 +704,72 @@ static void test_feature(void)
     tactus_abandon(store);
 }
 
+/* ---- a pause meanwhile ---------------------------------------------------------------------- */
+
+#define PAUSE_ROUNDS 60
+
+struct pauser {
+    struct tactus *store;
+    uint64_t       plans_before;
+    bool           should_end; /* Atomic */
+};
+
+/* Pauses when the other thread's call has ended a plan. */
+static void *pauser_main(void *argument)
+{
+    struct pauser *pauser = argument;
+
+    while (tac_atomic_load_acquire_u64(&pauser->store->clock.plans_ended) == pauser->plans_before &&
+           !__atomic_load_n(&pauser->should_end, __ATOMIC_ACQUIRE)) {
+        sched_yield();
+    }
+    expect(tactus_pause(pauser->store), "pause");
+    return NULL;
+}
+
+/* A call that finds all ranges noted, and no room in several bars, while another thread pauses. */
+static int refused_with_pause(struct tactus *store, uint32_t tree)
+{
+    struct pauser pauser = {
+        .store = store,
+        .plans_before = tac_atomic_load_acquire_u64(&store->clock.plans_ended),
+    };
+    pthread_t thread;
+    int       result;
+
+    if (pthread_create(&thread, NULL, pauser_main, &pauser) != 0) {
+        tap_bail("no thread");
+    }
+    result = range_delete(store, tree, 1, 2);
+    __atomic_store_n(&pauser.should_end, true, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+    return result;
+}
+
+static void test_pause(void)
+{
+    uint32_t       tree;
+    struct tactus *store = memory_store_open(4, &tree);
+    uint64_t       op, wrong = 0;
+
+    fill(store, tree, 3000);
+    expect(tactus_drain(store), "drain");
+    expect(tactus_compaction_hold(store, true), "hold");
+    for (uint64_t i = 1; range_delete(store, tree, 10 * i, 10 * i + 3) == TACTUS_OK; i++) {
+    }
+    for (uint32_t i = 0; i < PAUSE_ROUNDS; i++) {
+        op = tactus_last_op(store);
+        wrong += refused_with_pause(store, tree) != TACTUS_EFULL || tactus_last_op(store) != op + 1;
+        op = tactus_last_op(store);
+        wrong += range_delete(store, tree, 1, 2) != TACTUS_EPAUSED || tactus_last_op(store) != op;
+        expect(tactus_resume(store), "resume");
+    }
+    tap_ok(
+        wrong == 0,
+        "in a pause no bar is ended for a range; one that has ended some goes on, with a number");
+    tactus_abandon(store);
+}
+
 /* ---- crashes -------------------------------------------------------------------------------- */
 
 static struct tactus *file_store_open(enum tactus_log log)
@@ -776,6 +845,7 @@ int main(void)
     test_many(4);
     test_many(1);
     test_feature();
+    test_pause();
     test_crash(TACTUS_LOG_NONE, "without a log");
     test_crash(TACTUS_LOG_SYNC, "with a log");
     test_orders(4);
