@@ -735,9 +735,9 @@ TACTUS_API int tactus_io_rate_change(struct tactus *store, uint64_t io_rate_max_
  * meanwhile. What the caches have room for stays in them: it is copied to its new place by the
  * calling thread, which takes up to some seconds a GiB. Memory that a cache gains is touched as
  * it fills; what it gives up goes back to the system before this returns, but for pages that are
- * pinned (by an iterator, a struct tactus_value), and for index blocks of tables that gets have
- * looked at, up to half of the cache; they follow when they are released, and when the table is
- * compacted. Of a page that a cache has once had room for 64 bytes stay, and count in its size.
+ * pinned (by an iterator, a struct tactus_value), which follow when they are released, and for
+ * index blocks of tables that gets have looked at, up to half of the cache, which follow within five
+ * bars. Of a page that a cache has once had room for 64 bytes stay, and count in its size.
  * memory_budget_bytes changes with it, and, in a pool, what the pool has left. Calls wait for
  * each other, and for nothing else. No op: no byte of the file depends on it. TACTUS_EOPTION: out
  * of range, or more than memory_size. TACTUS_ENOMEM: more than the pool has left. With both all

@@ -5,8 +5,9 @@
  * A descriptor never changes once readers can see it: a slice makes a new descriptor of the same
  * table. But when the last level sinks its tables' level gets another number (atomic, relaxed);
  * readers only tell it in messages; is_discarded and is_damaged change as they are, since no reader
- * looks at them. And index_hint and index_kept are the readers' to write. Descriptors have room for the two keys of
- * their tree's layout right behind them. */
+ * looks at them. And index_hint and index_kept are the readers' to write, but that the
+ * coordinator takes index_kept away. Descriptors have room for the two keys of their tree's layout
+ * right behind them. */
 #ifndef TACTUS_LSM_TABLE_H
 #define TACTUS_LSM_TABLE_H
 
@@ -60,6 +61,7 @@ struct tac_table {
     uint32_t          plan_number; /* Scratch: its number there */
     uint32_t          run;           /* Scratch of tac_version_fill; not for readers */
     bool              is_leaving;    /* Scratch of a plan: it is discarded at its end (bar.h) */
+    void *index_leaving; /* Coordinator: a frame that it has taken from index_kept, to be let go */
 };
 
 tac_static_assert(offsetof(struct tac_table, snapshot_min) <= TAC_CACHE_LINE_BYTES,

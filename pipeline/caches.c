@@ -7,6 +7,7 @@
 #include "pipeline/options.h"
 #include "pipeline/pool.h"
 #include "queues/atomics.h"
+#include "reading/block_read.h"
 #include "reading/page_keeper.h"
 
 static uint64_t size_max(const struct tactus *store, uint64_t size)
@@ -31,6 +32,52 @@ int tac_caches_create(struct tactus *store, struct tac_error *error)
     store->has_read_side = true;
     store->stages.keeper = tac_page_keeper_of(&store->read_side);
     return TACTUS_OK;
+}
+
+/* note: kept-in-vain
+ *
+ * Five bars' ends, of which the first three look at all tables, see to it that no frame stays that
+ * was GONE and KEPT when the shrink was told (`shrinks`). Its keeper kept it before it was GONE (note
+ * frame-state in reading/cache.c), so it was in a guarded section from before the first of them saw
+ * the shrink. At the second that section is over, as readers are waited for before: so index_kept
+ * has the frame by then, unless the first has taken it away. What the second takes away the third lets go: whoever had loaded it from
+ * index_kept has left in between. Until then it is KEPT, so nobody keeps it anew meanwhile. A table
+ * that leaves the manifest at one of the three takes what is the descriptor's along, for two bars.
+ * The same holds for a retained table, with the publish of the view that does not have it for the
+ * shrink. */
+#define WALKS 3
+
+void tac_caches_retained(struct tactus *store) { store->caches.walks_left = WALKS; }
+
+static void tables_retire(struct tactus *store, struct tac_table *const *tables, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        tac_table_index_retire(&store->read_side, tables[i]);
+    }
+}
+
+void tac_caches_bar_end(struct tactus *store)
+{
+    struct tac_caches *caches = &store->caches;
+    uint64_t           shrinks = tac_atomic_load_acquire_u64(&caches->shrinks);
+
+    if (shrinks != caches->shrinks_seen) {
+        caches->shrinks_seen = shrinks;
+        caches->walks_left = WALKS;
+    }
+    if (caches->walks_left == 0) {
+        return;
+    }
+    caches->walks_left--;
+    for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
+        const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
+
+        for (uint32_t level = 0; level < TACTUS_LEVELS_MAX; level++) {
+            tables_retire(store, tree->levels[level].tables, tree->levels[level].table_count);
+        }
+        tables_retire(store, tree->discards.tables, tree->discards.table_count);
+        tables_retire(store, tree->retained.tables, tree->retained.table_count);
+    }
 }
 
 static int size_check(const char *name, uint64_t size, uint64_t max, struct tac_error *error)
@@ -100,6 +147,9 @@ static int caches_change(struct tactus *store, uint64_t page, uint64_t index,
         return error->code;
     }
     tac_read_side_caches_change(&store->read_side, page, index);
+    if (index < caches->index_bytes) {
+        tac_atomic_fetch_add_u64(&caches->shrinks, 1);
+    }
     if (store->shared != NULL && after < before) {
         tac_pool_memory_less(store, before - after);
     }

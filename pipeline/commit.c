@@ -245,6 +245,7 @@ static void block_release(struct tactus *store, uint64_t address)
 static void input_retain(struct tactus *store, struct tac_table *table, uint64_t op)
 {
     tac_manifest_retain(store->manifest, table, op);
+    tac_caches_retained(store);
     tac_manifest_log_insert(store->manifest_log, tac_manifest_tree(store->manifest, table->tree),
                             table);
 }

@@ -494,6 +494,9 @@ static bool plan_end(struct tactus *store)
 #endif
     tac_store_publish_view(store);
     tac_manifest_limbo_sweep(store->manifest, store->bar_count, table_gone, store);
+    if (is_bar_end) {
+        tac_caches_bar_end(store);
+    }
     levels_watch(store);
     tac_damage_update(&store->damage, store->manifest, store->shape.runs_per_level);
     tac_store_report(store);

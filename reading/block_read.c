@@ -117,14 +117,30 @@ struct tac_cache_frame *tac_table_index_look(struct tac_read_side *side, struct 
     return frame;
 }
 
-void tac_table_index_let_go(struct tac_read_side *side, struct tac_table *table)
+static void frame_let_go(struct tac_read_side *side, struct tac_cache_frame *frame)
+{
+    if (frame != NULL) {
+        tac_cache_let_go(side->index_cache, frame);
+    }
+}
+
+void tac_table_index_retire(struct tac_read_side *side, struct tac_table *table)
 {
     struct tac_cache_frame *frame = tac_atomic_load_acquire_ptr(&table->index_kept);
 
-    if (frame != NULL) {
-        table->index_kept = NULL;
-        tac_cache_let_go(side->index_cache, frame);
+    frame_let_go(side, table->index_leaving);
+    table->index_leaving = NULL;
+    if (frame != NULL && (table->is_retained || tac_cache_is_gone(frame))) {
+        tac_atomic_store_release_ptr(&table->index_kept, NULL);
+        table->index_leaving = frame;
     }
+}
+
+void tac_table_index_let_go(struct tac_read_side *side, struct tac_table *table)
+{
+    frame_let_go(side, tac_atomic_load_acquire_ptr(&table->index_kept));
+    frame_let_go(side, table->index_leaving);
+    table->index_kept = table->index_leaving = NULL;
 }
 
 int tac_block_read(struct tac_read_side *side, enum tac_block_kind kind,

@@ -57,9 +57,13 @@ struct tac_cache_frame *tac_table_index_find(struct tac_read_side *side, struct 
 /* The same, but where *ret_is_kept is set without a pin: the frame stays as it is while the table's
  * descriptor does, that is up to the end of the guarded section. The first call that finds the block
  * keeps it for the descriptor, which must be one of the store's: tac_table_index_let_go is called
- * for these before they go. */
+ * for these before they go, and tac_table_index_retire when the cache became smaller. */
 struct tac_cache_frame *tac_table_index_look(struct tac_read_side *side, struct tac_table *table,
                                              struct tac_read_counts *counts, bool *ret_is_kept);
+/* Coordinator, at a bar's end: what the last call took from the descriptor is let go, as all who were
+ * in a guarded section then have left it since. Then the frame is taken from the descriptor if it
+ * stays for nothing: its cache has become smaller, or gets do not meet the table any more. */
+void tac_table_index_retire(struct tac_read_side *side, struct tac_table *table);
 /* Coordinator, when no reader sees the descriptor any more. */
 void tac_table_index_let_go(struct tac_read_side *side, struct tac_table *table);
 /* An index or filter block that is in the cache, pinned; or NULL. */

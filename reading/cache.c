@@ -26,7 +26,9 @@
  * Keeping: the flag is set (RMW) by somebody who has a pin, so a claim fails from then on. The
  * keeper tells others of the frame by a release store; they look at it without touching the state.
  * When they have all left, which the keeper knows by its own means, and these order their looking
- * before it, the flag is taken away (RMW, release), which the claim (acquire) sees.
+ * before it, the flag is taken away (RMW, release), which the claim (acquire) sees. A frame that is
+ * gone by the time of that RMW is not kept: so whoever sets GONE, and tells the keepers after it,
+ * can be sure that each frame that is both had its keeper before.
  *
  * note: change
  *
@@ -478,12 +480,24 @@ bool tac_cache_keep(struct tac_cache *cache, struct tac_cache_frame *frame)
             0) {
         return false;
     }
-    if (tac_atomic_fetch_add_u32(&cache->kept_count, 1) >= kept_max ||
-        (tac_atomic_fetch_or_u32(&frame->state, STATE_KEPT) & STATE_KEPT) != 0) {
-        tac_atomic_fetch_add_u32(&cache->kept_count, UINT32_MAX);
-        return false;
+    if (tac_atomic_fetch_add_u32(&cache->kept_count, 1) < kept_max) {
+        uint32_t before = tac_atomic_fetch_or_u32(&frame->state, STATE_KEPT);
+
+        if ((before & STATE_KEPT) == 0) {
+            if ((before & STATE_GONE) == 0) {
+                return true;
+            }
+            tac_cache_let_go(cache, frame); /* It went just now; nobody else knows it as kept. */
+            return false;
+        }
     }
-    return true;
+    tac_atomic_fetch_add_u32(&cache->kept_count, UINT32_MAX);
+    return false;
+}
+
+bool tac_cache_is_gone(const struct tac_cache_frame *frame)
+{
+    return (tac_atomic_load_relaxed_u32(&frame->state) & STATE_GONE) != 0;
 }
 
 void tac_cache_let_go(struct tac_cache *cache, struct tac_cache_frame *frame)

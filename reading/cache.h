@@ -64,7 +64,7 @@ typedef void tac_cache_copied_fn(struct tac_cache_frame *to, const struct tac_ca
  * cache, if it has room for it: it is copied to where its keys lie from now on. bytes: up to
  * bytes_max. The heads of frames that it has once had stay (tac_cache_kept_bytes): it takes at
  * least these. Memory goes back to the system at once, but for that of pinned frames, which goes
- * with their last pin. */
+ * with their last pin, and of kept ones, which goes when they are let go. */
 void tac_cache_change(struct tac_cache *cache, uint64_t bytes, tac_cache_copied_fn *copied_fn);
 uint64_t tac_cache_kept_bytes(const struct tac_cache *cache);
 
@@ -102,10 +102,14 @@ void tac_cache_abandon(struct tac_cache_frame *frame);
 void tac_cache_unpin(struct tac_cache_frame *frame);
 
 /* A pinned, published frame stays as it is, pins or not, until tac_cache_let_go: who may still look at
- * it then is the keeper's to know. False: it is kept already, or half of all frames are. */
+ * it then is the keeper's to know. False: it is kept already, or half of all frames are, or it is
+ * gone. */
 bool tac_cache_keep(struct tac_cache *cache, struct tac_cache_frame *frame);
 /* Nobody looks at the kept frame any more but with a pin. */
 void tac_cache_let_go(struct tac_cache *cache, struct tac_cache_frame *frame);
+/* The cache has become smaller, and the frame, which is kept, is none of it any more: its memory
+ * waits for tac_cache_let_go. */
+bool tac_cache_is_gone(const struct tac_cache_frame *frame);
 /* One more pin, for a frame that is kept. */
 void tac_cache_pin_kept(struct tac_cache_frame *frame);
 

@@ -5,8 +5,11 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/units.h"
+#include "pipeline/store.h"
 #include "queues/atomics.h"
 #include "tests/lib/small_options.h"
 #include "tests/lib/tap.h"
@@ -197,6 +200,141 @@ static void test_pool(void)
            "and give all back");
 }
 
+/* ---- index blocks that descriptors keep ---- */
+
+#define KEPT_MAX 1024
+#define KEPT_BARS 5 /* After which what is kept in vain has gone: caches.c, note kept-in-vain */
+
+struct kept {
+    uint32_t                      count;
+    uint64_t                      ids[KEPT_MAX]; /* Of the tables */
+    const struct tac_cache_frame *frames[KEPT_MAX];
+};
+
+static void kept_add(struct kept *kept, struct tac_table *const *tables, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (tables[i]->index_kept != NULL) {
+            if (kept->count == KEPT_MAX) {
+                tap_bail("more tables than expected");
+            }
+            kept->ids[kept->count] = tables[i]->id;
+            kept->frames[kept->count++] = tables[i]->index_kept;
+        }
+    }
+}
+
+/* Of a tree's levels, or of its retained tables. No threads: nobody changes them. */
+static struct kept kept_of(struct tactus *store, uint32_t number, bool is_retained)
+{
+    const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, number);
+    struct kept                     kept = {0};
+
+    if (is_retained) {
+        kept_add(&kept, tree->retained.tables, tree->retained.table_count);
+        return kept;
+    }
+    for (uint32_t level = 0; level < TACTUS_LEVELS_MAX; level++) {
+        kept_add(&kept, tree->levels[level].tables, tree->levels[level].table_count);
+    }
+    return kept;
+}
+
+static bool has_table(struct tactus *store, uint32_t number, uint64_t id)
+{
+    const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, number);
+    bool                            is_found = false;
+
+    for (uint32_t level = 0; level < TACTUS_LEVELS_MAX; level++) {
+        for (uint32_t i = 0; i < tree->levels[level].table_count; i++) {
+            is_found = is_found || tree->levels[level].tables[i]->id == id;
+        }
+    }
+    return is_found;
+}
+
+static uint32_t tables_there(struct tactus *store, uint32_t number, const struct kept *kept)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < kept->count; i++) {
+        count += has_table(store, number, kept->ids[i]);
+    }
+    return count;
+}
+
+/* Frames whose first page of memory is there. */
+static uint32_t frames_resident(const struct kept *kept)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < kept->count; i++) {
+        uintptr_t page = (uintptr_t)kept->frames[i]->data & ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
+        unsigned char state = 0;
+
+        count += mincore((void *)page, 1, &state) == 0 && (state & 1) != 0;
+    }
+    return count;
+}
+
+/* Writes to the tree until so many bars have ended. */
+static void bars_end(struct tactus *store, uint32_t tree, uint64_t count)
+{
+    uint64_t bars = store->totals.bars + count;
+
+    for (uint64_t i = 0; store->totals.bars < bars; i++) {
+        if (!put(store, tree, i)) {
+            tap_bail("%s", tactus_message());
+        }
+    }
+}
+
+static void test_kept(void)
+{
+    struct tactus_layout  layout = {TACTUS_LAYOUT_FIXED, 8, VALUE_BYTES};
+    struct tactus_options options;
+    struct tactus        *store;
+    struct kept           kept;
+    uint32_t              tree, other;
+
+    options_of(&options);
+    options.threads = 0;
+    store = store_open(NULL, &options, &tree);
+    if (tactus_tree_create(store, "other", &layout, &other) != TACTUS_OK || !fill(store, tree) ||
+        misses(store, tree) == UINT64_MAX || misses(store, tree) == UINT64_MAX) {
+        tap_bail("%s", tactus_message());
+    }
+    kept = kept_of(store, tree, false);
+    tap_ok(kept.count > 2 && frames_resident(&kept) == kept.count,
+           "gets keep index blocks for the tables (%u)", kept.count);
+    tap_ok(tactus_cache_change(store, TAC_MIB, 0) == TACTUS_OK &&
+               frames_resident(&kept) == kept.count,
+           "they outlive their cache at first, as readers may look at them");
+    bars_end(store, other, KEPT_BARS);
+    tap_ok(tables_there(store, tree, &kept) > kept.count / 2 && frames_resident(&kept) == 0 &&
+               kept_of(store, tree, false).count == 0,
+           "and are given back within five bars, though most tables are still there (%u)",
+           tables_there(store, tree, &kept));
+    tap_ok(tactus_cache_change(store, TAC_MIB, TAC_MIB) == TACTUS_OK &&
+               misses(store, tree) != UINT64_MAX && kept_of(store, tree, false).count > 2,
+           "a cache that grows again has some again");
+    tap_ok(tactus_cache_change(store, TAC_MIB, 0) == TACTUS_OK &&
+               tactus_cache_change(store, TAC_MIB, TAC_MIB) == TACTUS_OK &&
+               misses(store, tree) != UINT64_MAX,
+           "or gets them back when it is made larger in between");
+    bars_end(store, other, KEPT_BARS);
+    kept = kept_of(store, tree, false);
+    tap_ok(kept.count > 2 && frames_resident(&kept) == kept.count, "and they stay");
+
+    tap_ok(tactus_snapshot_create(store, "now", NULL) == TACTUS_OK && fill(store, tree),
+           "a snapshot keeps tables that compactions consume");
+    bars_end(store, other, KEPT_BARS);
+    tap_ok(tac_manifest_tree(store->manifest, tree)->retained.table_count > 2 &&
+               kept_of(store, tree, true).count == 0,
+           "but not their index blocks in the cache");
+    tap_ok(tactus_close(store) == TACTUS_OK, "it closes");
+}
+
 struct beside {
     struct tactus *store;
     uint32_t       tree;
@@ -278,6 +416,7 @@ int main(void)
     tap_plan(0);
     test_sizes();
     test_pool();
+    test_kept();
     test_beside();
     return tap_done();
 }

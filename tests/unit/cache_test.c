@@ -440,15 +440,25 @@ static void test_change_kept(void)
     tap_ok(tac_cache_keep(cache, frame), "a frame is kept");
     tac_cache_unpin(frame);
     tac_cache_change(cache, 0, NULL);
-    tap_ok(is_resident(frame) && frame->data[SIZE - 1] == 1, "it stays in a cache of no bytes");
+    tap_ok(is_resident(frame) && frame->data[SIZE - 1] == 1 && tac_cache_is_gone(frame),
+           "it stays in a cache of no bytes, which tells that it has gone");
     tac_cache_change(cache, bytes, NULL);
     other = tac_cache_find(cache, &key);
-    tap_ok(other == frame && frame->data[SIZE - 1] == 1, "and is found when that grows again");
+    tap_ok(other == frame && frame->data[SIZE - 1] == 1 && !tac_cache_is_gone(frame),
+           "and is found when that grows again");
     tap_ok(!tac_cache_keep(cache, frame), "it has one keeper");
     tac_cache_unpin(frame);
     tac_cache_change(cache, 0, NULL);
     tac_cache_let_go(cache, frame);
     tap_ok(!is_resident(frame), "and goes when it is let go");
+    tac_cache_change(cache, bytes, NULL);
+    frame = tac_cache_claim(cache, &key);
+    memset(frame->data, 1, SIZE);
+    tac_cache_publish(frame);
+    tac_cache_change(cache, 0, NULL);
+    tap_ok(!tac_cache_keep(cache, frame) && is_resident(frame), "one that has gone is not kept");
+    tac_cache_unpin(frame);
+    tap_ok(!is_resident(frame), "and goes with its last pin");
     tac_cache_free(cache);
 }
 
