@@ -58,8 +58,9 @@ struct tac_table {
     struct tac_table *next;         /* In a free, limbo or output list */
     uint32_t          key_capacity; /* Bytes behind the descriptor for each of the two keys */
     uint32_t          rank_min, rank_max; /* Scratch of the planner's input */
-    uint32_t          plan_number; /* Scratch: its number there */
-    uint32_t          run;           /* Scratch of tac_version_fill; not for readers */
+    uint32_t          plan_number;   /* Scratch of the planner's input: its number there */
+    uint32_t          run;           /* Scratch of tac_version_fill, of tactus_verify; not for
+                                       readers */
     bool              is_leaving;    /* Scratch of a plan: it is discarded at its end (bar.h) */
     void *index_leaving; /* Coordinator: a frame that it has taken from index_kept, to be let go */
 };

@@ -324,11 +324,14 @@ static void tables_walk(struct tac_walk *walk)
 
 /* ---- snapshots ------------------------------------------------------------------------------ */
 
-/* The same table, in a level or retained. */
+#define SNAPSHOT_HAS 1 /* In struct tac_table, run */
+
+/* The same table, in a level or retained. It is marked as one that a snapshot has: the manifest is
+ * the walk's own. */
 static bool table_is_kept(struct tac_walk *walk, const struct tac_table *table)
 {
     const struct tac_manifest_tree *tree = tac_manifest_tree(walk->manifest, table->tree);
-    const struct tac_table         *found = NULL;
+    struct tac_table               *found = NULL;
 
     for (uint32_t l = 0; l < TACTUS_LEVELS_MAX && found == NULL; l++) {
         for (uint32_t i = 0; i < tree->levels[l].table_count && found == NULL; i++) {
@@ -338,8 +341,12 @@ static bool table_is_kept(struct tac_walk *walk, const struct tac_table *table)
     for (uint32_t i = 0; i < tree->retained.table_count && found == NULL; i++) {
         found = tree->retained.tables[i]->id == table->id ? tree->retained.tables[i] : NULL;
     }
-    return found != NULL && found->index.address == table->index.address &&
-           tac_u128_equal(found->index.checksum, table->index.checksum);
+    if (found == NULL || found->index.address != table->index.address ||
+        !tac_u128_equal(found->index.checksum, table->index.checksum)) {
+        return false;
+    }
+    found->run = SNAPSHOT_HAS;
+    return true;
 }
 
 static void snapshot_tables_check(struct tac_walk *walk, const struct tac_snapshot_entry *entry,
@@ -363,7 +370,27 @@ static void snapshot_tables_check(struct tac_walk *walk, const struct tac_snapsh
     }
 }
 
-static void image_walk(struct tac_walk *walk, const struct tac_snapshot_entry *entry)
+/* What is retained without being in an image is to be discarded, by the numbers that say so
+ * (lsm/snapshot_directory.h); else its space is lost as long as there are snapshots. */
+static void retained_check(struct tac_walk *walk, const struct tac_snapshot_directory *directory)
+{
+    for (uint32_t t = 0; t < tac_manifest_tree_count(walk->manifest); t++) {
+        const struct tac_manifest_retained *retained =
+            &tac_manifest_tree(walk->manifest, t)->retained;
+
+        for (uint32_t i = 0; i < retained->table_count; i++) {
+            const struct tac_table *table = retained->tables[i];
+
+            if (table->run != SNAPSHOT_HAS && tac_snapshot_directory_needs(directory, table)) {
+                damage(walk, "tree %u: table %llu is kept for snapshots, but none has it", t,
+                       (unsigned long long)table->id);
+            }
+        }
+    }
+}
+
+/* False: damaged (reported). */
+static bool image_walk(struct tac_walk *walk, const struct tac_snapshot_entry *entry)
 {
     struct tac_manifest     *manifest;
     struct tac_manifest_log *log;
@@ -372,7 +399,7 @@ static void image_walk(struct tac_walk *walk, const struct tac_snapshot_entry *e
     if (tac_snapshot_read(walk->store, entry, &manifest, &log, &error) != TACTUS_OK) {
         damage(walk, "%s", error.message);
         walk->unseen += entry->block_count;
-        return;
+        return false;
     }
     for (uint64_t i = 0; i < tac_manifest_log_block_count(log); i++) {
         struct tac_block_reference reference = tac_manifest_log_block(log, i);
@@ -385,6 +412,7 @@ static void image_walk(struct tac_walk *walk, const struct tac_snapshot_entry *e
     }
     tac_manifest_free(manifest);
     tac_manifest_log_free(log);
+    return true;
 }
 
 static void snapshots_walk(struct tac_walk *walk)
@@ -392,6 +420,7 @@ static void snapshots_walk(struct tac_walk *walk)
     const struct tac_superblock  *superblock = &walk->superblock;
     struct tac_snapshot_directory directory;
     struct tac_error              error;
+    bool                          are_whole = true;
 
     if (superblock->snapshots.address == 0 ||
         !block_walk(walk, &superblock->snapshots, TAC_BLOCK_SNAPSHOTS, walk->block_data,
@@ -404,7 +433,10 @@ static void snapshots_walk(struct tac_walk *walk)
         return;
     }
     for (uint32_t i = 0; i < directory.count; i++) {
-        image_walk(walk, &directory.entries[i]);
+        are_whole = image_walk(walk, &directory.entries[i]) && are_whole;
+    }
+    if (are_whole && walk->checks_records) {
+        retained_check(walk, &directory);
     }
 }
 
