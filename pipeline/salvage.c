@@ -41,6 +41,23 @@ static int salvage_create(struct tac_salvage *salvage, struct tac_error *error)
     return TACTUS_OK;
 }
 
+/* A store can be salvaged without its snapshots: it is no failure if their list cannot be read. */
+static void snapshots_list(struct tac_salvage *salvage)
+{
+    const struct tac_superblock *superblock = &salvage->superblock;
+    struct tac_error            *error = &salvage->snapshots_error;
+
+    if (superblock->snapshots.address != 0 &&
+        (read_block(salvage, &superblock->snapshots, TAC_BLOCK_SNAPSHOTS, salvage->index_data,
+                    error) != TACTUS_OK ||
+         tac_snapshot_directory_decode(&salvage->snapshots, &salvage->geometry, superblock,
+                                       salvage->index_data, error) != TACTUS_OK)) {
+        salvage->snapshots.count = 0;
+    } else {
+        tac_error_clear(error); /* Of a first attempt */
+    }
+}
+
 int tac_salvage_begin(struct tac_salvage *salvage, struct tac_storage *storage,
                       struct tac_error *error)
 {
@@ -66,6 +83,7 @@ int tac_salvage_begin(struct tac_salvage *salvage, struct tac_storage *storage,
         return tac_error_wrap(error, "manifest log");
     }
     tac_manifest_trees_open(salvage->manifest, salvage->superblock.op_persisted);
+    snapshots_list(salvage);
     return TACTUS_OK;
 }
 
@@ -89,6 +107,28 @@ void tac_salvage_end(struct tac_salvage *salvage)
 
 /* ---- losses --------------------------------------------------------------------------------- */
 
+/* Has the range deleted what tables like this one have in it? */
+static bool range_is_later(const struct tac_manifest_range *range, const struct tac_table *table)
+{
+    return range->tree == table->tree && range->range.op > table->snapshot_min;
+}
+
+/* One range has deleted all that there may have been. */
+static bool loss_is_deleted(struct tac_salvage *salvage, const struct tac_table *table,
+                            const struct tac_salvage_loss *loss)
+{
+    for (uint32_t i = 0; i < tac_manifest_range_count(salvage->manifest); i++) {
+        const struct tac_manifest_range *range = tac_manifest_range(salvage->manifest, i);
+        int                              order = tac_bytes_compare(loss->to, range->range.high);
+
+        if (range_is_later(range, table) && tac_range_has(&range->range, loss->from) &&
+            (order < 0 || (order == 0 && loss->is_to_excluded))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Notes a loss of the survey; its keys are copied. */
 static int loss_add(struct tac_salvage *salvage, const struct tac_table *table,
                     struct tac_salvage_loss loss, struct tac_error *error)
@@ -96,6 +136,9 @@ static int loss_add(struct tac_salvage *salvage, const struct tac_table *table,
     struct tac_salvage_loss *losses = salvage->losses;
     uint8_t                 *keys;
 
+    if (loss_is_deleted(salvage, table, &loss)) {
+        return TACTUS_OK;
+    }
     salvage->losses_met++;
     if (salvage->visitor != NULL) {
         return TACTUS_OK;
@@ -233,8 +276,7 @@ static bool is_deleted(struct tac_salvage *salvage, const struct tac_table *tabl
     for (uint32_t i = 0; i < tac_manifest_range_count(salvage->manifest); i++) {
         const struct tac_manifest_range *range = tac_manifest_range(salvage->manifest, i);
 
-        if (range->tree == table->tree && range->range.op > table->snapshot_min &&
-            tac_range_has(&range->range, key)) {
+        if (range_is_later(range, table) && tac_range_has(&range->range, key)) {
             return true;
         }
     }

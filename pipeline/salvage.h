@@ -4,7 +4,8 @@
  * Needed are a superblock copy and the manifest log. Every table is then read page by page; each
  * page has a checksum of its own. A page that cannot be read, or a table whose index block cannot,
  * is a loss: a range of keys, of an age. A record in the range of a newer loss is doubtful: a newer
- * version, or a tombstone, may be among what was lost. */
+ * version, or a tombstone, may be among what was lost. What deleted ranges have deleted is neither
+ * read nor lost. Named snapshots are listed, but what only they have is not read. */
 #ifndef TACTUS_PIPELINE_SALVAGE_H
 #define TACTUS_PIPELINE_SALVAGE_H
 
@@ -24,9 +25,11 @@ struct tac_salvage_loss {
 
 struct tac_salvage {
     /* Result of begin */
-    struct tac_superblock superblock;
-    struct tac_error      doubt; /* Not TACTUS_OK: it may not be the newest one */
-    struct tac_manifest  *manifest;
+    struct tac_superblock         superblock;
+    struct tac_error              doubt; /* Not TACTUS_OK: it may not be the newest one */
+    struct tac_manifest          *manifest;
+    struct tac_snapshot_directory snapshots;
+    struct tac_error              snapshots_error; /* Not TACTUS_OK: there are some, not listed */
     /* Result of the survey */
     struct tac_salvage_loss *losses;
     uint64_t                 loss_count;

@@ -177,6 +177,26 @@ static bool is_behind(const struct repair *repair)
     return has_log || repair->salvage.doubt.code != TACTUS_OK;
 }
 
+/* The new store has none. */
+static bool has_snapshots(const struct repair *repair)
+{
+    const struct tac_salvage *salvage = &repair->salvage;
+
+    if (salvage->snapshots_error.code != TACTUS_OK) {
+        printf("snapshots: not in the new store, and their list cannot be read: %s\n",
+               salvage->snapshots_error.message);
+        return true;
+    }
+    if (salvage->snapshots.count > 0) {
+        printf("snapshots: %u not in the new store:", salvage->snapshots.count);
+        for (uint32_t i = 0; i < salvage->snapshots.count; i++) {
+            printf(" %s", salvage->snapshots.entries[i].name);
+        }
+        printf("\n");
+    }
+    return salvage->snapshots.count > 0;
+}
+
 static void losses_print(const struct repair *repair)
 {
     for (uint64_t i = 0; i < repair->salvage.loss_count; i++) {
@@ -279,7 +299,8 @@ static int salvage_run(struct repair *repair)
     if (status != TAC_EXIT_OK) {
         return status;
     }
-    is_complete = !is_behind(repair) && repair->salvage.loss_count == 0;
+    is_complete = !is_behind(repair);
+    is_complete = !has_snapshots(repair) && is_complete && repair->salvage.loss_count == 0;
     losses_print(repair);
     status = doubts_print(repair);
     printf("%llu tables, %llu records read: ", (unsigned long long)repair->salvage.tables,
