@@ -214,7 +214,10 @@ struct tac_version_level {
 };
 struct tac_version_tree {
     uint32_t                 id; /* For callers; atomic, as a tree may join or be dropped later:
-                                    TAC_TREE_ID_NONE, and then nobody looks at the rest */
+                                    TAC_TREE_ID_NONE, and then nobody but the scrub looks at the
+                                    rest */
+    bool                     has_tables; /* It was there when the version was made, open or dropped:
+                                            the rest does not change, and the scrub reads it */
     struct tac_layout        layout;
     char                     name[TACTUS_TREE_NAME_MAX + 1];
     uint32_t                 level_count; /* The last level's number and one */

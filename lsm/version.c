@@ -203,6 +203,13 @@ static void ranges_fill(struct version_object *object, struct tac_version_tree *
     object->edges_used += copy->edge_count;
 }
 
+/* Is it open, or was it dropped without being gone yet? One that a replay is still to create has no
+ * tables, and joins the version when it does. */
+static bool tree_has_tables(const struct tac_manifest_tree *tree)
+{
+    return tree->is_open || (!tree->is_gone && tree->created_op == 0);
+}
+
 void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest, uint64_t bar)
 {
     struct version_object *object = object_of(version);
@@ -216,11 +223,12 @@ void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest
         const struct tac_manifest_tree *tree = tac_manifest_tree(manifest, i);
         struct tac_version_tree        *copy = &version->trees[i];
 
-        if (!tree->is_open) {
+        if (!tree_has_tables(tree)) {
             *copy = (struct tac_version_tree){.id = TAC_TREE_ID_NONE, .level_count = 1};
             continue;
         }
-        copy->id = tac_tree_id(tree->id, tree->generation);
+        copy->id = tree->is_open ? tac_tree_id(tree->id, tree->generation) : TAC_TREE_ID_NONE;
+        copy->has_tables = true;
         copy->layout = tree->layout;
         memcpy(copy->name, tree->name, sizeof copy->name);
         copy->level_count = tree->planner.last_level + 1;

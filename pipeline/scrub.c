@@ -45,6 +45,7 @@ struct target {
     uint64_t                   view_bar; /* Of a table: the view that it was found in */
     uint32_t                   value_block_count, filter_block_count; /* Of the table */
     char                       tree_name[TACTUS_TREE_NAME_MAX + 1];
+    bool                       is_dropped; /* The tree */
 };
 
 enum found {
@@ -233,9 +234,8 @@ static const struct tac_table *version_next(const struct tac_version  *version,
 
     while (position->tree < tree_count) {
         const struct tac_version_tree *tree = &version->trees[position->tree];
-        bool is_open = tac_atomic_load_acquire_u32(&tree->id) != TAC_TREE_ID_NONE;
 
-        while (is_open && position->level <= RETAINED_LEVEL) {
+        while (tree->has_tables && position->level <= RETAINED_LEVEL) {
             bool                    is_level = position->level < tree->level_count;
             const struct tac_table *table = is_level || position->level == RETAINED_LEVEL
                                                 ? position_table(tree, position)
@@ -281,6 +281,8 @@ static enum found table_find(struct tactus *store, struct target *target)
         target->filter_block_count = table->filter_block_count;
         memcpy(target->tree_name, view->version->trees[position->tree].name,
                sizeof target->tree_name);
+        target->is_dropped = tac_atomic_load_relaxed_u32(
+                                 &view->version->trees[position->tree].id) == TAC_TREE_ID_NONE;
     }
     tac_read_side_leave(&store->read_side, ticket);
     if (table == NULL) {
@@ -528,8 +530,9 @@ static void damage_wrap(const struct tac_scrub *scrub, const struct target *targ
 
     switch (position->part) {
     case TAC_SCRUB_TABLES:
-        if (position->level == RETAINED_LEVEL) {
-            (void)tac_error_wrap(error, "tree %s, table %llu, of snapshots only", target->tree_name,
+        if (position->level == RETAINED_LEVEL || target->is_dropped) {
+            (void)tac_error_wrap(error, "tree %s%s, table %llu, of snapshots only",
+                                 target->tree_name, target->is_dropped ? " (dropped)" : "",
                                  (unsigned long long)position->table);
         } else {
             (void)tac_error_wrap(error, "tree %s, level %u, table %llu", target->tree_name,

@@ -7,7 +7,8 @@
  * Pace     so many blocks in the time that has passed as a round of scrub_days has; at most
  *          TAC_SCRUB_BURST_BLOCKS, or 100 ms' worth, are made up for after a pause. None while a
  *          writer waits for compaction.
- * Order    trees, levels downwards, tables by key, then those retained for snapshots; then what the durable checkpoint consists of. A
+ * Order    trees, dropped ones that snapshots have tables of among them, levels downwards, tables by
+ *          key, then those retained for snapshots; then what the durable checkpoint consists of. A
  *          table moves down only, or up in the order of keys when its low end goes: no table that
  *          is there at the beginning of a round and at its end is passed over. The first round
  *          begins at any table, so that a store which is opened often is not checked in its first

@@ -166,9 +166,10 @@ void tac_read_side_tree_add(struct tac_read_side *side, const struct tac_manifes
     tac_assert(tree->id <= tac_atomic_load_relaxed_u32(&version->tree_count));
     if (tree->id == tac_atomic_load_relaxed_u32(&version->tree_count)) {
         copy->id = TAC_TREE_ID_NONE;
+        copy->has_tables = false;
         tac_atomic_store_release_u32(&version->tree_count, tree->id + 1);
     }
-    tac_assert(tac_atomic_load_relaxed_u32(&copy->id) == TAC_TREE_ID_NONE);
+    tac_assert(tac_atomic_load_relaxed_u32(&copy->id) == TAC_TREE_ID_NONE && !copy->has_tables);
     copy->layout = tree->layout;
     copy->level_count = 1;
     memset(copy->levels, 0, sizeof copy->levels);

@@ -234,7 +234,6 @@ static void test_gives_back(void)
     restore();
 }
 
-/* A dropped tree is in a snapshot from before as it was; with that it goes. */
 static bool image_has(struct tactus *store, const struct tac_snapshot_entry *entry, uint32_t tree,
                       uint64_t id)
 {
@@ -310,6 +309,7 @@ static void test_gives_back_exactly(void)
     restore();
 }
 
+/* A dropped tree is in a snapshot from before as it was; with that it goes. */
 static void test_dropped_tree(void)
 {
     struct tactus          *store = open_or_bail();
@@ -604,6 +604,58 @@ static uint64_t clock_run(void)
     return clock_ns;
 }
 
+static void rounds_scrub(struct tactus *store, uint64_t count)
+{
+    uint64_t rounds = stats_of(store).scrub_rounds + count;
+
+    while (stats_of(store).scrub_rounds < rounds) {
+        (void)tac_scrub_step(store);
+    }
+}
+
+/* A tree that was dropped, and is there for a snapshot, with its tables in their levels. */
+static void test_scrub_dropped(void)
+{
+    const struct tac_manifest_tree *tree;
+    struct tactus                  *store;
+    struct tactus_stats             stats;
+    struct tactus_verify_report     report;
+    uint64_t                        blocks, address = 0;
+
+    world.options.scrub_days = 1;
+    tac_scrub_clock_replace(clock_run);
+    store = open_or_bail();
+    code_expect(tactus_drain(store), "drain");
+    code_expect(tactus_snapshot_create(store, "s", NULL), "create");
+    code_expect(tactus_tree_drop(store, SMALL_FIXED), "drop");
+    code_expect(tactus_checkpoint(store), "checkpoint");
+    rounds_scrub(store, 2);
+    blocks = stats_of(store).scrub_blocks;
+    rounds_scrub(store, 1);
+    code_expect(tactus_verify(store, NULL, NULL, &report), "verify");
+    tap_ok(stats_of(store).scrub_damages == 0 &&
+               stats_of(store).scrub_blocks - blocks == report.blocks,
+           "with a dropped tree of a snapshot a round has %llu blocks, verify has %llu",
+           (unsigned long long)(stats_of(store).scrub_blocks - blocks),
+           (unsigned long long)report.blocks);
+    tree = tac_manifest_tree(store->manifest, SMALL_FIXED);
+    for (uint32_t level = 0; level < TACTUS_LEVELS_MAX && address == 0; level++) {
+        if (tree->levels[level].table_count > 0) {
+            address = tree->levels[level].tables[0]->index.address;
+        }
+    }
+    byte_damage(address);
+    rounds_scrub(store, 1);
+    stats = stats_of(store);
+    tap_ok(address != 0 && stats.scrub_damages == 1 &&
+               strstr(stats.scrub_damage, "tree fixed (dropped), table") != NULL,
+           "damage of it is found: %s", stats.scrub_damage);
+    tactus_abandon(store);
+    tac_scrub_clock_replace(NULL);
+    world.options.scrub_days = 0;
+    restore();
+}
+
 static void test_scrub(void)
 {
     struct tactus          *store;
@@ -617,14 +669,10 @@ static void test_scrub(void)
     rewrite(store, 20);
     code_expect(tactus_drain(store), "drain");
     table = tac_manifest_tree(store->manifest, SMALL_FIXED)->retained.tables[1];
-    while (stats_of(store).scrub_rounds < 2) {
-        (void)tac_scrub_step(store);
-    }
+    rounds_scrub(store, 2);
     tap_ok(stats_of(store).scrub_damages == 0, "the scrub finds a store with a snapshot sound");
     byte_damage(table->index.address);
-    while (stats_of(store).scrub_rounds < 3) {
-        (void)tac_scrub_step(store);
-    }
+    rounds_scrub(store, 1);
     stats = stats_of(store);
     tap_ok(stats.scrub_damages == 1 && strstr(stats.scrub_damage, "of snapshots") != NULL,
            "it finds damage of a retained table: %s", stats.scrub_damage);
@@ -659,6 +707,7 @@ static void all(uint32_t runs_per_level)
     test_damage();
     test_hostile_directory();
     test_scrub();
+    test_scrub_dropped();
     small_destroy(&world);
 }
 
