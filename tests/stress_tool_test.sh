@@ -102,14 +102,20 @@ is 'and numbers of threads change' each thread_changes
 
 features='snapshots_taken snapshots_read snapshots_kept snapshots_released snapshot_records
     trees_created trees_dropped tree_records tree_reads runs records_ingested runs_cut
-    ranges_begun ranges_done ranges_cancelled range_steps rate_changes'
-is 'snapshots, trees, sorted runs, key ranges, limits of I/O' reaching "$features" 6 --seed 11 \
-    --keys 5000 --reopen-every 1 --maintainers 0 --option runs_per_level=2 --json
+    ranges_begun ranges_done ranges_cancelled range_steps rate_changes
+    ranges_deleted erased_records erased_reads views_kept cache_changes'
+is 'snapshots, trees, sorted runs, key ranges, deleted ranges, limits of I/O, sizes of caches' \
+    reaching "$features" 6 --seed 11 --keys 5000 --reopen-every 1 --maintainers 0 \
+    --option runs_per_level=2 --json
 # shellcheck disable=SC2086 # names
 is 'are all used' each $features
 is 'and found right' none violations
-is 'the same with kills' reaching "kills snapshots_kept trees_dropped runs ranges_begun" 4 \
+is 'the same with kills' reaching \
+    "kills snapshots_kept trees_dropped runs ranges_begun ranges_deleted views_kept beats" 4 \
     --seed 12 --keys 5000 --reopen-every 0 --crash-every 1 --option runs_per_level=4 --json
+is 'deleted ranges with kills and each write durable' reaching 'kills ranges_deleted views_kept' 4 \
+    --seed 17 --keys 5000 --reopen-every 0 --crash-every 1 --erasers 4 --option log=sync --json
+is 'are as they were when each call returned' none violations
 is 'no sorted runs with levelling' reaching runs_refused 1 --seed 13 --keys 500 \
     --option runs_per_level=1 --json
 is 'are refused, and nothing of them is there' none runs violations
@@ -123,8 +129,12 @@ is 'a pool without threads' stress 0 --seconds 1 --seed 16 --keys 500 --neighbou
 
 is '64 stage threads' stress 0 --seconds 2 --seed 6 --keys 5000 --threads 64 --json
 is 'work' each records_written compactions_done
-is 'and stay' none thread_changes
+is 'and stay' none thread_changes cache_changes
 is 'so do threads by stage' stress 0 --seconds 1 --seed 6 --keys 500 --threads 1,2,1 --backend posix
+
+is 'caches that are asked for' stress 0 --seconds 1 --seed 6 --keys 500 \
+    --option page_cache_size=1MiB --json
+is 'stay' none cache_changes
 
 is 'damaged copies' reaching damages_found 4 --seed 7 --keys 3000 --reopen-every 1 --damage --json
 is 'are found' each damages_found

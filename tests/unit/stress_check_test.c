@@ -482,6 +482,7 @@ static void stage_open(struct stage *stage)
         .options = options,
         .snapshots = &stage->snapshots,
         .droppers = 1,
+        .erasers = 1,
     };
     if (stage->scene.board == NULL ||
         !tac_stress_snapshots_init(&stage->snapshots, &world, TAC_STRESS_SNAPSHOTS_EACH) ||
@@ -512,6 +513,7 @@ static void worker_turns(struct stage *stage, enum tac_stress_role_id role, uint
     free(worker->least);
     free(worker->most);
     free(worker->found);
+    free(worker->steps);
 }
 
 static bool has_violation(const struct stage *stage)
@@ -784,6 +786,126 @@ static void test_droppers(void)
     }
 }
 
+/* A record of an eraser's tree. */
+struct record {
+    uint8_t key[8], value[256];
+    size_t  key_size, value_size;
+};
+
+static struct record first_record(struct stage *stage, uint32_t tree)
+{
+    struct record           record = {.key_size = 0};
+    struct tactus_iterator *iterator;
+    const void             *key, *value;
+
+    if (tactus_iterator_open(stage->scene.store, tree, &iterator) != TACTUS_OK ||
+        tactus_iterator_first(iterator) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    tactus_iterator_record(iterator, &key, &record.key_size, &value, &record.value_size);
+    tac_assert(record.key_size <= sizeof record.key && record.value_size <= sizeof record.value);
+    memcpy(record.key, key, record.key_size);
+    memcpy(record.value, value, record.value_size);
+    tactus_iterator_close(iterator);
+    return record;
+}
+
+static bool is_there(struct stage *stage, uint32_t tree, const struct record *record)
+{
+    uint8_t value[256];
+    size_t  size;
+
+    return tactus_get(stage->scene.store, tree, record->key, record->key_size, value, sizeof value,
+                      &size) == TACTUS_OK &&
+           size == record->value_size && memcmp(value, record->value, size) == 0;
+}
+
+/* An eraser has done some steps, and then so many that the tree's first record of before is gone. */
+static uint32_t eraser_fill(struct stage *stage, struct record *ret_gone)
+{
+    struct tac_stress_course *course = &stage->scene.board->erasers[0];
+    uint32_t                  tree, turns = 0;
+
+    stage_open(stage);
+    while (turns++ < 100 && course->done < 10 && !has_violation(stage)) {
+        worker_turns(stage, TAC_STRESS_ERASER, 0, 12);
+    }
+    if (tactus_tree_find(stage->scene.store, "erased-0", &tree) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    *ret_gone = first_record(stage, tree);
+    while (turns++ < 1000 && (is_there(stage, tree, ret_gone) || course->done % 128 == 0) &&
+           !has_violation(stage)) {
+        worker_turns(stage, TAC_STRESS_ERASER, 0, 3);
+    }
+    return tree;
+}
+
+static int change_erased(struct stage *stage, uint32_t tree, uint32_t change,
+                         const struct record *gone)
+{
+    struct record record = first_record(stage, tree);
+
+    switch (change) {
+    case 0:
+        return tactus_delete(stage->scene.store, tree, record.key, record.key_size);
+    case 1:
+        return tactus_put(stage->scene.store, tree, gone->key, gone->key_size, gone->value,
+                          gone->value_size);
+    default:
+        return tactus_tree_drop(stage->scene.store, tree);
+    }
+}
+
+static void test_erasers(void)
+{
+    static const char *const names[] = {"a record that is gone",
+                                        "one that was deleted and is there", "a tree that is gone"};
+
+    for (uint32_t i = 0; i < TAC_ARRAY_COUNT(names); i++) {
+        struct stage              stage;
+        struct record             gone;
+        uint32_t                  tree = eraser_fill(&stage, &gone);
+        struct tac_stress_course *course = &stage.scene.board->erasers[0];
+
+        tap_ok(!has_violation(&stage) && tac_stress_check_erasers(&stage.scene),
+               "an eraser finds its tree as it was written: %s", stage.scene.board->texts[0]);
+        course->safe = course->done;
+        if (change_erased(&stage, tree, i, &gone) != TACTUS_OK) {
+            tap_bail("%s", tactus_message());
+        }
+        if (i < 2) { /* Without a tree it begins one. */
+            tap_ok(is_told_by_workers(&stage, TAC_STRESS_ERASER, 1000), "%s: an eraser tells",
+                   names[i]);
+        }
+        course->begun = course->done = course->safe;
+        tap_ok(!tac_stress_check_erasers(&stage.scene) && has_violation(&stage),
+               "%s: an open tells", names[i]);
+        tap_diag("%s", stage.scene.board->texts[0]);
+        stage_close(&stage);
+    }
+}
+
+static void test_erased_snapshot(void)
+{
+    struct stage                stage;
+    struct record               gone;
+    struct tac_stress_course   *course;
+    struct tac_stress_snapshot *entry;
+
+    (void)eraser_fill(&stage, &gone);
+    course = &stage.scene.board->erasers[0];
+    entry = &stage.snapshots.entries[0];
+    snapshot_take(&stage, NULL);
+    entry->erased_least[0] = entry->erased_most[0] = course->done;
+    worker_turns(&stage, TAC_STRESS_ERASER, 0, 50);
+    tap_ok(tac_stress_check_snapshots(&stage.scene) && !has_violation(&stage),
+           "a snapshot has what an eraser's tree held: %s", stage.scene.board->texts[0]);
+    entry->erased_least[0] = entry->erased_most[0] = course->done;
+    tap_ok(is_told_by_check(&stage), "one that has what was deleted before it is told");
+    stage_close(&stage);
+}
+
 int main(void)
 {
     uint64_t seed = tap_seed();
@@ -806,6 +928,8 @@ int main(void)
     test_snapshots();
     test_wrong_snapshots();
     test_droppers();
+    test_erasers();
+    test_erased_snapshot();
     tac_stress_world_destroy(&world);
     return tap_done();
 }

@@ -42,6 +42,8 @@
     X(pauses, "pauses")                                                                            \
     X(thread_changes, "changes of thread numbers")                                                 \
     X(rate_changes, "changes of the limit of I/O")                                                 \
+    X(cache_changes, "changes of the caches' sizes")                                               \
+    X(beats, "beats called")                                                                       \
     X(inspections, "statistics, metrics")                                                          \
     X(snapshots_taken, "snapshots taken")                                                          \
     X(snapshots_read, "snapshots read as a whole")                                                 \
@@ -52,6 +54,11 @@
     X(trees_dropped, "trees dropped")                                                              \
     X(tree_records, "records written to these")                                                    \
     X(tree_reads, "records read in these")                                                         \
+    X(ranges_deleted, "deleted ranges")                                                            \
+    X(erased_records, "records written around them")                                               \
+    X(erased_reads, "records read around them")                                                    \
+    X(views_kept, "older views of them")                                                           \
+    X(ranges_refused, "deleted ranges refused: hold")                                              \
     X(runs, "sorted runs")                                                                         \
     X(records_ingested, "records in all runs")                                                     \
     X(runs_cut, "runs cut short on purpose")                                                       \
@@ -108,14 +115,15 @@ struct tac_stress_engine {
 };
 
 /* How far something has come that takes one step after the other, each of which tells by its
- * content alone which it is: a dropper's tree, a neighbour's store. Written by its owner; when
- * nobody works, by whoever opens the store. */
+ * content alone which it is: a dropper's tree, an eraser's, a neighbour's store. Written by its
+ * owner; when nobody works, by whoever opens the store. */
 struct tac_stress_course {
     uint64_t begun, done; /* The last step */
     uint64_t safe;        /* A store that is opened again is at this one, or at one up to begun */
 };
 
 #define TAC_STRESS_DROPPERS_MAX 4
+#define TAC_STRESS_ERASERS_MAX 4
 #define TAC_STRESS_NEIGHBOURS_MAX 4
 #define TAC_STRESS_ROW_SUPERVISOR 0
 #define TAC_STRESS_ROW_MAIN 1
@@ -130,6 +138,7 @@ struct tac_stress_board {
     uint64_t                 pauses_begun, pauses_ended;
     uint64_t                 holds_begun, holds_ended;
     struct tac_stress_course droppers[TAC_STRESS_DROPPERS_MAX];
+    struct tac_stress_course erasers[TAC_STRESS_ERASERS_MAX];
     struct tac_stress_course neighbours[TAC_STRESS_NEIGHBOURS_MAX];
     uint32_t                 phase;         /* TAC_STRESS_OPENING … */
     uint64_t                 work_begin_ns; /* Of this process' workers; 0: not yet */

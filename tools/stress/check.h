@@ -24,6 +24,8 @@ struct tac_stress_scene {
     const struct tactus_options   *options;      /* As it was opened */
     struct tac_stress_snapshots   *snapshots;    /* NULL: nobody takes any */
     uint32_t                       droppers;     /* Each may have a tree of its own */
+    uint32_t                       erasers;      /* And each of these */
+    bool                           keeps_caches; /* Their sizes were asked for */
 };
 
 /* Whether each write that has returned is safe. */
@@ -48,6 +50,12 @@ bool tac_stress_check_snapshots(struct tac_stress_scene *scene) TAC_MUST_CHECK;
 
 /* The droppers' trees, as far as each must and may have come. */
 bool tac_stress_check_droppers(struct tac_stress_scene *scene) TAC_MUST_CHECK; /* dropper.c */
+
+/* The erasers' trees, the same; and what a snapshot has of them. */
+bool tac_stress_check_erasers(struct tac_stress_scene *scene) TAC_MUST_CHECK; /* eraser.c */
+bool tac_stress_check_erased(const struct tac_stress_scene *scene, struct tac_stress_row *row,
+                             struct tactus_snapshot     *snapshot,
+                             struct tac_stress_snapshot *entry) TAC_MUST_CHECK;
 
 /* The engine's own verification. */
 bool tac_stress_check_sound(struct tac_stress_scene *scene) TAC_MUST_CHECK;

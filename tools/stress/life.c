@@ -90,8 +90,15 @@ static bool store_compare(struct tac_stress_life *life)
 {
     phase_begin(life, TAC_STRESS_COMPARING);
     return tac_stress_check_all(&life->scene) && tac_stress_check_snapshots(&life->scene) &&
-           tac_stress_check_droppers(&life->scene) &&
+           tac_stress_check_droppers(&life->scene) && tac_stress_check_erasers(&life->scene) &&
            (!life->verifies || tac_stress_check_sound(&life->scene));
+}
+
+static void courses_are_safe(struct tac_stress_course *courses, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        tac_atomic_store_release_u64(&courses[i].safe, courses[i].done);
+    }
 }
 
 /* All that had been written is durable then; a full store, too, says so and has made it so. */
@@ -106,11 +113,8 @@ static void store_close(struct tac_stress_life *life)
         return;
     }
     tac_stress_safe_op_raise(life->scene.ledger, op);
-    for (uint32_t i = 0; i < life->scene.droppers; i++) {
-        struct tac_stress_course *course = &life->scene.board->droppers[i];
-
-        tac_atomic_store_release_u64(&course->safe, course->done);
-    }
+    courses_are_safe(life->scene.board->droppers, life->scene.droppers);
+    courses_are_safe(life->scene.board->erasers, life->scene.erasers);
     TAC_STRESS_COUNT(life->scene.row, closes);
 }
 
@@ -222,6 +226,7 @@ int tac_stress_life_live(struct tac_stress_life *life)
     life->scene.path = life->path;
     life->scene.options = &life->options;
     life->scene.droppers = life->counts[TAC_STRESS_DROPPER];
+    life->scene.erasers = life->counts[TAC_STRESS_ERASER];
     if (life->end == TAC_STRESS_END_DAMAGE) {
         copies_damage(life);
     } else if (pool_open(life)) {

@@ -15,6 +15,7 @@
 #define RATE_NS (100 * (uint64_t)1000000)
 #define THREADS_CHANGED_MAX 8
 #define METRICS_BYTES (1 << 16)
+#define BEATS_MAX 16 /* In a turn */
 
 /* ---- calls that a pause or a full store may refuse ------------------------------------------ */
 
@@ -93,6 +94,33 @@ static void hold_do(struct tac_stress_worker *worker)
     }
 }
 
+/* One beat, and so a bar's end with the last one. False: no more for now. */
+static bool beat_call(struct tac_stress_worker *worker)
+{
+    struct tactus *store = worker->scene->store;
+    uint64_t       pause_mark = tac_stress_pause_mark(worker);
+    uint64_t       before = tactus_last_op(store);
+    int            code = tactus_beat(store);
+
+    call_note(worker, "beat", TAC_STRESS_COUNT_beats, code, pause_mark);
+    if (code == TACTUS_EFULL || (code == TACTUS_OK && tactus_last_op(store) <= before)) {
+        tac_stress_violation(worker->scene->board,
+                             "a beat: error %d; the last op was %" PRIu64 ", and is %" PRIu64, code,
+                             before, tactus_last_op(store));
+    }
+    return code == TACTUS_OK;
+}
+
+static void beats_do(struct tac_stress_worker *worker)
+{
+    uint64_t beats = 1 + tac_stress_draw(worker, BEATS_MAX);
+
+    while (beats > 0 && !tac_stress_is_stopped(worker->scene->board) && beat_call(worker)) {
+        tac_stress_step_begin(worker->row);
+        beats--;
+    }
+}
+
 /* ---- looking on ----------------------------------------------------------------------------- */
 
 static void ops_look(struct tac_stress_worker *worker)
@@ -115,7 +143,7 @@ static void stat_look(struct tac_stress_worker *worker)
 
     tactus_stat(worker->scene->store, &stats);
     if (stats.durable_op > stats.last_op || stats.tables_damaged > 0 || stats.scrub_damages > 0 ||
-        stats.trees > TAC_STRESS_TREES + worker->scene->droppers) {
+        stats.trees > TAC_STRESS_TREES + worker->scene->droppers + worker->scene->erasers) {
         tac_stress_violation(worker->scene->board,
                              "statistics: durable op %" PRIu64 ", last op %" PRIu64 ", %" PRIu64
                              " damaged tables, %" PRIu64 " damages found by the scrub %s, %u trees",
@@ -151,8 +179,8 @@ static void step_do(struct tac_stress_worker *worker) { (void)tactus_step(worker
 void tac_stress_maintainer_turn(struct tac_stress_worker *worker)
 {
     static void (*const tasks[])(struct tac_stress_worker *) = {
-        look_do, look_do, look_do,       checkpoint_do, sync_do, sync_do,
-        step_do, step_do, checkpoint_do, drain_do,      hold_do, compact_do,
+        look_do, look_do,       look_do,  checkpoint_do, sync_do,    sync_do,  step_do,
+        step_do, checkpoint_do, drain_do, hold_do,       compact_do, beats_do, beats_do,
     };
 
     tac_stress_nap(worker, REST_NS);
@@ -185,7 +213,7 @@ void tac_stress_pauser_turn(struct tac_stress_worker *worker)
 }
 
 /* A store, and a pool, that was opened without stage threads stays without. */
-void tac_stress_changer_turn(struct tac_stress_worker *worker)
+static void threads_change(struct tac_stress_worker *worker)
 {
     struct tactus      *store = worker->scene->store;
     uint32_t            read = 1 + (uint32_t)tac_stress_draw(worker, THREADS_CHANGED_MAX);
@@ -194,7 +222,6 @@ void tac_stress_changer_turn(struct tac_stress_worker *worker)
     struct tactus_stats stats;
     int                 code;
 
-    tac_stress_nap(worker, CHANGE_REST_NS);
     tactus_stat(store, &stats);
     code = worker->scene->pool != NULL
                ? tactus_pool_threads_change(worker->scene->pool, read, merge, write)
@@ -204,6 +231,53 @@ void tac_stress_changer_turn(struct tac_stress_worker *worker)
     } else if (code != TACTUS_EOPTION || stats.threads_merge > 0) {
         tac_stress_violation(worker->scene->board, "%u, %u and %u threads: error %d: %s", read,
                              merge, write, code, tactus_message());
+    }
+}
+
+/* None, all that there can be, or anything between. */
+static uint64_t cache_size_draw(struct tac_stress_worker *worker, uint64_t max)
+{
+    switch (tac_stress_draw(worker, 8)) {
+    case 0:
+        return 0;
+    case 1:
+        return max;
+    case 2:
+        return TACTUS_SIZE_AUTO;
+    default:
+        return tac_stress_draw(worker, max + 1);
+    }
+}
+
+/* Now and then to more than there can be, which is refused. */
+static void caches_change(struct tac_stress_worker *worker)
+{
+    const struct tactus_options *options = worker->scene->options;
+    uint64_t page_max = tac_max_u64(options->page_cache_size, options->cache_size_max);
+    uint64_t index_max = tac_max_u64(options->index_cache_size, options->cache_size_max);
+    bool     is_too_much = tac_stress_draw(worker, 8) == 0;
+    uint64_t page = is_too_much ? page_max + 1 : cache_size_draw(worker, page_max);
+    uint64_t index = cache_size_draw(worker, index_max);
+    int      code = tactus_cache_change(worker->scene->store, page, index);
+
+    if (code != (is_too_much ? TACTUS_EOPTION : TACTUS_OK)) {
+        tac_stress_violation(worker->scene->board,
+                             "caches of %" PRIu64 " and %" PRIu64 ", at most %" PRIu64
+                             " and %" PRIu64 ": error %d: %s",
+                             page, index, page_max, index_max, code, tactus_message());
+    }
+    if (code == TACTUS_OK) {
+        TAC_STRESS_COUNT(worker->row, cache_changes);
+    }
+}
+
+void tac_stress_changer_turn(struct tac_stress_worker *worker)
+{
+    tac_stress_nap(worker, CHANGE_REST_NS);
+    if (!worker->scene->keeps_caches && tac_stress_draw(worker, 2) == 0) {
+        caches_change(worker);
+    } else {
+        threads_change(worker);
     }
 }
 

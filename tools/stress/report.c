@@ -35,7 +35,8 @@ static uint64_t operations(const struct tac_stress_board *board)
                TAC_STRESS_COUNT_inspections, TAC_STRESS_COUNT_rate_changes,
                TAC_STRESS_COUNT_snapshots_taken, TAC_STRESS_COUNT_snapshots_read,
                TAC_STRESS_COUNT_snapshots_released, TAC_STRESS_COUNT_trees_created,
-               TAC_STRESS_COUNT_trees_dropped, TAC_STRESS_COUNT_runs, TAC_STRESS_COUNT_runs_cut,
+               TAC_STRESS_COUNT_trees_dropped, TAC_STRESS_COUNT_ranges_deleted,
+               TAC_STRESS_COUNT_cache_changes, TAC_STRESS_COUNT_beats, TAC_STRESS_COUNT_runs, TAC_STRESS_COUNT_runs_cut,
                TAC_STRESS_COUNT_ranges_begun, TAC_STRESS_COUNT_ranges_cancelled,
                TAC_STRESS_COUNT_range_steps, TAC_STRESS_COUNT_neighbour_writes);
 }
@@ -45,7 +46,8 @@ static uint64_t reads_checked(const struct tac_stress_board *board)
     return SUM(board, TAC_STRESS_COUNT_gets, TAC_STRESS_COUNT_pinned_gets,
                TAC_STRESS_COUNT_many_gets, TAC_STRESS_COUNT_misses,
                TAC_STRESS_COUNT_records_scanned, TAC_STRESS_COUNT_snapshot_records,
-               TAC_STRESS_COUNT_tree_reads, TAC_STRESS_COUNT_neighbour_reads);
+               TAC_STRESS_COUNT_tree_reads, TAC_STRESS_COUNT_erased_reads,
+               TAC_STRESS_COUNT_neighbour_reads);
 }
 
 static uint64_t faults_survived(const struct tac_stress_board *board)

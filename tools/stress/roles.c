@@ -24,16 +24,19 @@ const struct tac_stress_role tac_stress_roles[TAC_STRESS_ROLES] = {
                            tac_stress_reader_turn},
     [TAC_STRESS_SCANNER] = {"scanner", "iterate: ranges, prefixes, whole trees, both ways", 2, 0,
                             64, tac_stress_scanner_turn},
-    [TAC_STRESS_MAINTAINER] = {"maintainer", "checkpoint, sync, drain, compact, hold, look on", 1,
-                               0, 8, tac_stress_maintainer_turn},
+    [TAC_STRESS_MAINTAINER] = {"maintainer",
+                               "checkpoint, sync, drain, compact, hold, call beats, look on", 1, 0,
+                               8, tac_stress_maintainer_turn},
     [TAC_STRESS_PAUSER] = {"pauser", "pause compaction for moments", 1, 0, 8,
                            tac_stress_pauser_turn},
-    [TAC_STRESS_CHANGER] = {"changer", "change the numbers of stage threads", 1, 0, 8,
-                            tac_stress_changer_turn},
+    [TAC_STRESS_CHANGER] = {"changer", "change the numbers of stage threads, the sizes of caches",
+                            1, 0, 8, tac_stress_changer_turn},
     [TAC_STRESS_SNAPSHOTTER] = {"snapshotter", "take, read and release snapshots", 1, 0,
                                 TAC_STRESS_SNAPSHOTTERS_MAX, tac_stress_snapshotter_turn},
     [TAC_STRESS_DROPPER] = {"dropper", "create and drop trees of their own", 1, 0,
                             TAC_STRESS_DROPPERS_MAX, tac_stress_dropper_turn},
+    [TAC_STRESS_ERASER] = {"eraser", "delete key ranges of trees of their own", 1, 0,
+                           TAC_STRESS_ERASERS_MAX, tac_stress_eraser_turn},
     [TAC_STRESS_INGESTER] = {"ingester", "take in sorted runs", 1, 0, INGESTERS_MAX,
                              tac_stress_ingester_turn},
     [TAC_STRESS_COMPACTOR] = {"compactor", "compact key ranges, step and cancel them", 1, 0, 1,
@@ -207,6 +210,7 @@ void tac_stress_crew_join(struct tac_stress_crew *crew, struct tac_stress_board 
         free(worker->least);
         free(worker->most);
         free(worker->found);
+        free(worker->steps);
     }
     free(crew->workers);
     *crew = (struct tac_stress_crew){0};

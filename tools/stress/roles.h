@@ -18,6 +18,7 @@ enum tac_stress_role_id {
     TAC_STRESS_CHANGER,
     TAC_STRESS_SNAPSHOTTER,
     TAC_STRESS_DROPPER,
+    TAC_STRESS_ERASER,
     TAC_STRESS_INGESTER,
     TAC_STRESS_COMPACTOR,
     TAC_STRESS_THROTTLER,
@@ -39,7 +40,8 @@ struct tac_stress_worker {
     uint32_t                      *least, *found; /* A scanner's, by slot; made by its first turn */
     uint32_t                      *most;
     uint64_t                       durable_op; /* A maintainer's: what it was told last */
-    uint32_t                       own_tree;   /* A dropper's, if it has one */
+    uint32_t                       own_tree;   /* A dropper's, an eraser's, if it has one */
+    uint64_t                      *steps;      /* An eraser's: of each key that of its record */
     bool                           has_begun;  /* A dropper: what was there before it is gone */
     bool                           has_range;  /* A compactor: one was under way */
     struct tactus                 *neighbour;  /* A neighbour's store; NULL: it is not open */
@@ -66,6 +68,7 @@ void tac_stress_changer_turn(struct tac_stress_worker *worker);
 void tac_stress_throttler_turn(struct tac_stress_worker *worker);
 void tac_stress_snapshotter_turn(struct tac_stress_worker *worker); /* snapshotter.c */
 void tac_stress_dropper_turn(struct tac_stress_worker *worker);     /* dropper.c */
+void tac_stress_eraser_turn(struct tac_stress_worker *worker);      /* eraser.c */
 void tac_stress_ingester_turn(struct tac_stress_worker *worker);    /* ingester.c */
 void tac_stress_compactor_turn(struct tac_stress_worker *worker);   /* compactor.c */
 void tac_stress_neighbour_turn(struct tac_stress_worker *worker);   /* neighbour.c */

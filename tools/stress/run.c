@@ -90,6 +90,7 @@ static const struct choice freedoms[] = {
     {"scrub_days", {"0", "1"}},
     {"io_rate_max_bytes", {"0", "0", "100MiB"}},
     {"io_priority", {"normal", "low", "idle"}},
+    {"cache_size_max", {"0", "16MiB"}},
 };
 
 int tac_stress_options_init(struct tactus_options *options)
@@ -287,6 +288,8 @@ static void life_begin(struct run *run)
                   .snapshots = &run->snapshots},
     };
     run->life.scene.has_size_limit = is_given(run->settings, "file_size_max");
+    run->life.scene.keeps_caches = is_given(run->settings, "page_cache_size") ||
+                                   is_given(run->settings, "index_cache_size");
 }
 
 static int life_draw(struct run *run)

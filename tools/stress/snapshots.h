@@ -9,7 +9,7 @@
 #ifndef TACTUS_TOOLS_STRESS_SNAPSHOTS_H
 #define TACTUS_TOOLS_STRESS_SNAPSHOTS_H
 
-#include "tools/stress/ledger.h"
+#include "tools/stress/board.h"
 
 #define TAC_STRESS_SNAPSHOTTERS_MAX 4
 #define TAC_STRESS_SNAPSHOTS_EACH 2
@@ -29,6 +29,8 @@ struct tac_stress_snapshot {
     uint32_t is_known; /* found has all of it */
     uint64_t number;   /* In its name: none is given twice */
     uint64_t op;       /* When it was taken */
+    /* It has each eraser's tree as of one of the steps between these; eraser.c. */
+    uint64_t erased_least[TAC_STRESS_ERASERS_MAX], erased_most[TAC_STRESS_ERASERS_MAX];
 };
 
 struct tac_stress_snapshots {

@@ -25,6 +25,11 @@ struct reading {
     uint64_t                       records;
 };
 
+static struct tac_stress_snapshot *entry_of(const struct reading *reading)
+{
+    return &reading->scene->snapshots->entries[reading->index];
+}
+
 static bool reading_fail(const struct reading *reading, const char *what)
 {
     const struct tac_stress_snapshots *snapshots = reading->scene->snapshots;
@@ -116,6 +121,8 @@ static bool whole_read(struct reading *reading)
     for (uint32_t tree = 0; tree < TAC_STRESS_TREES && is_right; tree++) {
         is_right = tree_read(reading, tree, found);
     }
+    is_right = is_right && tac_stress_check_erased(reading->scene, reading->row, reading->snapshot,
+                                                   entry_of(reading));
     if (is_right) {
         wrong = tac_stress_snapshot_settle(reading->scene->snapshots, world, reading->index, found);
         is_right = wrong == TAC_STRESS_NOWHERE || place_fail(reading, wrong, found[wrong]);
@@ -161,6 +168,23 @@ static bool reading_open(struct reading *reading)
            reading_fail(reading, tactus_message());
 }
 
+/* Before the call that takes it, and after it. */
+static void erased_begin(const struct tac_stress_scene *scene, uint32_t index)
+{
+    for (uint32_t i = 0; i < scene->erasers; i++) {
+        scene->snapshots->entries[index].erased_least[i] =
+            tac_atomic_load_acquire_u64(&scene->board->erasers[i].done);
+    }
+}
+
+static void erased_end(const struct tac_stress_scene *scene, uint32_t index)
+{
+    for (uint32_t i = 0; i < scene->erasers; i++) {
+        scene->snapshots->entries[index].erased_most[i] =
+            tac_atomic_load_acquire_u64(&scene->board->erasers[i].begun);
+    }
+}
+
 /* ---- what an open finds --------------------------------------------------------------------- */
 
 static const struct tactus_snapshot_info *info_find(const struct tactus_snapshot_info *infos,
@@ -192,6 +216,7 @@ static bool entry_check(struct tac_stress_scene *scene, uint32_t index,
         return true;
     case TAC_STRESS_SNAPSHOT_TAKING:
         if (info != NULL) {
+            erased_end(scene, index);
             tac_stress_snapshot_found(scene->snapshots, scene->ledger, index, info->op);
             return true;
         }
@@ -267,6 +292,7 @@ static void snapshot_take(struct tac_stress_worker *worker, uint32_t index)
     char                           name[TAC_STRESS_SNAPSHOT_NAME_BYTES];
     int                            code;
 
+    erased_begin(scene, index);
     tac_stress_snapshot_begin(snapshots, scene->ledger, index);
     tac_stress_snapshot_name(snapshots, index, name);
     code = tactus_snapshot_create(scene->store, name, &op);
@@ -278,6 +304,7 @@ static void snapshot_take(struct tac_stress_worker *worker, uint32_t index)
         }
         return;
     }
+    erased_end(scene, index);
     tac_stress_snapshot_end(snapshots, scene->ledger, index, op);
     TAC_STRESS_COUNT(worker->row, snapshots_taken);
     if (op <= before || tactus_durable_op(scene->store) < op) {
