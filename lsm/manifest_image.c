@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lsm/manifest_image.h"
 
+#include "base/mutant.h"
 #include "lsm/manifest_log_internal.h"
 
 void tac_manifest_image_begin(struct tac_manifest_image *image, struct tac_manifest *manifest,
@@ -63,7 +64,8 @@ static bool subject_next(struct tac_manifest_image *image, struct subject *subje
         image->level = image->table = 0;
         image->has_tree = false;
     }
-    while (image->range < tac_manifest_range_count(image->manifest)) {
+    while (image->range < tac_manifest_range_count(image->manifest) &&
+           !TAC_MUTANT(RANGE_NOT_IN_IMAGE)) {
         const struct tac_manifest_range *range =
             tac_manifest_range(image->manifest, image->range++);
 

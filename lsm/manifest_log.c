@@ -263,7 +263,7 @@ static void events_carry(struct tac_manifest_log *log, struct tac_manifest *mani
         struct tac_manifest_range *range = tac_manifest_range(manifest, i);
 
         tac_assert(range->log_sequence >= log->sequence_oldest);
-        if (range->log_sequence < sequence_end) {
+        if (range->log_sequence < sequence_end && !TAC_MUTANT(RANGE_NOT_CARRIED)) {
             tac_manifest_log_range(log, tac_manifest_tree(manifest, range->tree), range);
         }
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* manifest_ranges -- the deleted ranges of a manifest. */
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "lsm/manifest_internal.h"
 
 uint32_t tac_manifest_range_count(const struct tac_manifest *manifest)
@@ -57,7 +58,8 @@ void tac_manifest_range_remove(struct tac_manifest *manifest, uint32_t number)
 /* The key_min of a trimmed table may be below its first key: then less is covered than could be. */
 bool tac_range_covers(const struct tac_range *range, const struct tac_table *table)
 {
-    return range->op > table->snapshot_min && tac_bytes_compare(range->low, table->key_min) <= 0 &&
+    return (range->op > table->snapshot_min || TAC_MUTANT(RANGE_TAKES_LATER)) &&
+           tac_bytes_compare(range->low, table->key_min) <= 0 &&
            tac_bytes_compare(table->key_max, range->high) < 0;
 }
 

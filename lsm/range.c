@@ -20,8 +20,8 @@ struct tac_range_span tac_ranges_span(const struct tac_range *ranges, uint32_t c
 
     for (uint32_t i = 0; i < count; i++) {
         const struct tac_range *range = &ranges[i];
-        bool                    is_low_above = tac_bytes_compare(range->low, key) > 0;
-        bool                    is_high_above = tac_bytes_compare(range->high, key) > 0;
+        bool is_low_above = tac_bytes_compare(range->low, key) > -TAC_MUTANT(RANGE_FIRST_LIVES);
+        bool is_high_above = tac_bytes_compare(range->high, key) > 0;
 
         if (!is_low_above && is_high_above && range->op > span.op) {
             span.op = range->op;
@@ -91,5 +91,5 @@ struct tac_bytes tac_range_bound_cut(struct tac_bytes bound, uint32_t key_size_m
     }
     memcpy(cut, bound.data, key_size_max);
     cut[key_size_max] = 0; /* The lowest that is above all keys which begin so */
-    return (struct tac_bytes){cut, key_size_max + 1};
+    return (struct tac_bytes){cut, key_size_max + 1 - TAC_MUTANT(RANGE_BOUND_SHORT)};
 }

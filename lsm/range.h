@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "base/bytes.h"
+#include "base/mutant.h"
 
 /* Ranges of a store that tables may still have keys of, and those in memtables. */
 #define TAC_RANGES_MAX 256
@@ -19,7 +20,8 @@ struct tac_range {
 
 static inline bool tac_range_has(const struct tac_range *range, struct tac_bytes key)
 {
-    return tac_bytes_compare(range->low, key) <= 0 && tac_bytes_compare(key, range->high) < 0;
+    return tac_bytes_compare(range->low, key) <= 0 &&
+           tac_bytes_compare(key, range->high) < TAC_MUTANT(RANGE_END_DELETED);
 }
 
 /* Keys in a row about which the ranges say the same. */

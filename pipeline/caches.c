@@ -2,6 +2,7 @@
 /* caches -- see caches.h; and tactus_cache_change. */
 #include "pipeline/caches.h"
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "pipeline/api_internal.h"
 #include "pipeline/options.h"
@@ -150,12 +151,14 @@ static int caches_change(struct tactus *store, uint64_t page, uint64_t index,
     if (index < caches->index_bytes) {
         tac_atomic_fetch_add_u64(&caches->shrinks, 1);
     }
-    if (store->shared != NULL && after < before) {
+    if (store->shared != NULL && after < before && !TAC_MUTANT(CACHE_POOL_KEPT)) {
         tac_pool_memory_less(store, before - after);
     }
     caches->page_bytes = page;
     caches->index_bytes = index;
-    tac_atomic_store_relaxed_u64(&store->memory_budget_bytes, budget - before + after);
+    if (!TAC_MUTANT(CACHE_BUDGET_KEPT)) {
+        tac_atomic_store_relaxed_u64(&store->memory_budget_bytes, budget - before + after);
+    }
     return TACTUS_OK;
 }
 

@@ -2,6 +2,7 @@
 /* ranges -- see ranges.h. */
 #include "pipeline/ranges.h"
 
+#include "base/mutant.h"
 #include "base/units.h"
 #include "pipeline/store.h"
 
@@ -48,7 +49,7 @@ void tac_ranges_leave(struct tactus *store)
         uint64_t          op = tac_snapshot_directory_newest(&store->snapshots.directory, table);
 
         table->is_leaving = false;
-        if (op != 0) {
+        if (op != 0 && !TAC_MUTANT(RANGE_OVER_SNAPSHOT)) {
             tac_manifest_retain(store->manifest, table, op);
         } else {
             tac_manifest_discard(store->manifest, table);
@@ -84,7 +85,7 @@ static bool is_needed_by_tables(const struct tactus *store, const struct tac_man
     if (tac_bar_tree_is_over(tree, store->persisted_op)) {
         return false;
     }
-    for (uint32_t i = 0; i < TACTUS_LEVELS_MAX; i++) {
+    for (uint32_t i = 0; i < (TAC_MUTANT(RANGE_TOO_SOON) ? 1 : TACTUS_LEVELS_MAX); i++) {
         struct tac_range_walk walk = tac_range_walk(&tree->levels[i], range);
 
         if (tac_range_walk_next(&walk) != NULL) {
@@ -130,7 +131,7 @@ void tac_ranges_settle(struct tactus *store)
             number++;
             continue;
         }
-        if (range->log_sequence != 0) {
+        if (range->log_sequence != 0 && !TAC_MUTANT(RANGE_END_UNLOGGED)) {
             tac_manifest_log_range_over(store->manifest_log, tree, range);
         }
         tac_manifest_range_remove(manifest, number);

@@ -549,7 +549,7 @@ static int entry_replay(struct reader *reader, const struct tac_wal_entry *entry
     case TAC_WAL_NOTHING:
         return nothing_replay(store);
     case TAC_WAL_BEAT:
-        return tactus_beat(store);
+        return TAC_MUTANT(BEAT_NOT_REPLAYED) ? nothing_replay(store) : tactus_beat(store);
     case TAC_WAL_RANGE:
         return range_replay(reader, entry);
     case TAC_WAL_TREE_DROP:
@@ -558,6 +558,9 @@ static int entry_replay(struct reader *reader, const struct tac_wal_entry *entry
     case TAC_WAL_RELEASE:
         return snapshot_replay(reader, entry);
     case TAC_WAL_DELETE_RANGE:
+        if (TAC_MUTANT(RANGE_NOT_REPLAYED)) {
+            return nothing_replay(store);
+        }
         return tactus_delete_range(store, tac_trees_id(store, entry->tree), entry->key.data,
                                    entry->key.size, entry->value.data, entry->value.size, NULL);
     }

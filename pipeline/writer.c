@@ -527,7 +527,8 @@ static int last_beat_end(struct tactus *store, struct tac_error *error)
 int tac_writer_beat(struct tactus *store, struct tac_error *error)
 {
     const struct tac_wal_entry entry = {.kind = TAC_WAL_BEAT, .is_last = true};
-    bool     had_run = tac_recovery_is_refilling(store); /* Before the checkpoint */
+    /* Before the checkpoint */
+    bool     had_run = tac_recovery_is_refilling(store) && !TAC_MUTANT(BEAT_AGAIN);
     uint64_t beat = beat_now(store) + 1;
     int      result = store_check(store, error);
 

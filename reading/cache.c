@@ -700,7 +700,8 @@ static bool frame_end(struct tac_cache_frame *frame)
 {
     uint32_t state = tac_atomic_fetch_or_u32(&frame->state, STATE_GONE) | STATE_GONE;
 
-    while ((state & STATE_PUBLISHED) != 0 && (state & (STATE_PINS | STATE_KEPT)) == 0) {
+    while ((state & STATE_PUBLISHED) != 0 &&
+           ((state & (STATE_PINS | STATE_KEPT)) == 0 || TAC_MUTANT(CACHE_PIN_UNSEEN))) {
         if (tac_atomic_compare_exchange_u32(&frame->state, &state, STATE_GONE)) {
             return true;
         }

@@ -89,7 +89,8 @@ static int get_from_memtable(struct get *get, const struct tac_memtable *memtabl
         return GET_ABSENT;
     }
     get->counts.memtable_hits++;
-    return view.record.is_tombstone || view.op < get->deleted_op
+    return view.record.is_tombstone || view.op < get->deleted_op ||
+                   (TAC_MUTANT(RANGE_OVER_LATER) && get->deleted_op != 0)
                ? TACTUS_ENOTFOUND
                : value_copy(get->sink, view.record.value, error);
 }
