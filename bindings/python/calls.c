@@ -74,8 +74,7 @@ void tac_py_end(struct tac_py_store *store, PyThreadState *thread)
 
 /* ---- closing -------------------------------------------------------------------------------- */
 
-/* Waits without the interpreter's lock. False: a signal handler has raised. */
-static bool lock_wait(PyThread_type_lock lock)
+bool tac_py_lock_wait(PyThread_type_lock lock)
 {
     PyLockStatus status;
 
@@ -96,7 +95,7 @@ static bool lock_wait(PyThread_type_lock lock)
 static bool calls_wait(struct tac_py_store *self)
 {
     while (self->call_count > 0) {
-        if (!lock_wait(self->idle)) {
+        if (!tac_py_lock_wait(self->idle)) {
             return false;
         }
     }
@@ -115,8 +114,7 @@ static bool pins_are_gone(struct tac_py_store *self)
     return true;
 }
 
-/* The store is gone, whatever the code. Not in a child. */
-static int handle_close(struct tac_py_store *self, bool is_abandoned)
+int tac_py_handle_close(struct tac_py_store *self, bool is_abandoned)
 {
     struct tactus *handle = self->handle;
     PyThreadState *thread;
@@ -133,6 +131,10 @@ static int handle_close(struct tac_py_store *self, bool is_abandoned)
         code = tactus_close(handle);
     }
     PyEval_RestoreThread(thread);
+    Py_CLEAR(self->on_event);
+    if (self->pool != NULL) {
+        tac_py_pool_leave(self->pool);
+    }
     return code;
 }
 
@@ -147,7 +149,7 @@ static PyObject *close_in_turn(struct tac_py_store *self, bool is_abandoned)
     self->is_closing = true;
     self->closer = PyThread_get_thread_ident();
     if (calls_wait(self) && pins_are_gone(self)) {
-        result = tac_py_none(&self->ob_base, handle_close(self, is_abandoned));
+        result = tac_py_none(&self->ob_base, tac_py_handle_close(self, is_abandoned));
     }
     self->is_closing = false;
     (void)PyThread_acquire_lock(self->idle, NOWAIT_LOCK); /* It may have been told in vain */
@@ -178,7 +180,10 @@ PyObject *tac_py_store_shut(PyObject *object, bool is_abandoned)
     if (self->is_closing && self->closer == PyThread_get_thread_ident()) {
         return Py_NewRef(Py_None);
     }
-    if (!lock_wait(self->turn)) {
+    if (self->teller == PyThread_get_thread_ident()) {
+        return tac_py_raise_text(object, TACTUS_EINVAL, "a callback cannot close its own store");
+    }
+    if (!tac_py_lock_wait(self->turn)) {
         return NULL;
     }
     result = close_in_turn(self, is_abandoned);
@@ -192,11 +197,12 @@ void tac_py_store_drop(struct tac_py_store *self)
     PyObject *object = &self->ob_base;
     int       code;
 
+    self->is_dropped = true;
     PyErr_Fetch(&type, &value, &traceback);
     if (PyErr_ResourceWarning(NULL, 1, "unclosed store %R", self->path) != 0) {
         PyErr_WriteUnraisable((PyObject *)Py_TYPE(object));
     }
-    code = handle_close(self, false);
+    code = tac_py_handle_close(self, false);
     if (code != TACTUS_OK) {
         tac_py_raise(object, code);
         PyErr_WriteUnraisable((PyObject *)Py_TYPE(object));

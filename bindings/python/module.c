@@ -237,9 +237,10 @@ static int types_add(PyObject *object, struct tac_py_module *module)
     module->iterator_type = type_new(object, &tac_py_iterator_spec);
     module->batch_type = type_new(object, &tac_py_batch_spec);
     module->snapshot_type = type_new(object, &tac_py_snapshot_spec);
+    module->pool_type = type_new(object, &tac_py_pool_spec);
     module->pinned_type = type_new(object, &tac_py_pinned_spec);
     if (module->store_type == NULL || module->tree_type == NULL || module->iterator_type == NULL ||
-        module->batch_type == NULL || module->snapshot_type == NULL ||
+        module->batch_type == NULL || module->snapshot_type == NULL || module->pool_type == NULL ||
         module->pinned_type == NULL) {
         return -1;
     }
@@ -247,7 +248,8 @@ static int types_add(PyObject *object, struct tac_py_module *module)
                    PyModule_AddType(object, module->tree_type) != 0 ||
                    PyModule_AddType(object, module->iterator_type) != 0 ||
                    PyModule_AddType(object, module->batch_type) != 0 ||
-                   PyModule_AddType(object, module->snapshot_type) != 0
+                   PyModule_AddType(object, module->snapshot_type) != 0 ||
+                   PyModule_AddType(object, module->pool_type) != 0
                ? -1
                : 0;
 }
@@ -267,7 +269,8 @@ static int module_exec(PyObject *object)
 {
     struct tac_py_module *module = PyModule_GetState(object);
 
-    return errors_add(object, module) != 0 || types_add(object, module) != 0
+    return errors_add(object, module) != 0 || types_add(object, module) != 0 ||
+                   tac_py_events_init(object) != 0
                ? -1
                : constants_add(object);
 }
@@ -281,6 +284,7 @@ static int module_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(module->iterator_type);
     Py_VISIT(module->batch_type);
     Py_VISIT(module->snapshot_type);
+    Py_VISIT(module->pool_type);
     Py_VISIT(module->pinned_type);
     Py_VISIT(module->error);
     for (size_t i = 0; i < TAC_PY_ERROR_COUNT; i++) {
@@ -298,6 +302,7 @@ static int module_clear(PyObject *object)
     Py_CLEAR(module->iterator_type);
     Py_CLEAR(module->batch_type);
     Py_CLEAR(module->snapshot_type);
+    Py_CLEAR(module->pool_type);
     Py_CLEAR(module->pinned_type);
     Py_CLEAR(module->error);
     for (size_t i = 0; i < TAC_PY_ERROR_COUNT; i++) {

@@ -11,6 +11,7 @@
  * Life       Each object keeps its store alive. A store knows its open iterators and batches and
  *            closes them when it is closed. It refuses to be closed while a value is pinned:
  *            somebody may be reading it.
+ * Callbacks  are called by the library without the interpreter's lock, and take it (events.c).
  * Forks      The library answers a child of the process that opened the store with TACTUS_EFORKED.
  *            What has no code to answer with is not called there (tac_py_store_is_here), and
  *            nothing of the store is given back. */
@@ -38,13 +39,14 @@ struct tac_py_module {
     PyTypeObject *iterator_type;
     PyTypeObject *batch_type;
     PyTypeObject *snapshot_type;
+    PyTypeObject *pool_type;
     PyTypeObject *pinned_type;
     PyObject     *error;                      /* tactus.Error */
     PyObject     *errors[TAC_PY_ERROR_COUNT]; /* In the order of TACTUS_ERRORS; of OK: NULL */
 };
 
 extern PyType_Spec tac_py_store_spec, tac_py_tree_spec, tac_py_iterator_spec, tac_py_batch_spec,
-    tac_py_snapshot_spec, tac_py_pinned_spec;
+    tac_py_snapshot_spec, tac_py_pool_spec, tac_py_pinned_spec;
 
 /* Of an object of one of our types. */
 struct tac_py_module *tac_py_module_of(PyObject *object);
@@ -87,18 +89,30 @@ struct tac_py_link {
     void (*shut)(struct tac_py_link *link); /* Unlinks it too */
 };
 
+struct tac_py_pool {
+    PyObject            ob_base;
+    struct tactus_pool *handle; /* NULL: it is closed */
+    pid_t               pid;    /* Who opened it */
+    PyThread_type_lock  turn;   /* Whose call it is */
+    uint64_t            store_count;
+};
+
 struct tac_py_store {
-    PyObject           ob_base;
-    struct tactus     *handle; /* NULL: it is closed */
-    PyObject          *path;   /* As it was given, or None */
-    pid_t              pid;    /* Who opened it */
-    struct tac_py_link links;
-    uint64_t           pin_count;
-    uint64_t           call_count; /* Under way without the interpreter's lock */
-    PyThread_type_lock turn;       /* Whose turn it is to close the store */
-    PyThread_type_lock idle;       /* Released to tell who closes that no call is under way */
-    unsigned long      closer;     /* The thread that closes, if is_closing */
-    bool               is_closing; /* No call is begun any more */
+    PyObject            ob_base;
+    struct tactus      *handle; /* NULL: it is closed */
+    PyObject           *path;   /* As it was given, or None */
+    pid_t               pid;    /* Who opened it */
+    struct tac_py_link  links;
+    uint64_t            pin_count;
+    uint64_t            call_count; /* Under way without the interpreter's lock */
+    PyThread_type_lock  turn;       /* Whose turn it is to close the store */
+    PyThread_type_lock  idle;       /* Released to tell who closes that no call is under way */
+    unsigned long       closer;     /* The thread that closes, if is_closing */
+    bool                is_closing; /* No call is begun any more */
+    struct tac_py_pool *pool;       /* NULL: it is in none */
+    PyObject           *on_event;   /* NULL: there is none */
+    unsigned long       teller;     /* The thread that is in on_event; 0: none is */
+    bool                is_dropped; /* Nobody has a reference to it any more */
 };
 
 /* ring: a store's links, or a snapshot's. */
@@ -117,12 +131,44 @@ bool tac_py_store_is_here(struct tac_py_store *store);
 PyThreadState *tac_py_begin(struct tac_py_store *store);
 void           tac_py_end(struct tac_py_store *store, PyThreadState *thread);
 
+/* Waits without the interpreter's lock. False: a signal handler has raised. */
+bool tac_py_lock_wait(PyThread_type_lock lock);
+/* The store is gone, whatever the code. Not in a child; no call is under way. */
+int tac_py_handle_close(struct tac_py_store *store, bool is_abandoned);
 /* Closes the store, or abandons it: as a method does. */
 PyObject *tac_py_store_shut(PyObject *object, bool is_abandoned);
 /* Closes one that nobody has a reference to: no call is under way, nothing is linked or pinned. */
 void tac_py_store_drop(struct tac_py_store *store);
 
-/* ---- observe.c: methods of Store ------------------------------------------------------------ */
+/* ---- open.c --------------------------------------------------------------------------------- */
+
+/* What Store.open and Store.create return. */
+PyObject *tac_py_store_make(PyObject *type, PyObject *arguments, PyObject *keywords, bool is_new);
+/* The text of an option's name or value; NULL, and an exception is set, if it has a zero byte. */
+const char *tac_py_option_text(PyObject *string);
+
+/* ---- pool.c --------------------------------------------------------------------------------- */
+
+/* Before a store is opened in the pool. False, and an exception is set: it is closed. */
+bool tac_py_pool_join(struct tac_py_pool *pool);
+/* After it is closed, or the open has failed. */
+void tac_py_pool_leave(struct tac_py_pool *pool);
+
+/* ---- events.c ------------------------------------------------------------------------------- */
+
+/* 0, or -1 and an exception. */
+int tac_py_events_init(PyObject *module);
+/* False, and an exception is set: this interpreter cannot be called by threads of the library. */
+bool tac_py_callbacks_are_possible(void);
+/* From now on, until the store is closed, its on_event is called. */
+int tac_py_events_begin(struct tac_py_store *store, uint32_t kinds, uint64_t wait_ns_min);
+
+/* ---- observe.c: dicts, and methods of Store ------------------------------------------------- */
+
+PyObject *tac_py_event_new(const struct tactus_event *event);
+/* The bit of a name of event kinds; 0: there is none. */
+uint32_t  tac_py_event_kind(PyObject *name);
+PyObject *tac_py_pool_stats_new(const struct tactus_pool_stats *stats);
 
 PyObject *tac_py_store_stat(PyObject *object, PyObject *unused);
 PyObject *tac_py_store_compact_progress(PyObject *object, PyObject *unused);

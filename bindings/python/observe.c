@@ -236,6 +236,83 @@ PyObject *tac_py_store_stat(PyObject *object, PyObject *unused)
     return dict;
 }
 
+/* ---- a pool, and events --------------------------------------------------------------------- */
+
+#define POOL(kind, name)                                                                           \
+    {                                                                                              \
+#name, KIND_##kind, offsetof(struct tactus_pool_stats, name)                               \
+    }
+#define EVENT(kind, name)                                                                          \
+    {                                                                                              \
+#name, KIND_##kind, offsetof(struct tactus_event, name)                                    \
+    }
+
+static const struct field pool_fields[] = {
+    POOL(U64, memory_size),   POOL(U64, memory_budget_bytes),
+    POOL(U64, busy_ns),       POOL(U64, idle_ns),
+    POOL(U32, stores),        POOL(U32, threads_read),
+    POOL(U32, threads_merge), POOL(U32, threads_write),
+    {NULL, KIND_U64, 0},
+};
+static const struct field event_fields[] = {
+    EVENT(U64, time_ns),  EVENT(U64, duration_ns),  EVENT(U32, tree),       EVENT(U32, level_from),
+    EVENT(U32, level_to), EVENT(U32, jobs),         EVENT(U64, tables_in),  EVENT(U64, tables_out),
+    EVENT(U64, bytes_in), EVENT(U64, bytes_out),    EVENT(U64, records_in), EVENT(U64, records_out),
+    EVENT(U64, op),       EVENT(U64, missed_count), {NULL, KIND_U64, 0},
+};
+static const struct {
+    enum tactus_event_kind kind;
+    const char            *name;
+} event_kinds[] = {
+    {TACTUS_EVENT_JOB, "job"},
+    {TACTUS_EVENT_FLUSH, "flush"},
+    {TACTUS_EVENT_COMPACTION, "compaction"},
+    {TACTUS_EVENT_MOVE, "move"},
+    {TACTUS_EVENT_CHECKPOINT, "checkpoint"},
+    {TACTUS_EVENT_WAIT, "wait"},
+    {TACTUS_EVENT_ERROR, "error"},
+};
+#define EVENT_KIND_COUNT (sizeof event_kinds / sizeof event_kinds[0])
+
+PyObject *tac_py_pool_stats_new(const struct tactus_pool_stats *stats)
+{
+    return fields_new(pool_fields, stats);
+}
+
+uint32_t tac_py_event_kind(PyObject *name)
+{
+    for (size_t i = 0; i < EVENT_KIND_COUNT && PyUnicode_Check(name); i++) {
+        if (PyUnicode_CompareWithASCIIString(name, event_kinds[i].name) == 0) {
+            return event_kinds[i].kind;
+        }
+    }
+    return 0;
+}
+
+static PyObject *event_kind_new(enum tactus_event_kind kind)
+{
+    for (size_t i = 0; i < EVENT_KIND_COUNT; i++) {
+        if (event_kinds[i].kind == kind) {
+            return text_new(event_kinds[i].name);
+        }
+    }
+    Py_UNREACHABLE(); /* Only known kinds are asked for */
+}
+
+PyObject *tac_py_event_new(const struct tactus_event *event)
+{
+    PyObject *dict = fields_new(event_fields, event);
+
+    if (dict != NULL &&
+        (!dict_take(dict, "kind", event_kind_new(event->kind)) ||
+         !dict_take(dict, "code", PyLong_FromLong(event->code)) ||
+         !dict_take(dict, "text",
+                    event->text == NULL ? Py_NewRef(Py_None) : text_new(event->text)))) {
+        Py_CLEAR(dict);
+    }
+    return dict;
+}
+
 /* ---- a range, and the plan ------------------------------------------------------------------ */
 
 #define PROGRESS(kind, name)                                                                       \

@@ -26,9 +26,8 @@ setup(
     ext_modules=[
         Extension(
             "tactus",
-            sources=["batch.c", "calls.c", "iterator.c", "module.c", "observe.c", "run.c",
-                     "snapshot.c",
-                     "store.c", "tree.c"],
+            sources=["batch.c", "calls.c", "events.c", "iterator.c", "module.c", "observe.c",
+                     "open.c", "pool.c", "run.c", "snapshot.c", "store.c", "tree.c"],
             depends=["module.h"],
             extra_compile_args=["-std=c11", "-fvisibility=hidden",
                                 *pkg_config("--cflags").split()],

@@ -1,148 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store -- tactus.Store: opening, trees, maintenance. What it tells of itself is in observe.c, how
- * it is closed in calls.c. */
+/* store -- tactus.Store: trees, maintenance. What it tells of itself is in observe.c, how it is
+ * opened in open.c, how it is closed in calls.c. */
 #include "module.h"
-
-#include <string.h>
-#include <unistd.h>
 
 static struct tac_py_store *store_of(PyObject *object) { return (struct tac_py_store *)object; }
 
-/* ---- options -------------------------------------------------------------------------------- */
-
-/* NULL, and an exception is set, if the text has a zero byte in it. */
-static const char *text_of(PyObject *string)
-{
-    Py_ssize_t  size;
-    const char *text = PyUnicode_AsUTF8AndSize(string, &size);
-
-    if (text != NULL && strlen(text) != (size_t)size) {
-        PyErr_SetString(PyExc_ValueError, "embedded null character in an option");
-        return NULL;
-    }
-    return text;
-}
-
-static bool option_take(PyObject *object, PyObject *name, PyObject *value,
-                        struct tactus_options *options)
-{
-    PyObject   *value_string = PyObject_Str(value);
-    const char *name_text = value_string == NULL ? NULL : text_of(name);
-    const char *value_text = name_text == NULL ? NULL : text_of(value_string);
-    bool        is_set = false;
-
-    if (value_text != NULL) {
-        int code = tactus_options_set(options, name_text, value_text);
-
-        is_set = code == TACTUS_OK;
-        if (!is_set) {
-            tac_py_raise(object, code);
-        }
-    }
-    Py_XDECREF(value_string);
-    return is_set;
-}
-
-static bool options_take(PyObject *object, PyObject *keywords, struct tactus_options *options)
-{
-    Py_ssize_t at = 0;
-    PyObject  *name, *value;
-
-    tactus_options_init(options);
-    while (keywords != NULL && PyDict_Next(keywords, &at, &name, &value)) {
-        if (!option_take(object, name, value, options)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* ---- opening -------------------------------------------------------------------------------- */
-
-static PyObject *store_new(PyTypeObject *type, PyObject *path)
-{
-    struct tac_py_store *self = tac_py_new(type);
-
-    if (self == NULL) {
-        return NULL;
-    }
-    self->path = Py_NewRef(path);
-    self->pid = getpid();
-    self->links.previous = self->links.next = &self->links;
-    self->turn = PyThread_allocate_lock();
-    self->idle = PyThread_allocate_lock();
-    if (self->turn == NULL || self->idle == NULL) {
-        Py_DECREF(&self->ob_base);
-        return PyErr_NoMemory();
-    }
-    (void)PyThread_acquire_lock(self->idle, WAIT_LOCK);
-    return &self->ob_base;
-}
-
-/* path: NULL for a store in memory. */
-static int handle_open(struct tac_py_store *self, const char *path,
-                       const struct tactus_options *options, bool is_new)
-{
-    PyThreadState *thread = PyEval_SaveThread();
-    int            code = is_new ? tactus_create(path, options) : TACTUS_OK;
-
-    if (code == TACTUS_OK) {
-        code = tactus_open(path, options, &self->handle);
-    }
-    PyEval_RestoreThread(thread);
-    return code;
-}
-
-static PyObject *store_make(PyObject *type, PyObject *arguments, PyObject *keywords, bool is_new)
-{
-    struct tactus_options options;
-    PyObject             *path, *encoded = NULL, *object;
-    int                   code;
-
-    if (!PyArg_ParseTuple(arguments, is_new ? "O:create" : "O:open", &path) ||
-        (path != Py_None && !PyUnicode_FSConverter(path, &encoded))) {
-        return NULL;
-    }
-    object = store_new((PyTypeObject *)type, path);
-    if (object != NULL && !options_take(object, keywords, &options)) {
-        Py_CLEAR(object);
-    }
-    if (object != NULL) {
-        code = handle_open(store_of(object), encoded == NULL ? NULL : PyBytes_AsString(encoded),
-                           &options, is_new);
-        if (code != TACTUS_OK) {
-            tac_py_raise(object, code);
-            Py_CLEAR(object);
-        }
-    }
-    Py_XDECREF(encoded);
-    return object;
-}
 
 PyDoc_STRVAR(
     open_doc,
-    "open($type, path, /, **options)\n--\n\n"
+    "open($type, path, /, *, pool=None, on_event=None, event_kinds=None,\n"
+    "     event_wait_ns_min=1000000, **options)\n--\n\n"
     "Open a store at its last checkpoint, or at the end of its log.\n"
     "\n"
     "The options are those of struct tactus_options in tactus.h, each as the text of its\n"
     "value: memory_size=\"1GiB\", threads=8, log=\"sync\". With backend=\"memory\" the store is\n"
     "new, gone when it is closed, and path may be None. One open at a time in all\n"
-    "processes: Locked. Others are NoStore, Format, Option.");
+    "processes: Locked. Others are NoStore, Format, Option.\n"
+    "\n"
+    "pool: a Pool, whose threads and memory the store is to share.\n"
+    "on_event: called with a dict for each event, until the store is closed: what struct\n"
+    "    tactus_event in tactus.h has, \"kind\" as a name of event_kinds. By a thread of the\n"
+    "    library, or, with threads=0, by the calls that step the store as they end; one at a\n"
+    "    time, in order. It may use the store, but not close it. What it raises goes to\n"
+    "    sys.unraisablehook.\n"
+    "event_kinds: some of \"job\", \"flush\", \"compaction\", \"move\", \"checkpoint\", \"wait\"\n"
+    "    and \"error\"; None: all.\n"
+    "event_wait_ns_min: of waits only those that took so long.");
 
 static PyObject *store_open(PyObject *type, PyObject *arguments, PyObject *keywords)
 {
-    return store_make(type, arguments, keywords, false);
+    return tac_py_store_make(type, arguments, keywords, false);
 }
 
 PyDoc_STRVAR(create_doc,
-             "create($type, path, /, **options)\n--\n\n"
+             "create($type, path, /, *, pool=None, on_event=None, event_kinds=None,\n"
+             "       event_wait_ns_min=1000000, **options)\n--\n\n"
              "Create a store, and open it. The file must not be there: Exists.\n"
              "\n"
-             "Options that shape the bytes of the file are kept in it; later opens ignore them.");
+             "Options that shape the bytes of the file are kept in it; later opens ignore them.\n"
+             "The other keywords are those of open().");
 
 static PyObject *store_create(PyObject *type, PyObject *arguments, PyObject *keywords)
 {
-    return store_make(type, arguments, keywords, true);
+    return tac_py_store_make(type, arguments, keywords, true);
 }
 
 /* ---- closing -------------------------------------------------------------------------------- */
@@ -153,7 +54,8 @@ PyDoc_STRVAR(
     "Drain, make everything durable, and close. Closing twice is closing once.\n"
     "\n"
     "With a log nothing is drained: the log brings the rest back. Waits for calls of other\n"
-    "threads. Iterators and batches are closed too. While a value of get_pinned is in use\n"
+    "threads, of on_event too. Iterators and batches are closed too. While a value of get_pinned "
+    "is in use\n"
     "the store stays open: BufferError. After any other exception the store is closed, and\n"
     "the file may end at an earlier checkpoint.");
 
@@ -202,6 +104,10 @@ static void store_dealloc(PyObject *object)
         PyThread_free_lock(self->idle);
     }
     Py_XDECREF(self->path);
+    Py_XDECREF(self->on_event);
+    if (self->pool != NULL) {
+        Py_DECREF(&self->pool->ob_base);
+    }
     tac_py_free(object);
 }
 
@@ -727,10 +633,11 @@ PyDoc_STRVAR(
     "Returns a dict: \"tables\", \"blocks\" and \"records\", how many were read, and \"damages\",\n"
     "a list of texts. If there are any Corrupt is raised, whose attribute `report` is the dict.");
 
-PyDoc_STRVAR(create_snapshot_doc,
-             "create_snapshot($self, name, /)\n--\n\n"
-             "Keep the store as it is now, under a name, until it is released; an op, whose number\n"
-             "is returned. Exists: the name is taken.");
+PyDoc_STRVAR(
+    create_snapshot_doc,
+    "create_snapshot($self, name, /)\n--\n\n"
+    "Keep the store as it is now, under a name, until it is released; an op, whose number\n"
+    "is returned. Exists: the name is taken.");
 PyDoc_STRVAR(release_snapshot_doc,
              "release_snapshot($self, name, /)\n--\n\n"
              "Release a snapshot; an op. NotFound: there is none. Again: somebody has it open.");

@@ -112,7 +112,7 @@ class OpeningTest(InFolder):
         self.assertRaises(TypeError, tactus.Store.open, 7)
         self.assertRaises(ValueError, tactus.Store.open, "a\0b")
         self.assertRaises(TypeError, tactus.Store)
-        for kind in (tactus.Tree, tactus.Iterator, tactus.Batch):
+        for kind in (tactus.Tree, tactus.Iterator, tactus.Batch, tactus.Pool):
             self.assertRaises(TypeError, kind)
 
     def test_one_open_at_a_time(self):
@@ -1222,6 +1222,338 @@ class ObservingTest(InFolder):
             self.assertEqual(tree[key_of(0)], b"v" * 100)
 
 
+class PoolTest(InFolder):
+    def test_stores_share_threads_and_memory(self):
+        digests = set()
+        with tactus.Pool.open(threads=3, memory_size="512MiB", memory_shares=2) as pool:
+            self.assertFalse(pool.closed)
+            for number in range(2):
+                options = {**THREADED, "memory_size": "auto", "uuid": "7" * 32, "pool": pool}
+                stores = [tactus.Store.create(f"{self.path}-{number}-{i}", **options)
+                          for i in range(2)]
+                for store in stores:
+                    fill(store.create_tree("tree"), 20000, b"v" * 50)
+                stat = pool.stat()
+                self.assertEqual((stat["stores"], stat["threads_merge"]), (2, 1))
+                self.assertEqual(stat["memory_size"], 512 << 20)
+                self.assertEqual(stat["memory_budget_bytes"],
+                                 sum(s.stat()["memory_budget_bytes"] for s in stores))
+                self.assertEqual(stores[0].stat()["threads_read"], 1)
+                pool.threads_change(1, 2, 1)
+                self.assertEqual(pool.stat()["threads_merge"], 2)
+                pool.threads_change(1, 1, 1)
+                for store in stores:
+                    store.drain()
+                    digests.add(store.digest())
+                    store.close()
+            self.assertEqual(pool.stat()["stores"], 0)
+            self.assertEqual(pool.stat()["memory_budget_bytes"], 0)
+            self.assertGreater(pool.stat()["busy_ns"], 0)
+        self.assertTrue(pool.closed)
+        self.assertEqual(len(digests), 1)
+
+    def test_stat_has_all_that_the_header_has(self):
+        header = pathlib.Path(os.environ["TACTUS_HEADER"]).read_text()
+        body = re.search(r"struct tactus_pool_stats \{(.*?)\n\};", header, re.S).group(1)
+        body = re.sub(r"/\*.*?\*/", "", body, flags=re.S)
+        with tactus.Pool.open(threads=0) as pool:
+            self.assertCountEqual(["struct_size", *pool.stat()],
+                                  re.findall(r"(\w+)(?=[,;])", body))
+
+    def test_a_pool_with_open_stores_stays_open(self):
+        pool = tactus.Pool.open(threads=3)
+        store = memory_store(pool=pool)
+        with self.assertRaisesRegex(tactus.Invalid, "1 stores are open"):
+            pool.close()
+        fill(store.create_tree("tree"), 1000)
+        store.close()
+        pool.close()
+        pool.close()
+        for use in (pool.__enter__, pool.stat, pool.step, lambda: pool.threads_change(1, 1, 1),
+                    lambda: memory_store(pool=pool)):
+            with self.assertRaisesRegex(tactus.Closed, "pool is closed"):
+                use()
+
+    def test_what_is_refused(self):
+        for options in ({"memory_shares": 0}, {"memory_shares": "many"}, {"memory_shares": 2 ** 33},
+                        {"threads": 1}, {"threads_priority": "high"}, {"memory_size": "1XiB"},
+                        {"page_size": 4096}, {"none": 1}):
+            with self.assertRaises(tactus.Option, msg=options) as caught:
+                tactus.Pool.open(**options)
+            self.assertIn(next(iter(options)), str(caught.exception))
+        self.assertRaises(TypeError, tactus.Pool.open, 3)
+        self.assertRaises(TypeError, memory_store, pool=3)
+        with tactus.Pool.open(threads=0) as pool:
+            self.assertRaises(tactus.Option, pool.threads_change, 1, 1, 1)
+        with tactus.Pool.open(threads=0, memory_size="1MiB") as pool:
+            with self.assertRaises(tactus.NoMemory):
+                memory_store(pool=pool)
+            self.assertRaises(tactus.NoStore, tactus.Store.open, self.path, pool=pool)
+            self.assertEqual(pool.stat()["stores"], 0)
+
+    def test_a_pool_without_threads_is_stepped(self):
+        with tactus.Pool.open(threads=0) as pool:
+            with memory_store(pool=pool) as one, memory_store(pool=pool) as two:
+                for store in (one, two):
+                    fill(store.create_tree("tree"), 1500)
+                self.assertTrue(pool.step())
+                while pool.step():
+                    pass
+                for store in (one, two):
+                    self.assertGreater(store.stat()["stage"]["merge"]["bytes"], 0)
+
+    def test_a_pool_that_is_dropped_is_closed_with_a_warning(self):
+        pool = tactus.Pool.open(threads=3)
+        store = memory_store(pool=pool)
+        del pool
+        gc.collect()
+        fill(store.create_tree("tree"), 1000)
+        store.close()
+        with self.assertWarnsRegex(ResourceWarning, "unclosed pool"):
+            del store
+            gc.collect()
+
+    def test_its_threads_serve_and_change_and_end_at_once(self):
+        wrong = []
+
+        def work(place):
+            try:
+                for _ in range(10):
+                    with memory_store(pool=pool) as store:
+                        fill(store.create_tree("tree"), 500)
+                        pool.stat()
+                        pool.threads_change(1, 1 + place, 1)
+            except Exception as error:
+                wrong.append(error)
+
+        with tactus.Pool.open(threads=3) as pool:
+            threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(wrong, [])
+
+
+class EventTest(InFolder):
+    def test_events_are_told(self):
+        for threads in (0, 3):
+            events, tellers = [], set()
+
+            def on_event(event):
+                events.append(event)
+                tellers.add(threading.get_ident())
+
+            with tactus.Store.create(self.path, on_event=on_event,
+                                     **{**SMALL, "threads": threads}) as store:
+                tree = store.create_tree("tree")
+                for _ in range(2):
+                    fill(tree, 5000)
+                tree.compact()
+                store.checkpoint()
+                last = store.last_op
+            kinds = {event["kind"] for event in events}
+            self.assertLessEqual({"job", "flush", "compaction", "checkpoint"}, kinds)
+            self.assertEqual(tellers == {threading.get_ident()}, threads == 0)
+            times = [event["time_ns"] for event in events]
+            self.assertEqual(times, sorted(times))
+            flushed = [event for event in events if event["kind"] == "flush"]
+            self.assertEqual(sum(event["records_in"] for event in flushed), 10000)
+            self.assertIn(last, [e["op"] for e in events if e["kind"] == "checkpoint"])
+            for event in events:
+                self.assertEqual((event["code"], event["text"]), (0, None))
+            os.unlink(self.path)
+
+    def test_an_event_has_all_that_the_header_has(self):
+        header = pathlib.Path(os.environ["TACTUS_HEADER"]).read_text()
+        body = re.search(r"struct tactus_event \{(.*?)\n\};", header, re.S).group(1)
+        body = re.sub(r"/\*.*?\*/", "", body, flags=re.S)
+        kinds = re.search(r"enum tactus_event_kind \{(.*?)\n\};", header, re.S).group(1)
+        kinds = [name.lower() for name in re.findall(r"TACTUS_EVENT_(\w+) =", kinds)]
+        events = []
+        with memory_store(on_event=events.append, event_kinds=kinds) as store:
+            store.checkpoint()
+        self.assertCountEqual(["struct_size", *events[0]], re.findall(r"(\w+)(?=[,;])", body))
+
+    def test_only_the_kinds_that_were_asked_for(self):
+        events = []
+        with memory_store(on_event=events.append, event_kinds=("checkpoint",),
+                          event_wait_ns_min=0) as store:
+            fill(store.create_tree("tree"), 2000)
+            store.drain()
+        self.assertEqual({event["kind"] for event in events}, {"checkpoint"})
+
+    def test_what_is_refused(self):
+        self.assertRaises(TypeError, memory_store, on_event=7)
+        self.assertRaises(TypeError, memory_store, on_event=print, event_kinds=7)
+        self.assertRaises(TypeError, memory_store, on_event=print, event_wait_ns_min="long")
+        for kinds in (["flush", "fish"], [7]):
+            with self.assertRaisesRegex(ValueError, "no kind of event"):
+                memory_store(on_event=print, event_kinds=kinds)
+        self.assertRaises(tactus.Invalid, memory_store, on_event=print, event_kinds=[])
+        memory_store(on_event=None, pool=None, event_kinds=None).close()
+
+    def test_damage_is_told(self):
+        with tactus.Store.create(self.path, **SMALL) as store:
+            tree = store.create_tree("tree")
+            fill(tree, 1000)
+            tree[key_of(500)] = b"precious"
+            store.drain()
+        image = pathlib.Path(self.path).read_bytes()
+        pathlib.Path(self.path).write_bytes(image.replace(b"precious", b"spurious"))
+        events = []
+        with tactus.Store.open(self.path, **SMALL, on_event=events.append,
+                               event_kinds=["error"]) as store:
+            with contextlib.suppress(tactus.Corrupt):
+                store.tree("tree").compact()
+        self.assertEqual({event["kind"] for event in events}, {"error"})
+        self.assertIn("block", events[0]["text"])
+        self.assertEqual(events[0]["code"], tactus.Corrupt.code)
+
+    def test_what_it_raises_is_reported(self):
+        for threads in (0, 3):
+            reported = []
+
+            def hook(unraisable):
+                reported.append((unraisable.exc_type, unraisable.object))
+
+            def on_event(event):
+                raise ZeroDivisionError
+
+            self.addCleanup(setattr, sys, "unraisablehook", sys.unraisablehook)
+            sys.unraisablehook = hook
+            with memory_store(threads=threads, on_event=on_event,
+                              event_kinds=["checkpoint"]) as store:
+                tree = store.create_tree("tree")
+                store.checkpoint()
+                self.assertRaises(tactus.NotFound, tree.__getitem__, b"none")
+                self.assertRaises(ZeroDivisionError, tree.ingest,
+                                  ((b"a", 1 // 0) for _ in range(1)))
+            self.assertGreater(len(reported), 0)
+            self.assertEqual(set(reported), {(ZeroDivisionError, on_event)})
+
+    def test_it_may_use_the_store_but_not_close_it(self):
+        for threads in (0, 3):
+            wrong, done = [], []
+
+            def on_event(event):
+                try:
+                    done.append((store.stat()["bars"], len(list(tree.keys(high=key_of(10))))))
+                    tree[b"seen"] = b"1"
+                except tactus.Closed:
+                    pass  # While it is being closed
+                except Exception as error:
+                    wrong.append(error)
+                for close in (store.close, store.abandon):
+                    try:
+                        close()
+                    except tactus.Invalid as error:
+                        if "callback" not in str(error):
+                            wrong.append(error)
+                    else:
+                        if not store.closed:
+                            wrong.append(close)
+
+            with memory_store(threads=threads, on_event=on_event,
+                              event_kinds=["flush", "checkpoint"]) as store:
+                tree = store.create_tree("tree")
+                fill(tree, 3000)
+                store.checkpoint()
+                store.checkpoint()
+                self.assertFalse(store.closed)
+                while not done:
+                    time.sleep(0.001)
+                    store.stat()
+                self.assertEqual(tree.get(b"seen"), b"1")
+            self.assertEqual(wrong, [])
+
+    def test_closing_while_it_is_called(self):
+        for _ in range(20):
+            within, told = threading.Event(), []
+
+            def on_event(event):
+                within.set()
+                time.sleep(0.002)
+                with contextlib.suppress(tactus.Closed):
+                    store.stat()
+                told.append(event)
+
+            store = memory_store(threads=3, on_event=on_event, event_kinds=["checkpoint", "flush"])
+            tree = store.create_tree("tree")
+            fill(tree, 1000)
+            store.checkpoint()
+            within.wait()
+            closers = [threading.Thread(target=store.close) for _ in range(2)]
+            for closer in closers:
+                closer.start()
+            for closer in closers:
+                closer.join()
+            self.assertTrue(store.closed)
+            count = len(told)
+            self.assertGreater(count, 0)
+            time.sleep(0.003)
+            self.assertEqual(len(told), count)
+
+    def test_the_last_reference_may_go_in_it(self):
+        held, closed = [], threading.Event()
+
+        def on_event(event):
+            while len(held) == 1 and sys.getrefcount(held[0]) > 3:
+                time.sleep(0.001)  # Until the test has let it go: list, argument, library
+            held.clear()
+
+        class Witness:
+            def __call__(self, event):
+                on_event(event)
+
+            def __del__(self):
+                closed.set()
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            store = memory_store(threads=3, on_event=Witness(), event_kinds=["checkpoint"])
+            held.append(store)
+            store.checkpoint()
+            del store
+            end = time.monotonic() + 60
+            while not closed.is_set() and time.monotonic() < end:
+                time.sleep(0.001)
+        self.assertTrue(closed.is_set())
+        self.assertEqual([warning.category for warning in caught], [ResourceWarning])
+
+    def test_the_callable_goes_with_the_close(self):
+        def on_event(event):
+            pass
+
+        before = sys.getrefcount(on_event)
+        store = memory_store(on_event=on_event)
+        self.assertEqual(sys.getrefcount(on_event), before + 1)
+        store.close()
+        self.assertEqual(sys.getrefcount(on_event), before)
+
+    def test_in_a_sub_interpreter_it_is_refused(self):
+        try:
+            import _xxsubinterpreters as interpreters
+        except ImportError:
+            self.skipTest("Python has no _xxsubinterpreters")
+        program = f"""
+import sys
+sys.path[:] = {sys.path!r}
+import tactus
+store = tactus.Store.open(None, backend="memory", **{SMALL!r})
+store.close()
+try:
+    tactus.Store.open(None, backend="memory", on_event=print, **{SMALL!r})
+except RuntimeError as error:
+    assert "main interpreter" in str(error)
+else:
+    raise AssertionError
+"""
+        interpreter = interpreters.create()
+        self.addCleanup(interpreters.destroy, interpreter)
+        interpreters.run_string(interpreter, program)
+
+
 class ErrorTest(unittest.TestCase):
     def test_each_code_has_a_class(self):
         header = pathlib.Path(os.environ["TACTUS_HEADER"]).read_text()
@@ -1474,6 +1806,29 @@ class ForkTest(InFolder):
             store.close()
             os.unlink(self.path)
 
+    def test_a_child_may_do_nothing_with_the_pool(self):
+        events = []
+        pool = tactus.Pool.open(threads=3)
+        store = memory_store(pool=pool, on_event=events.append)
+        fill(store.create_tree("tree"), 1000)
+
+        def work():
+            for use in (pool.__enter__, pool.stat, pool.step, lambda: pool.threads_change(1, 1, 1),
+                        lambda: memory_store(pool=pool), store.close, pool.close):
+                try:
+                    use()
+                except tactus.Forked:
+                    continue
+                raise AssertionError(use)
+            pool.close()
+
+        self.assertEqual(self.in_child(work), 0)
+        self.assertEqual(pool.stat()["stores"], 1)
+        store.checkpoint()
+        store.close()
+        pool.close()
+        self.assertGreater(len(events), 0)
+
     def test_children_of_a_busy_parent(self):
         with tactus.Store.create(self.path, **THREADED) as store:
             tree = store.create_tree("tree")
@@ -1540,6 +1895,50 @@ next(items)
         subprocess.run([sys.executable, "-c", program, self.path], check=True, timeout=120)
         with tactus.Store.open(self.path) as store:
             self.assertEqual(store.tree("tree")[b"a"], b"1")
+
+
+    def test_the_interpreter_ends_while_events_are_told(self):
+        program = """
+import sys, threading, time, tactus
+told = []
+def on_event(event):
+    told.append(event)
+    time.sleep(0.001)
+pool = tactus.Pool.open(threads=3)
+stores = [tactus.Store.create(sys.argv[1] + str(n), pool=pool, memtable_size="128KiB",
+                              block_size="16KiB", on_event=on_event, event_wait_ns_min=0,
+                              page_cache_size="1MiB", index_cache_size="4MiB")
+          for n in range(2)]
+def work(store):
+    tree, number = store.create_tree("tree"), 0
+    while True:
+        tree[b"%d" % number] = b"v" * 100
+        number += 1
+for store in stores:
+    threading.Thread(target=work, args=(store,), daemon=True).start()
+while len(told) < 50:
+    time.sleep(0.001)
+"""
+        for number in range(8):
+            done = subprocess.run([sys.executable, "-c", program, self.path + str(number)],
+                                  timeout=120, capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_after_the_end_has_begun_no_callback_is_taken(self):
+        program = """
+import atexit
+def late():
+    import tactus
+    try:
+        tactus.Store.open(None, backend="memory", threads=0, on_event=print)
+    except RuntimeError as error:
+        print(error)
+atexit.register(late)
+import tactus
+"""
+        done = subprocess.run([sys.executable, "-c", program], timeout=120, capture_output=True,
+                              text=True, check=True)
+        self.assertIn("the interpreter is ending", done.stdout)
 
 
 class MallocInfo(ctypes.Structure):
@@ -1670,6 +2069,17 @@ class LeakTest(unittest.TestCase):
 
         self.repeated(work)
 
+    def test_pools_and_events(self):
+        def work():
+            with tactus.Pool.open(threads=0) as pool:
+                with memory_store(tables_max=1024, pool=pool,
+                                  on_event=lambda event: event) as store:
+                    store.create_tree("tree")
+                    store.checkpoint()
+                    pool.stat()
+
+        self.repeated(work, 100)
+
     def test_stores(self):
         def work():
             with memory_store(tables_max=1024) as store:
@@ -1713,7 +2123,7 @@ class DocumentTest(InFolder):
                     if not attribute.startswith("_") and not issubclass(kind, tactus.Error):
                         self.assertTrue(thing.__doc__, f"{name}.{attribute}")
         text = pydoc.plain(pydoc.render_doc(tactus))
-        for line in ("open(path, /, **options)", "get(self, key, default=None, /)",
+        for line in ("open(path, /, *, pool=None, on_event=None", "open(**options)", "get(self, key, default=None, /)",
                      "items(self, /, low=None, high=None, *, prefix=None, reverse=False)"):
             self.assertIn(line, text)
 

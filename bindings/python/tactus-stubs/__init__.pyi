@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The types of the module tactus; what each of these does is in its docstring.
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Generic, TypeVar, final, overload
 
@@ -50,9 +50,29 @@ class Paused(Error): ...
 @final
 class Store:
     @classmethod
-    def open(cls, path: _Path | None, /, **options: object) -> Store: ...
+    def open(
+        cls,
+        path: _Path | None,
+        /,
+        *,
+        pool: Pool | None = None,
+        on_event: Callable[[dict[str, Any]], object] | None = None,
+        event_kinds: Iterable[str] | None = None,
+        event_wait_ns_min: int = 1000000,
+        **options: object,
+    ) -> Store: ...
     @classmethod
-    def create(cls, path: _Path, /, **options: object) -> Store: ...
+    def create(
+        cls,
+        path: _Path,
+        /,
+        *,
+        pool: Pool | None = None,
+        on_event: Callable[[dict[str, Any]], object] | None = None,
+        event_kinds: Iterable[str] | None = None,
+        event_wait_ns_min: int = 1000000,
+        **options: object,
+    ) -> Store: ...
     def close(self) -> None: ...
     def abandon(self) -> None: ...
     def __enter__(self) -> Store: ...
@@ -100,6 +120,19 @@ class Store:
     def last_op(self) -> int: ...
     @property
     def replay_op(self) -> int: ...
+
+@final
+class Pool:
+    @classmethod
+    def open(cls, **options: object) -> Pool: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Pool: ...
+    def __exit__(self, *exception: object) -> None: ...
+    def threads_change(self, read: int, merge: int, write: int, /) -> None: ...
+    def step(self) -> bool: ...
+    def stat(self) -> dict[str, int]: ...
+    @property
+    def closed(self) -> bool: ...
 
 @final
 class Tree:
