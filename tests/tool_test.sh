@@ -209,6 +209,58 @@ is "the others have what they had" prints sorted scan a --tree other
 is "an unknown tree is refused" fails 3 'no tree' scan a --tree nowhere
 is "also by put" fails 3 'no tree' put a --tree nowhere key value
 
+# ---- snapshots ----------------------------------------------------------------------------------
+
+lists_snapshots() { # NAME…: these, in this order, each with an op, tables and bytes above 0
+    run 0 snapshot s list &&
+        awk -F '\t' 'NF != 4 || $2 + 0 <= op || $3 < 1 || $4 < 1 { exit 1 } { op = $2 }' out &&
+        [ "$(cut -f 1 out | tr '\n' ' ')" = "$* " ]
+}
+
+retains() { # COMPARISON: of the tables that only snapshots have, with 0
+    run 0 stat s --json &&
+        [ "$(tr ',' '\n' <out | tr -d '" {}' | sed -n 's/^tables_retained://p')" "$1" 0 ]
+}
+
+new_store s
+is "there are no snapshots" prints empty snapshot s list
+is "a snapshot to read must be there" fails 3 'no snapshot "first"' scan s --snapshot first
+load many.sorted s
+is "snapshot create" run 0 snapshot s create first
+is "a name that is taken is refused" fails 3 'first' snapshot s create first
+is "an illegal name is refused" run 2 snapshot s create 'a/b'
+load keys s --delete
+run 0 put s key000000 later
+run 0 tree s create later
+is "snapshot create of another state" run 0 snapshot s create second
+run 0 compact s
+is "snapshot list shows them, the oldest first" lists_snapshots first second
+is "the store goes on, and its old tables stay" retains -gt
+is "scan --snapshot" prints many.sorted scan s --snapshot first
+head -n 5 many.sorted >expected
+is "scan --snapshot --limit" prints expected scan s --snapshot first --limit 5
+echo 20000 >expected
+is "scan --snapshot --count of the other" prints expected scan s --snapshot second --count
+sed -n 's/^key000000\t//p' many.sorted >expected
+is "get --snapshot" prints expected get s --snapshot first key000000
+echo later >expected
+is "get of the store as it is" prints expected get s key000000
+is "get --snapshot says that there was no such key" run 1 get s --snapshot first none
+is "a tree that was made later is not in it" fails 3 'tree' scan s --snapshot first --tree later
+is "snapshot release" run 0 snapshot s release first
+is "it is not listed" lists_snapshots second
+is "nor found" fails 3 'no snapshot "first"' get s --snapshot first key000000
+is "nor released again" fails 3 'no snapshot "first"' snapshot s release first
+is "the other one has what it had" run 0 scan s --snapshot second --count
+is "which is 20000 records" test "$(cat out)" = 20000
+is "release of the last one" run 0 snapshot s release second
+is "gives back all that only snapshots had" retains -eq
+is "more than snapshots_max are refused" \
+    fails 2 'snapshots_max' snapshot s create third --option snapshots_max=0
+is "snapshot wants to be told what to do" fails 2 'expected STORE create NAME' snapshot s take x
+is "create wants a name" fails 2 'expected STORE create NAME' snapshot s create
+is "the store is whole" run 0 verify s
+
 # ---- bad input ----------------------------------------------------------------------------------
 
 long_key=$(printf '%01025d' 0)
@@ -531,7 +583,8 @@ is "impossible ones are refused" options_fail 2 'memory_size: 1048576 bytes are 
 is "and unknown ones" options_fail 2 'unknown option "size"' size=1
 is "and what is none" options_fail 2 'no = in it' memory_size
 is "and a section of no file" options_fail 2 'of which file' --section small
-for command in create tree load get put delete scan compact stat digest verify repair options; do
+for command in create tree load get put delete scan snapshot compact stat digest verify repair \
+    options; do
     is "$command --help" says 'exit status' $command --help
     is "is listed" says "^  $command " --help
 done

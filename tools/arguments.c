@@ -21,6 +21,7 @@ static const struct option_entry entries[TAC_OPTIONS_COUNT] = {
                             "threads that read, merge and write; or 0 for none; or auto"},
     [TAC_OPTION_BACKEND] = {"backend", "NAME", "auto, io_uring or posix"},
     [TAC_OPTION_TREE] = {"tree", "NAME", "the tree to use (default)"},
+    [TAC_OPTION_SNAPSHOT] = {"snapshot", "NAME", "the store as this snapshot has it"},
     [TAC_OPTION_ESCAPE] = {"escape", NULL,
                            "keys and values hold tab, newline, backslash and other\n"
                            "bytes as \\t \\n \\\\ \\xHH"},
@@ -215,6 +216,9 @@ static int argument_set(struct tac_arguments *arguments, enum tac_option option,
         return backend_set(&arguments->options, value);
     case TAC_OPTION_TREE:
         arguments->tree = value;
+        return TAC_EXIT_OK;
+    case TAC_OPTION_SNAPSHOT:
+        arguments->snapshot = value;
         return TAC_EXIT_OK;
     case TAC_OPTION_ESCAPE:
         arguments->has_escape = true;

@@ -24,6 +24,15 @@ static int value_print(const struct tac_arguments *arguments, const char *value,
     return TAC_EXIT_OK;
 }
 
+static int record_get(const struct tac_session *session, const char *key, size_t key_size,
+                      char *value, size_t size, size_t *ret_size)
+{
+    return session->snapshot != NULL
+               ? tactus_snapshot_get(session->snapshot, session->tree, key, key_size, value, size,
+                                     ret_size)
+               : tactus_get(session->store, session->tree, key, key_size, value, size, ret_size);
+}
+
 /* The value's size is known only from a first call; nobody writes in between. */
 static int value_get(const struct tac_session *session, const struct tac_arguments *arguments,
                      size_t key_size)
@@ -31,7 +40,7 @@ static int value_get(const struct tac_session *session, const struct tac_argumen
     const char *key = arguments->operands[0];
     char       *value;
     size_t      size;
-    int         code = tactus_get(session->store, session->tree, key, key_size, NULL, 0, &size);
+    int         code = record_get(session, key, key_size, NULL, 0, &size);
     int         status;
 
     if (code != TACTUS_OK) {
@@ -41,7 +50,7 @@ static int value_get(const struct tac_session *session, const struct tac_argumen
     if (value == NULL) {
         return tac_fail(TAC_EXIT_FAILED, "out of memory");
     }
-    code = tactus_get(session->store, session->tree, key, key_size, value, size, &size);
+    code = record_get(session, key, key_size, value, size, &size);
     status = code == TACTUS_OK ? value_print(arguments, value, size) : tac_fail_code(code);
     free(value);
     return status;

@@ -44,6 +44,15 @@ static int scan_move(struct scan *scan)
                                         : tactus_iterator_next(scan->iterator);
 }
 
+static int iterator_open(struct scan *scan)
+{
+    const struct tac_session *session = &scan->session;
+
+    return session->snapshot != NULL
+               ? tactus_snapshot_iterator(session->snapshot, session->tree, &scan->iterator)
+               : tactus_iterator_open(session->store, session->tree, &scan->iterator);
+}
+
 /* Opens the iterator, in place of one that expired, and moves it to where it goes on. */
 static int scan_open(struct scan *scan)
 {
@@ -53,7 +62,7 @@ static int scan_open(struct scan *scan)
 
     tactus_iterator_close(scan->iterator);
     scan->iterator = NULL;
-    code = tactus_iterator_open(scan->session.store, scan->session.tree, &scan->iterator);
+    code = iterator_open(scan);
     if (code == TACTUS_OK) {
         code = tactus_iterator_bound(scan->iterator, from->data, from->size, to->data, to->size);
     }

@@ -104,11 +104,20 @@ int tac_fail_code(int code)
     return tac_code_status(code);
 }
 
+int tac_fail_snapshot(int code)
+{
+    if (code != TACTUS_ENOTFOUND) {
+        return tac_fail_code(code);
+    }
+    return tac_fail(TAC_EXIT_FAILED, "%s\n  `tactus snapshot STORE list` shows the snapshots.",
+                    tactus_message());
+}
+
 int tac_session_open(const struct tac_arguments *arguments, bool is_whole,
                      struct tac_session *ret_session)
 {
-    struct tac_session session = {NULL, 0};
-    int                code;
+    struct tac_session session = {NULL, 0, NULL};
+    int                code, status = TAC_EXIT_OK;
 
     code = tactus_open(arguments->store_path, &arguments->options, &session.store);
     if (code != TACTUS_OK) {
@@ -116,10 +125,13 @@ int tac_session_open(const struct tac_arguments *arguments, bool is_whole,
     }
     if (!is_whole) {
         code = tactus_tree_find(session.store, arguments->tree, &session.tree);
+        status = code == TACTUS_OK ? TAC_EXIT_OK : tac_fail_code(code);
     }
-    if (code != TACTUS_OK) {
-        int status = tac_fail_code(code);
-
+    if (!is_whole && status == TAC_EXIT_OK && arguments->snapshot != NULL) {
+        code = tactus_snapshot_open(session.store, arguments->snapshot, &session.snapshot);
+        status = code == TACTUS_OK ? TAC_EXIT_OK : tac_fail_snapshot(code);
+    }
+    if (status != TAC_EXIT_OK) {
         tactus_abandon(session.store);
         return status;
     }
@@ -131,7 +143,7 @@ int tac_session_close(struct tac_session *session, int status)
 {
     int code;
 
-    tac_assert(session->store != NULL);
+    tac_assert(session->store != NULL && session->snapshot == NULL);
     code = tactus_close(session->store);
     session->store = NULL;
     if (code != TACTUS_OK) {
@@ -145,6 +157,10 @@ int tac_session_close(struct tac_session *session, int status)
 void tac_session_release(struct tac_session *session)
 {
     tac_assert(session->store != NULL);
+    if (session->snapshot != NULL) {
+        tactus_snapshot_close(session->snapshot);
+        session->snapshot = NULL;
+    }
     tactus_abandon(session->store);
     session->store = NULL;
 }

@@ -33,6 +33,7 @@ enum tac_option {
     TAC_OPTION_THREADS,
     TAC_OPTION_BACKEND,
     TAC_OPTION_TREE,
+    TAC_OPTION_SNAPSHOT,
     TAC_OPTION_ESCAPE,
     TAC_OPTION_DELETE,
     TAC_OPTION_SORTED,
@@ -60,9 +61,10 @@ struct tac_arguments {
     char                 *store_path;
     char                **operands; /* After the store's path */
     int                   operand_count;
-    const char           *tree; /* "default" unless given */
-    char                 *from; /* NULL: from the first key */
-    char                 *to;   /* NULL: to the last key */
+    const char           *tree;     /* "default" unless given */
+    const char           *snapshot; /* NULL: the store as it is */
+    char                 *from;     /* NULL: from the first key */
+    char                 *to;       /* NULL: to the last key */
     uint64_t              limit;
     struct tactus_layout  layout; /* key_size 0: not given */
     bool                  has_escape;
@@ -109,16 +111,20 @@ int tac_fail(int status, const char *format, ...) __attribute__((format(printf, 
 /* Says the engine's last error and what to do about it; returns the exit status for its code. */
 int tac_fail_code(int code);
 
+/* The same for a code of a snapshot's name: TACTUS_ENOTFOUND is not a key's. */
+int tac_fail_snapshot(int code);
+
 /* The exit status and the advice for an error code. */
 int         tac_code_status(int code);
 const char *tac_code_advice(int code);
 
 struct tac_session {
-    struct tactus *store;
-    uint32_t       tree; /* The one named by --tree */
+    struct tactus          *store;
+    uint32_t                tree;     /* The one named by --tree */
+    struct tactus_snapshot *snapshot; /* The one named by --snapshot; NULL: none is */
 };
 
-/* Opens the store; with its tree unless is_whole. 0, or the exit status after saying why. */
+/* Opens the store; with its tree and snapshot unless is_whole. 0, or the exit status after saying why. */
 int tac_session_open(const struct tac_arguments *arguments, bool is_whole,
                      struct tac_session *ret_session) TAC_MUST_CHECK;
 /* Closes with everything durable; returns status, or the exit status of a failed close. */
@@ -148,6 +154,7 @@ int tac_cmd_get(struct tac_arguments *arguments);
 int tac_cmd_put(struct tac_arguments *arguments);
 int tac_cmd_delete(struct tac_arguments *arguments);
 int tac_cmd_scan(struct tac_arguments *arguments);
+int tac_cmd_snapshot(struct tac_arguments *arguments);
 int tac_cmd_compact(struct tac_arguments *arguments);
 int tac_cmd_stat(struct tac_arguments *arguments);
 int tac_cmd_digest(struct tac_arguments *arguments);

@@ -23,7 +23,7 @@ static const struct tac_command commands[] = {
      "  ring_size=256  io_depth=4  tables_max=16384  assist=true  direct_io=true\n"
      "  scrub_days=0 (never)  io_rate_max_bytes=0 (no limit)\n"
      "  io_priority=normal (or low, idle)\n"
-     "  cache_size_max=0 (caches do not grow later)\n"
+     "  cache_size_max=0 (caches do not grow later)  snapshots_max=8\n"
      "`tactus options` says what follows from which; include/tactus.h what each of them does.\n",
      TAC_TAKES_COMMON, 0, 0, tac_cmd_create},
     {"tree", "STORE create NAME | STORE drop NAME | STORE list", "Makes, drops or lists trees",
@@ -45,7 +45,8 @@ static const struct tac_command commands[] = {
          TAC_TAKES(SORTED) | TAC_TAKES(JSON),
      0, 1, tac_cmd_load},
     {"get", "STORE KEY", "Prints the value of a key and a newline", "",
-     TAC_TAKES_COMMON | TAC_TAKES(TREE) | TAC_TAKES(ESCAPE), 1, 1, tac_cmd_get},
+     TAC_TAKES_COMMON | TAC_TAKES(TREE) | TAC_TAKES(SNAPSHOT) | TAC_TAKES(ESCAPE), 1, 1,
+     tac_cmd_get},
     {"put", "STORE KEY VALUE", "Stores one record", "",
      TAC_TAKES_COMMON | TAC_TAKES(TREE) | TAC_TAKES(ESCAPE), 2, 2, tac_cmd_put},
     {"delete", "STORE KEY", "Deletes one record; it is no error if there is none", "",
@@ -53,9 +54,17 @@ static const struct tac_command commands[] = {
     {"scan", "STORE", "Prints records in the order of their keys, as `tactus load` reads them",
      "A record that a line cannot hold (a key with a tab or newline, a value with a newline)\n"
      "ends the scan with an error, unless --escape is given.\n",
-     TAC_TAKES_COMMON | TAC_TAKES(TREE) | TAC_TAKES(ESCAPE) | TAC_TAKES(FROM) | TAC_TAKES(TO) |
-         TAC_TAKES(LIMIT) | TAC_TAKES(REVERSE) | TAC_TAKES(COUNT),
+     TAC_TAKES_COMMON | TAC_TAKES(TREE) | TAC_TAKES(SNAPSHOT) | TAC_TAKES(ESCAPE) |
+         TAC_TAKES(FROM) | TAC_TAKES(TO) | TAC_TAKES(LIMIT) | TAC_TAKES(REVERSE) | TAC_TAKES(COUNT),
      0, 0, tac_cmd_scan},
+    {"snapshot", "STORE create NAME | STORE release NAME | STORE list",
+     "Makes, releases or lists snapshots",
+     "A snapshot is the whole store as of one op, until it is released; `tactus get` and\n"
+     "`tactus scan` read it with --snapshot NAME. Its tables stay in the file meanwhile. Space\n"
+     "that no other snapshot needs has come back when a release ends.\n"
+     "The list has a line for each, the oldest first: name, op, tables, and the bytes of keys and\n"
+     "values in these. There can be snapshots_max=8, up to 24 with --option.\n",
+     TAC_TAKES_COMMON, 1, 2, tac_cmd_snapshot},
     {"compact", "STORE", "Merges all records of a tree into one sorted run",
      "Overwritten and deleted records leave the file for good.\n",
      TAC_TAKES_COMMON | TAC_TAKES(TREE), 0, 0, tac_cmd_compact},
