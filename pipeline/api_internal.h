@@ -26,8 +26,8 @@ TAC_MUST_CHECK int tac_api_lock(struct tactus *store);
 static inline void tac_api_unlock(struct tactus *store)
 {
     pthread_mutex_unlock(&store->commit_lock);
-    if (__builtin_expect(tac_atomic_load_relaxed_u32(&store->events.is_due) != 0, 0)) {
-        tac_events_tell(&store->events);
+    if (__builtin_expect(tac_atomic_load_relaxed_u32(&store->events.teller.is_due) != 0, 0)) {
+        tac_teller_tell(&store->events.teller);
     }
 }
 

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* events -- what the store tells the application of as it happens: tactus_events_set.
  *
- * Who      Whoever finds something to tell lays it into a queue, and goes on: the coordinator, with
- *          whatever locks it has without threads, a writer that waited, the scrub. The callback is
- *          called from the queue's other end, without any lock: by a thread of its own, tac-event,
- *          or without threads by the calls of the application, as they return. So it may call what
- *          takes commit_lock, and a slow one delays nobody but later events.
+ * Who      Whoever finds something to tell lays it into the queue of a teller (teller.h): the
+ *          coordinator, with whatever locks it has without threads, a writer that waited, the scrub.
+ *          The callback is called by the teller's thread, tac-event, or without stage threads by the
+ *          calls of the application, as they return.
  * Bound    TAC_EVENTS_MAX wait at most; of more only the number is told.
  * Unset    costs one look at `kinds` where something has just been merged, written or waited for,
  *          and one at `is_due` as a write returns. Nothing that is decided depends on events. */
@@ -14,7 +13,7 @@
 
 #include <pthread.h>
 
-#include "base/error.h"
+#include "pipeline/teller.h"
 #include "queues/atomics.h"
 
 #define TAC_EVENTS_MAX 512
@@ -27,24 +26,13 @@ struct tac_event_slot {
 };
 
 struct tac_events {
-    uint32_t kinds;  /* Atomic: bits of enum tactus_event_kind that are to be told; 0: nothing */
-    uint32_t is_due; /* Atomic: something waits that no thread will tell */
+    uint32_t kinds; /* Atomic: bits of enum tactus_event_kind that are to be told; 0: nothing */
     uint64_t wait_ns_min; /* Atomic */
 
-    pthread_mutex_t set_lock; /* One change at a time */
-    bool            has_thread;
-    pthread_t       thread;
-
-    pthread_mutex_t        lock;  /* Innermost, for moments: of all that follows */
-    pthread_cond_t         added; /* Or the thread is to end */
-    pthread_cond_t         told;
-    tac_event_fn          *fn; /* NULL: nothing is taken */
-    void                  *context;
-    struct tac_event_slot *slots; /* NULL: none yet */
-    uint32_t               first, count;
-    uint64_t               missed; /* Since the last one in the queue */
-    bool                   is_telling, should_stop;
-    pthread_t              teller; /* While is_telling */
+    pthread_mutex_t   set_lock; /* One change at a time */
+    struct tac_teller teller;
+    tac_event_fn     *fn; /* Changed while the teller is not open */
+    void             *context;
 };
 
 struct tactus;
@@ -61,9 +49,6 @@ uint64_t tac_events_now_ns(const struct tac_events *events);
 /* Copies the event, with its text; nothing if its kind is not wanted. Sets struct_size, time_ns and,
  * from begin_ns, unless that is 0, duration_ns. Any thread, with any lock. */
 void tac_events_add(struct tac_events *events, const struct tactus_event *event, uint64_t begin_ns);
-/* Calls the callback for all that waits, unless another call of this does. Without locks. Leaves the
- * calling thread's message alone. */
-void tac_events_tell(struct tac_events *events);
 /* Nothing is added any more; tells what waits. After it no callback is under way. */
 void tac_events_end(struct tac_events *events);
 

@@ -96,8 +96,8 @@ void sim_events_check(struct sim *sim)
     if (!events->is_set) {
         return;
     }
-    tac_events_tell(&sim->store->events);
-    if (events->missed > 0 || sim->store->events.missed > 0) {
+    tac_teller_tell(&sim->store->events.teller);
+    if (events->missed > 0 || sim->store->events.teller.missed > 0) {
         return; /* One call had more to tell of than there is room for. */
     }
     checkpoints = sim->store->checkpoint.durable.sequence - events->checkpoint_before;
