@@ -129,6 +129,17 @@ enum tactus_log {
                                 write at the same time share a sync */
 };
 
+/* How much a line of logger_fn (struct tactus_options) matters. */
+enum tactus_logger_level {
+    TACTUS_LOGGER_ERROR = 0,   /* Something is lost, damaged, or has stopped */
+    TACTUS_LOGGER_WARNING = 1, /* It goes on, but somebody should know */
+    TACTUS_LOGGER_INFO = 2,    /* Opened, closed, and what was changed meanwhile */
+    TACTUS_LOGGER_DEBUG = 3,   /* Every checkpoint, too */
+};
+
+/* The longest line that logger_fn is given, terminator included. */
+#define TACTUS_LOGGER_LINE_BYTES 1024
+
 /* Fill with tactus_options_init, then change what you need; tactus_options_set does the same from
  * text. Options marked (create) shape the bytes of the file: they are fixed when the store is
  * created, kept in its superblock, and ignored by later opens. 0 is never "default": init sets
@@ -208,6 +219,22 @@ struct tactus_options {
     uint64_t cache_size_max;         /* What tactus_cache_change may make of each of page_cache_size
                                         and index_cache_size: so much address space. No memory, which
                                         is taken by the change. 0: what they have at open; 0. */
+    void (*logger_fn)(void *context, enum tactus_logger_level level, const char *line);
+                                     /* Called for what people would look for in a log: what an open
+                                        found and derived, damage, writing that has stopped and why,
+                                        a full store, pauses, other threads and caches, the close. A
+                                        line is UTF-8 without control characters, valid during the
+                                        call; errors are in it as tactus_message has them. One call at
+                                        a time, in order, until the store is closed, or its open has
+                                        failed. With stage threads a thread of the store's own makes
+                                        them; without, tactus_open, tactus_step and other calls as
+                                        they return. No lock is held, but it must not use the store.
+                                        What it takes delays later lines, an open that fails, a close,
+                                        and without stage threads those calls. 128 lines may wait; of
+                                        more a line tells how many. NULL: none; NULL. */
+    void    *logger_context;         /* Given to logger_fn; NULL. */
+    enum tactus_logger_level logger_level; /* Lines of this level and of those before it;
+                                        TACTUS_LOGGER_INFO. */
 };
 
 /* Fills in every default. struct_size: of the struct that the program was compiled with; for calls

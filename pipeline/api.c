@@ -196,6 +196,10 @@ int tactus_close(struct tactus *store)
 void tactus_abandon(struct tactus *store)
 {
     if (!tac_storage_is_forked(store->storage)) {
+        tac_logger_add(&store->logger, TACTUS_LOGGER_INFO,
+                       "stopped without a drain: op %llu is durable, of %llu",
+                       (unsigned long long)tactus_durable_op(store),
+                       (unsigned long long)tactus_last_op(store));
         tac_store_abandon(store);
     }
 }
@@ -525,8 +529,13 @@ int tactus_beat(struct tactus *store)
 
 int tactus_pause(struct tactus *store)
 {
-    return tac_api_fork_check(store) != TACTUS_OK ? tac_api_error.code
-                                                  : tac_writer_pause(store, &tac_api_error);
+    if (tac_api_fork_check(store) != TACTUS_OK ||
+        tac_writer_pause(store, &tac_api_error) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    tac_logger_add(&store->logger, TACTUS_LOGGER_INFO, "flushes and compactions are paused");
+    tac_api_tell(store);
+    return TACTUS_OK;
 }
 
 int tactus_resume(struct tactus *store)
@@ -535,13 +544,37 @@ int tactus_resume(struct tactus *store)
         return tac_api_error.code;
     }
     tac_writer_resume(store);
+    tac_logger_add(&store->logger, TACTUS_LOGGER_INFO, "flushes and compactions go on");
+    tac_api_tell(store);
     return TACTUS_OK;
+}
+
+/* Also if it failed: there may be none left. */
+static void threads_say(struct tactus *store, int result)
+{
+    struct tactus_stats stats;
+
+    if (store->logger.fn == NULL) {
+        return;
+    }
+    tactus_stat(store, &stats);
+    if (result == TACTUS_OK) {
+        tac_logger_add(&store->logger, TACTUS_LOGGER_INFO,
+                       "stage threads now: %u read, %u merge, %u write", stats.threads_read,
+                       stats.threads_merge, stats.threads_write);
+    } else {
+        tac_logger_add(&store->logger, TACTUS_LOGGER_ERROR,
+                       "other stage threads were refused, and there are %u, %u and %u: %s",
+                       stats.threads_read, stats.threads_merge, stats.threads_write,
+                       tac_api_error.message);
+    }
 }
 
 int tactus_threads_change(struct tactus *store, uint32_t threads_read, uint32_t threads_merge,
                           uint32_t threads_write)
 {
     struct tactus_options options;
+    int                   result;
 
     if (tac_api_lock(store) != TACTUS_OK) {
         return tac_api_error.code;
@@ -566,7 +599,9 @@ int tactus_threads_change(struct tactus *store, uint32_t threads_read, uint32_t 
                              "it has been opened with%s",
                              store->is_stepped ? "out" : " some");
     }
-    return tac_store_workers_change(store, &options, NULL, &tac_api_error);
+    result = tac_store_workers_change(store, &options, NULL, &tac_api_error);
+    threads_say(store, result);
+    return result;
 }
 
 int tactus_io_rate_change(struct tactus *store, uint64_t io_rate_max_bytes)
@@ -581,7 +616,13 @@ int tactus_io_rate_change(struct tactus *store, uint64_t io_rate_max_bytes)
     if (tac_options_resolve(&options, &tac_api_error) != TACTUS_OK) {
         return tac_api_error.code;
     }
-    return tac_store_io_rate_change(store, io_rate_max_bytes, &tac_api_error);
+    if (tac_store_io_rate_change(store, io_rate_max_bytes, &tac_api_error) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    tac_logger_add(&store->logger, TACTUS_LOGGER_INFO, "io_rate_max_bytes is %llu now",
+                   (unsigned long long)io_rate_max_bytes);
+    tac_api_tell(store);
+    return TACTUS_OK;
 }
 
 int tactus_checkpoint(struct tactus *store)

@@ -22,13 +22,21 @@ TAC_MUST_CHECK static inline int tac_api_fork_check(const struct tactus *store)
 
 /* The same, then takes commit_lock. */
 TAC_MUST_CHECK int tac_api_lock(struct tactus *store);
-/* Gives it back; without threads tells events that wait. */
-static inline void tac_api_unlock(struct tactus *store)
+/* At the end of a call, without locks: without threads tells events and lines that wait. */
+static inline void tac_api_tell(struct tactus *store)
 {
-    pthread_mutex_unlock(&store->commit_lock);
     if (__builtin_expect(tac_atomic_load_relaxed_u32(&store->events.teller.is_due) != 0, 0)) {
         tac_teller_tell(&store->events.teller);
     }
+    if (__builtin_expect(tac_atomic_load_relaxed_u32(&store->logger.teller.is_due) != 0, 0)) {
+        tac_teller_tell(&store->logger.teller);
+    }
+}
+/* Gives the lock back, at the end of a call. */
+static inline void tac_api_unlock(struct tactus *store)
+{
+    pthread_mutex_unlock(&store->commit_lock);
+    tac_api_tell(store);
 }
 
 /* commit_lock, for what waits for flushes and compactions. TACTUS_EPAUSED. */
@@ -37,8 +45,7 @@ TAC_MUST_CHECK int tac_api_maintenance_lock(struct tactus *store);
 bool tac_api_name_is_legal(const char *name, size_t size_max);
 /* Of the newest view, or of one that never goes. */
 TAC_MUST_CHECK int tac_api_iterator_open(struct tactus *store, const struct tac_view *view,
-                                         uint32_t                 tree,
-                                         struct tactus_iterator **ret_iterator);
+                                         uint32_t tree, struct tactus_iterator **ret_iterator);
 /* TACTUS_ENOTREE. No lock: the tree may have been dropped by the time that it is used (trees.h). */
 TAC_MUST_CHECK int tac_api_tree_layout(struct tactus *store, uint32_t tree,
                                        struct tac_layout *ret_layout);

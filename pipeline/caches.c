@@ -171,6 +171,13 @@ int tactus_cache_change(struct tactus *store, uint64_t page_cache_size, uint64_t
     }
     pthread_mutex_lock(&store->caches.lock);
     result = caches_change(store, page_cache_size, index_cache_size, &tac_api_error);
+    if (result == TACTUS_OK) {
+        tac_logger_add(&store->logger, TACTUS_LOGGER_INFO,
+                       "caches now: page_cache_size %llu, index_cache_size %llu",
+                       (unsigned long long)store->caches.page_bytes,
+                       (unsigned long long)store->caches.index_bytes);
+    }
     pthread_mutex_unlock(&store->caches.lock);
+    tac_api_tell(store);
     return result;
 }

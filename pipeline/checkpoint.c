@@ -326,6 +326,9 @@ static void durable(struct tactus *store)
     tac_atomic_store_release_u32(&store->is_checkpointing, 0);
     pthread_mutex_unlock(&store->scrub.lock);
     tac_atomic_store_release_u64(&store->durable_op, checkpoint->durable.op_persisted);
+    tac_logger_add(&store->logger, TACTUS_LOGGER_DEBUG, "checkpoint %llu is durable: op %llu",
+                   (unsigned long long)checkpoint->durable.sequence,
+                   (unsigned long long)checkpoint->durable.op_persisted);
     tac_events_add(&store->events,
                    &(struct tactus_event){
                        .kind = TACTUS_EVENT_CHECKPOINT,

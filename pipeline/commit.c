@@ -437,6 +437,8 @@ static void compaction_tell(struct tactus *store, const struct tac_bar_compactio
 static void damage_tell(struct tactus *store, const struct tac_bar_compaction *compaction,
                         const struct tac_error *error)
 {
+    tac_logger_add(&store->logger, TACTUS_LOGGER_ERROR, "a compaction found damage: %s",
+                   error->message);
     tac_events_add(&store->events,
                    &(struct tactus_event){
                        .kind = TACTUS_EVENT_ERROR,

@@ -29,6 +29,8 @@ void tac_store_poison(struct tactus *store, int code, const char *message)
         tac_atomic_exchange_u32(&store->is_poisoned, 1);
         tac_stages_stop(&store->stages);
         tac_event_count_notify_all(store->stages.progress);
+        tac_logger_add(&store->logger, TACTUS_LOGGER_ERROR,
+                       "writing has stopped until a reopen: %s", message);
         tac_events_add(
             &store->events,
             &(struct tactus_event){.kind = TACTUS_EVENT_ERROR, .code = code, .text = message}, 0);

@@ -59,6 +59,7 @@ static void defaults_set(struct tactus_options *options)
     options->scrub_days = 0;
     options->snapshots_max = 8;
     options->cache_size_max = 0;
+    options->logger_level = TACTUS_LOGGER_INFO;
     options->io_rate_max_bytes = 0;
     options->io_priority = TACTUS_IO_PRIORITY_NORMAL;
 }
@@ -115,6 +116,7 @@ enum option_kind {
     OPTION_LOG,
     OPTION_PRIORITY,
     OPTION_IO_PRIORITY,
+    OPTION_LOGGER_LEVEL,
     OPTION_UUID
 };
 
@@ -168,6 +170,7 @@ static const struct option_entry entries[] = {
     OPTION(io_priority, OPTION_IO_PRIORITY, 0, 2),
     OPTION(snapshots_max, OPTION_U32, 0, TAC_SNAPSHOTS_MAX),
     OPTION(cache_size_max, OPTION_U64, 0, 1024 * TAC_GIB),
+    OPTION(logger_level, OPTION_LOGGER_LEVEL, 0, 3),
 };
 
 static int bad_value(const struct option_entry *entry, const char *value, const char *expected,
@@ -246,6 +249,7 @@ static const char *const booleans[] = {"false", "true", "no", "yes", "off", "on"
 static const char *const backends[] = {"auto", "io_uring", "posix", "memory"};
 static const char *const priorities[] = {"normal", "idle"};
 static const char *const io_priorities[] = {"normal", "low", "idle"};
+static const char *const logger_levels[] = {"error", "warning", "info", "debug"};
 static const char *const logs[] = {"none", "host", "interval", "sync"};
 
 static int value_parse(const struct option_entry *entry, const char *value, uint64_t *ret_number,
@@ -271,6 +275,11 @@ static int value_parse(const struct option_entry *entry, const char *value, uint
     case OPTION_IO_PRIORITY:
         if (!word_parse(value, io_priorities, TAC_ARRAY_COUNT(io_priorities), ret_number)) {
             return bad_value(entry, value, "normal, low or idle", error);
+        }
+        return TACTUS_OK;
+    case OPTION_LOGGER_LEVEL:
+        if (!word_parse(value, logger_levels, TAC_ARRAY_COUNT(logger_levels), ret_number)) {
+            return bad_value(entry, value, "error, warning, info or debug", error);
         }
         return TACTUS_OK;
     case OPTION_LOG:
@@ -322,6 +331,7 @@ static size_t entry_bytes(const struct option_entry *entry)
     case OPTION_LOG:
     case OPTION_PRIORITY:
     case OPTION_IO_PRIORITY:
+    case OPTION_LOGGER_LEVEL:
         return sizeof(uint32_t);
     }
     tac_unreachable();
@@ -440,6 +450,9 @@ void tac_options_value(const struct tactus_options *options, uint32_t index, cha
         return;
     case OPTION_IO_PRIORITY:
         snprintf(text, text_size, "%s", io_priorities[number]);
+        return;
+    case OPTION_LOGGER_LEVEL:
+        snprintf(text, text_size, "%s", logger_levels[number]);
         return;
     case OPTION_LOG:
         snprintf(text, text_size, "%s", logs[number]);
@@ -671,7 +684,8 @@ int tac_options_resolve(struct tactus_options *options, struct tac_error *error)
         free_option_check("scrub_days", options->scrub_days, error) != TACTUS_OK ||
         free_option_check("io_rate_max_bytes", options->io_rate_max_bytes, error) != TACTUS_OK ||
         free_option_check("io_priority", (uint64_t)options->io_priority, error) != TACTUS_OK ||
-        free_option_check("cache_size_max", options->cache_size_max, error) != TACTUS_OK) {
+        free_option_check("cache_size_max", options->cache_size_max, error) != TACTUS_OK ||
+        free_option_check("logger_level", (uint64_t)options->logger_level, error) != TACTUS_OK) {
         return error->code;
     }
     return TACTUS_OK;

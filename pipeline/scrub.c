@@ -587,6 +587,8 @@ static void block_scrub(struct tactus *store, const struct target *target)
     }
     block_count(scrub, &error);
     if (error.code != TACTUS_OK) {
+        tac_logger_add(&store->logger, TACTUS_LOGGER_ERROR, "the scrub found damage: %s",
+                       error.message);
         tac_events_add(&store->events,
                        &(struct tactus_event){
                            .kind = TACTUS_EVENT_ERROR,

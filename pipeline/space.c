@@ -246,11 +246,29 @@ int tac_space_tree_check(struct tactus *store, const struct tac_layout *layout,
                          (unsigned long long)(blocks * block_size));
 }
 
+/* Once for each time that the store gets full, and once when there is room again. */
+static void fullness_say(struct tactus *store)
+{
+    bool was_full = store->fullness != TAC_NOT_FULL;
+    bool is_full = store->fullness_next != TAC_NOT_FULL;
+
+    if (is_full && !was_full) {
+        tac_logger_add(&store->logger, TACTUS_LOGGER_WARNING,
+                       "the store is full at op %llu: it takes no puts until compaction has made "
+                       "room",
+                       (unsigned long long)store->last_op);
+    } else if (was_full && !is_full) {
+        tac_logger_add(&store->logger, TACTUS_LOGGER_INFO, "the store takes puts again, at op %llu",
+                       (unsigned long long)store->last_op);
+    }
+}
+
 void tac_space_fullness_publish(struct tactus *store, bool is_bar_end)
 {
     store->mutable_may_fill =
         (!is_bar_end && store->mutable_may_fill) || store->fullness_next != TAC_FULL_FOR_DELETES;
     tac_atomic_store_release_u32(&store->is_full_of_tables, store->is_full_of_tables_next);
+    fullness_say(store);
     if (!TAC_MUTANT(FULL_FOR_GOOD) || store->fullness == TAC_NOT_FULL) {
         tac_atomic_store_release_u32(&store->fullness, store->fullness_next);
     }

@@ -274,6 +274,7 @@ static void rest_destroy(struct tactus *store)
     tac_wal_destroy(&store->wal);
     tac_scrub_destroy(&store->scrub);
     tac_events_destroy(&store->events);
+    tac_logger_destroy(&store->logger);
     tac_ingest_free(store->ingest_cut);
     tac_snapshots_destroy(&store->snapshots);
     pthread_mutex_destroy(&store->commit_lock);
@@ -287,8 +288,9 @@ static void rest_destroy(struct tactus *store)
 }
 
 /* Frees whatever there is of a store that could not be opened. */
-static void parts_destroy(struct tactus *store)
+static void parts_destroy(struct tactus *store, const struct tac_error *error)
 {
+    tac_logger_add(&store->logger, TACTUS_LOGGER_ERROR, "the open failed: %s", error->message);
     memory_free(store);
     rest_destroy(store);
 }
@@ -483,6 +485,7 @@ int tac_store_open_in(struct tactus_pool *shared, struct tac_storage *storage,
     pthread_mutex_init(&store->caches.lock, NULL);
     tac_scrub_init(&store->scrub);
     tac_events_init(&store->events);
+    tac_logger_init(&store->logger, options);
     tac_snapshots_init(&store->snapshots);
     store->storage = storage;
     store->options = *options;
@@ -493,17 +496,23 @@ int tac_store_open_in(struct tactus_pool *shared, struct tac_storage *storage,
         store->options.memory_size = 0;
     }
     store->tight_plan_every = stepping != NULL ? stepping->tight_plan_every : 0;
-    if (tac_options_resolve(&store->options, error) != TACTUS_OK ||
+    if (tac_options_resolve(&store->options, error) != TACTUS_OK) {
+        parts_destroy(store, error);
+        return error->code;
+    }
+    counts = worker_counts(&store->options, shared);
+    store->is_stepped = !counts.has_threads;
+    if (tac_logger_begin(&store->logger, store->is_stepped, error) != TACTUS_OK ||
         io_priority_take(store, error) != TACTUS_OK ||
         tac_store_superblock_open(storage, &superblock, error) != TACTUS_OK) {
-        parts_destroy(store);
+        parts_destroy(store, error);
         return error->code;
     }
     shape_take(store, &superblock);
     if (tac_wal_find(store, &superblock, place, error) != TACTUS_OK ||
         parts_create(store, &superblock, error) != TACTUS_OK ||
         tac_store_state_load(store, &superblock, error) != TACTUS_OK) {
-        parts_destroy(store);
+        parts_destroy(store, error);
         return error->code;
     }
     store->immutable_table = store->memtables[TAC_MEMTABLES - 1];
@@ -517,11 +526,9 @@ int tac_store_open_in(struct tactus_pool *shared, struct tac_storage *storage,
     tac_store_publish_view(store);
     tac_store_report(store);
     tac_scrub_begin(store);
-    counts = worker_counts(&store->options, shared);
-    store->is_stepped = !counts.has_threads;
     if (tac_worker_pool_start(&store->workers, &store->stages, &counts, stepping,
                               tac_coordinator_step, store, error) != TACTUS_OK) {
-        parts_destroy(store);
+        parts_destroy(store, error);
         return error->code;
     }
     tac_recovery_start(store);
@@ -531,11 +538,15 @@ int tac_store_open_in(struct tactus_pool *shared, struct tac_storage *storage,
         tac_scrub_start(store, error) != TACTUS_OK) {
         tac_wal_thread_stop(&store->wal);
         workers_stop(store);
-        parts_destroy(store);
+        parts_destroy(store, error);
         return error->code;
     }
     if (shared != NULL) {
         tac_pool_store_add(store);
+    }
+    tac_logger_add_open(store);
+    if (store->is_stepped) {
+        tac_teller_tell(&store->logger.teller);
     }
     *ret_store = store;
     return TACTUS_OK;
@@ -593,6 +604,19 @@ void tac_store_abandon(struct tactus *store)
     storage_close(store);
 }
 
+static void close_say(struct tactus *store, int result, const struct tac_error *error)
+{
+    unsigned long long op = store->last_op;
+
+    if (result == TACTUS_OK) {
+        tac_logger_add(&store->logger, TACTUS_LOGGER_INFO, "closed: all is durable, up to op %llu",
+                       op);
+    } else {
+        tac_logger_add(&store->logger, TACTUS_LOGGER_ERROR, "closed at op %llu, with an error: %s",
+                       op, error->message);
+    }
+}
+
 /* The log brings back what has not been done. While its last sync is under way, which takes longest,
  * threads end and memory is given back. */
 static int close_with_log(struct tactus *store, struct tac_error *error)
@@ -608,6 +632,7 @@ static int close_with_log(struct tactus *store, struct tac_error *error)
         result = tac_error_set(error, TACTUS_EPOISONED, "writing had stopped: %s",
                                store->poison_error.message);
     }
+    close_say(store, result, error);
     storage_close(store);
     return result;
 }
@@ -640,6 +665,7 @@ int tac_store_close(struct tactus *store, struct tac_error *error)
         }
     }
     pthread_mutex_unlock(&store->commit_lock);
+    close_say(store, result, error);
     tac_store_abandon(store);
     return result;
 }

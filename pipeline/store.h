@@ -24,6 +24,7 @@
 #include "pipeline/checkpoint.h"
 #include "pipeline/damage.h"
 #include "pipeline/events.h"
+#include "pipeline/logger.h"
 #include "pipeline/plan_report.h"
 #include "pipeline/ranges.h"
 #include "pipeline/scrub.h"
@@ -173,6 +174,7 @@ struct tactus {
     pthread_mutex_t        workers_lock; /* For who wakes a worker without commit_lock; innermost */
     struct tac_scrub       scrub;
     struct tac_events      events;
+    struct tac_logger      logger;
     bool                   has_rate_thread; /* workers_lock */
     pthread_t              rate_thread;
     struct tac_snapshots   snapshots;

@@ -212,6 +212,12 @@ int tac_wal_find(struct tactus *store, const struct tac_superblock *superblock,
         }
     }
     if (result == TACTUS_ENOSTORE) {
+        if (store->is_log_marked && store->options.log_loss_accepted) {
+            tac_logger_add(&store->logger, TACTUS_LOGGER_WARNING,
+                           "the write-ahead log is missing: ops after %llu are lost, as "
+                           "log_loss_accepted allows",
+                           (unsigned long long)superblock->op_persisted);
+        }
         return store->is_log_marked && !store->options.log_loss_accepted
                    ? log_missing(superblock, error)
                    : TACTUS_OK;
@@ -415,6 +421,12 @@ static bool loss_is_proven(struct reader *reader, uint64_t op)
 static int end_check(struct reader *reader)
 {
     reader->has_loss = loss_is_proven(reader, tac_max_u64(reader->op, reader->store->last_op + 1));
+    if (reader->has_loss && reader->store->options.log_loss_accepted) {
+        tac_logger_add(&reader->store->logger, TACTUS_LOGGER_WARNING,
+                       "the write-ahead log is damaged at op %llu: ops from there on are lost, as "
+                       "log_loss_accepted allows",
+                       (unsigned long long)reader->op);
+    }
     if (!reader->has_loss || reader->store->options.log_loss_accepted) {
         return TACTUS_OK;
     }
@@ -770,6 +782,9 @@ int tac_wal_replay(struct tactus *store, const struct tac_log_place *place, stru
         return result == TACTUS_OK && wants_log ? log_go_on(store, error) : result;
     }
     tac_error_clear(error);
+    tac_logger_add(&store->logger, TACTUS_LOGGER_DEBUG,
+                   "the ops of the write-ahead log after %llu are being done again",
+                   (unsigned long long)store->last_op);
     store->wal.is_replaying = true;
     result = segments_probe(&store->wal, reader.op, &reader.sequence, &reader.sequence_max, error);
     if (result == TACTUS_OK && reader.sequence != 0) {
@@ -788,6 +803,11 @@ int tac_wal_replay(struct tactus *store, const struct tac_log_place *place, stru
         tactus_batch_free(reader.batch);
     }
     tactus_replay_end(store);
+    if (result == TACTUS_OK && store->last_op >= op_needed) {
+        tac_logger_add(&store->logger, TACTUS_LOGGER_INFO,
+                       "the write-ahead log has brought back ops %llu to %llu",
+                       (unsigned long long)op_needed, (unsigned long long)store->last_op);
+    }
     if (result == TACTUS_OK && wants_log && !reader.has_loss) {
         result = log_continue(&reader);
     } else if (result == TACTUS_OK) {

@@ -63,6 +63,7 @@ grep '^#define TACTUS_ERRORS(X)' directives | grep -oE 'X\([A-Z]+, [0-9]+, "[^"]
         inside && /^\}/ {
             if (kind == "struct") {
                 gsub(/\[[^]]*\]/, "", body)
+                gsub(/\)[ \t]*\([^()]*\)/, "", body) # The parameters of a function pointer
                 gsub(/;/, ",", body)
             }
             count = split(body, parts, ",")
@@ -313,7 +314,8 @@ awk '/^\.SS / { inside = $3 ~ /^tactus_options/ }
     /^\.T[PQ]$/ { is_tag = inside; next }
     is_tag { is_tag = 0; name = $2; has_name = 1; next }
     has_name { has_name = 0; print name "\t" $0 }' text/tactus_options.5 >options
-sed -n 's/^struct tactus_options //p' members | grep -vx struct_size | sort >option_names
+sed -n 's/^struct tactus_options //p' members | grep -vxE 'struct_size|logger_fn|logger_context' |
+    sort >option_names
 sed -n '/^struct tactus_options {/,/^}/p' "$header" |
     sed -n '/(create)/,/Free at every open/p' |
     sed -nE 's/^    (uint[0-9]+_t|bool|enum [a-z_]+) +([a-z0-9_]+)(\[[A-Z_]*\])?;.*/\2/p' >created
@@ -452,7 +454,8 @@ command_options_differ() {
         sed -nE 's/^  (--[a-z-]+( [^ ]+)?)  .*/\1/p' "helps/$command" | sort >wanted
         awk -F '\t' -v name="$command" '
             $1 == "tactus.1" && $4 ~ /^--/ &&
-            ($2 == "COMMON OPTIONS" || $2 == "COMMANDS" && $3 == name) {
+            ($2 == "COMMON OPTIONS" && !match($3, "(^| )" name "(,| |$)") ||
+             $2 == "COMMANDS" && $3 == name) {
                 print $4 ($5 == "" ? "" : " " $5)
             }' entries | sort >found
         only_in "$command --help" "$command, page" wanted found

@@ -40,8 +40,17 @@ declarations() {
             return kept text
         }
 
-        # A declaration of one or more members.
+        # A declaration of one or more members, or of a pointer to a function.
         function members(owner, text,    type, count, declarator, i, name) {
+            if (match(text, /^[a-z][A-Za-z0-9_ *]*[(][*][a-z_]+[)][(]/) && text ~ /[^)][)]$/) {
+                type = substr(text, 1, RLENGTH - 1)
+                name = type
+                sub(/^.*[(][*]/, "", name)
+                sub(/[)]$/, "", name)
+                print "    MEMBER(" owner ", " name ", \"" type \
+                    nameless(substr(text, RLENGTH)) "\");"
+                return
+            }
             if (!match(text, /^(const )?((struct|enum) )?[A-Za-z_][A-Za-z0-9_]* /)) {
                 fail(text)
             }

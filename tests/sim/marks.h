@@ -29,6 +29,7 @@
     X(PAUSED, "a pause of compaction")                                                             \
     X(PAUSED_LONG, "a call that a pause refused, done again after it")                             \
     X(WORKERS_CHANGED, "other workers in place of those that had jobs")                            \
+    X(LINE_TOLD, "a line for people of a checkpoint that is durable")                              \
     X(CACHE_CHANGED, "caches with more or fewer frames than before")                               \
     X(BEAT_CALLED, "a beat of the host's")                                                         \
     X(BAR_CALLED, "a bar that ended with such a beat")                                             \

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store_events -- what a store tells of as it happens, against what it counts. */
+/* store_events -- what a store tells of as it happens, against what it counts; and its lines. */
+#include <stdio.h>
+#include <string.h>
+
 #include "tests/sim/store_sim.h"
 
 #define KINDS_ALL 127
@@ -79,6 +82,82 @@ void sim_events_begin(struct sim *sim)
     }
 }
 
+/* ---- lines ---------------------------------------------------------------------------------- */
+
+static void line_take(void *context, enum tactus_logger_level level, const char *line)
+{
+    struct sim        *sim = context;
+    struct sim_logger *logger = &sim->logger;
+    unsigned long long number;
+    size_t             size = strlen(line);
+
+    if (size == 0 || size >= TACTUS_LOGGER_LINE_BYTES || level > TACTUS_LOGGER_DEBUG) {
+        sim_fail(sim, "a line of level %d and %zu bytes", (int)level, size);
+    }
+    for (size_t i = 0; i < size; i++) {
+        if ((uint8_t)line[i] < 0x20 || line[i] == 0x7f) {
+            sim_fail(sim, "a line with a control character: %s", line);
+        }
+    }
+    logger->lines++;
+    if (level == TACTUS_LOGGER_ERROR) {
+        snprintf(logger->last, sizeof logger->last, "%s", line);
+    }
+    if (sscanf(line, "%llu lines were not told", &number) == 1) {
+        logger->missed += number;
+    }
+    if (sscanf(line, "checkpoint %llu is durable", &number) == 1) {
+        if (number <= logger->checkpoint) {
+            sim_fail(sim, "checkpoint %llu was told after %llu", number,
+                     (unsigned long long)logger->checkpoint);
+        }
+        logger->checkpoint = number;
+    }
+}
+
+void sim_logger_set(struct sim *sim, struct tactus_options *options)
+{
+    struct tac_prng prng = {tac_mix_u64(sim->world->seed ^ 0x6c6f67676572)};
+
+    sim->logger = (struct sim_logger){.is_set = tac_prng_below(&prng, 2) == 0};
+    if (sim->logger.is_set) {
+        options->logger_fn = line_take;
+        options->logger_context = sim;
+        options->logger_level = TACTUS_LOGGER_DEBUG;
+    }
+}
+
+void sim_logger_failed(struct sim *sim, const struct tac_error *error)
+{
+    const struct sim_logger *logger = &sim->logger;
+
+    if (logger->is_set && logger->missed == 0 && strstr(logger->last, error->message) == NULL) {
+        sim_fail(sim, "an open failed, but its last line is \"%s\"", logger->last);
+    }
+}
+
+static void logger_check(struct sim *sim)
+{
+    const struct sim_logger *logger = &sim->logger;
+    uint64_t                 durable = sim->store->checkpoint.durable.sequence;
+
+    if (!logger->is_set) {
+        return;
+    }
+    tac_teller_tell(&sim->store->logger.teller);
+    if (logger->missed == 0 && sim->store->logger.teller.missed == 0 && logger->checkpoint != 0 &&
+        logger->checkpoint != durable) {
+        sim_fail(sim, "a line told of checkpoint %llu, durable is %llu",
+                 (unsigned long long)logger->checkpoint, (unsigned long long)durable);
+    }
+    if (logger->lines == 0) {
+        sim_fail(sim, "not a line was told of an open");
+    }
+    sim->report->marks.count[MARK_LINE_TOLD] += logger->checkpoint > 0;
+}
+
+/* ---- events against counts ------------------------------------------------------------------ */
+
 static void count_compare(struct sim *sim, const char *what, uint64_t told, uint64_t counted)
 {
     if (told != counted) {
@@ -93,6 +172,7 @@ void sim_events_check(struct sim *sim)
     const struct tactus_stats *totals = &sim->store->totals;
     uint64_t                   checkpoints;
 
+    logger_check(sim);
     if (!events->is_set) {
         return;
     }

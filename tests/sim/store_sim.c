@@ -87,12 +87,14 @@ static void store_open(struct sim *sim)
     sim_superblock_spoil(sim);
     for (uint32_t i = 0; i < OPEN_TRIES_MAX; i++) {
         sim_rate_open(sim);
+        sim_logger_set(sim, &options);
         if (sim_disk_open(&sim->disk, &storage, &error) != TACTUS_OK) {
             sim_fail(sim, "open of the disk: %d %s", error.code, error.message);
         }
         if (tac_store_open_in(sim->pool.pool, storage, &options, &stepping, &place, &sim->store,
                               &error) != TACTUS_OK) {
             storage->ops->close(storage);
+            sim_logger_failed(sim, &error);
             sim_open_failed(sim, &error);
         } else if (sim->faults.has_stopped) {
             tac_store_abandon(sim->store);

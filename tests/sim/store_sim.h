@@ -183,6 +183,14 @@ struct sim_events {
     uint64_t last_ns;
 };
 
+/* The lines that a store has told since its open was begun. */
+struct sim_logger {
+    bool     is_set;
+    uint64_t lines, missed;
+    uint64_t checkpoint;                     /* Of the last that was told */
+    char     last[TACTUS_LOGGER_LINE_BYTES]; /* Of error and above */
+};
+
 /* The limit of I/O, and since when. */
 struct sim_rate {
     uint64_t bytes_per_s, begin_ns, begin_bytes;
@@ -201,6 +209,7 @@ struct sim {
     struct sim_iterator     iterators[SIM_ITERATORS];
     struct sim_snapshot     snapshots[SIM_SNAPSHOTS];
     struct sim_events       events;
+    struct sim_logger       logger;
     struct sim_rate         rate;
     struct tac_prng         prng; /* For what is free at each open */
     uint32_t                op_index;
@@ -355,6 +364,10 @@ void sim_check_damaged(struct sim *sim);
 void sim_events_begin(struct sim *sim);
 /* What it has told agrees with what it has counted. */
 void sim_events_check(struct sim *sim);
+/* Before an open: in half of the worlds the store has somebody to tell lines to. */
+void sim_logger_set(struct sim *sim, struct tactus_options *options);
+/* After an open that has failed. */
+void sim_logger_failed(struct sim *sim, const struct tac_error *error);
 
 /* ---- store_caches.c ---- */
 
