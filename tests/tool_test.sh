@@ -588,6 +588,18 @@ for command in create tree load get put delete scan snapshot compact stat digest
     is "$command --help" says 'exit status' $command --help
     is "is listed" says "^  $command " --help
 done
+verbose() { # LEVEL: what scan says then, in err
+    run 0 scan a --verbose --option logger_level="$1"
+}
+says_nothing() { verbose "$1" && [ ! -s err ]; }
+is "--verbose tells what the open has found" eval \
+    "run 0 scan a --verbose && grep -q '^tactus scan: info: opened at op [1-9]' err"
+is "and derived" grep -q '^tactus scan: info: backend ' err
+is "and how it ended" grep -q '^tactus scan: info: stopped without a drain' err
+is "with warnings only it has nothing to say" says_nothing warning
+is "with debug it tells of checkpoints" eval \
+    "run 0 compact a --verbose --option logger_level=debug && grep -q ': debug: checkpoint ' err"
+is "there is no other level" fails 2 'logger_level' scan a --option logger_level=loud
 is "--version" says '^tactus [0-9]' --version
 output_fails() {
     local status=0

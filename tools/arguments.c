@@ -20,6 +20,9 @@ static const struct option_entry entries[TAC_OPTIONS_COUNT] = {
     [TAC_OPTION_THREADS] = {"threads", "R,M,W",
                             "threads that read, merge and write; or 0 for none; or auto"},
     [TAC_OPTION_BACKEND] = {"backend", "NAME", "auto, io_uring or posix"},
+    [TAC_OPTION_VERBOSE] = {"verbose", NULL,
+                            "print what the store has to say; --option\n"
+                            "logger_level=debug: more of it"},
     [TAC_OPTION_TREE] = {"tree", "NAME", "the tree to use (default)"},
     [TAC_OPTION_SNAPSHOT] = {"snapshot", "NAME", "the store as this snapshot has it"},
     [TAC_OPTION_ESCAPE] = {"escape", NULL,
@@ -214,6 +217,9 @@ static int argument_set(struct tac_arguments *arguments, enum tac_option option,
         return tac_threads_set(&arguments->options, value);
     case TAC_OPTION_BACKEND:
         return backend_set(&arguments->options, value);
+    case TAC_OPTION_VERBOSE:
+        arguments->options.logger_fn = tac_logger_print;
+        return TAC_EXIT_OK;
     case TAC_OPTION_TREE:
         arguments->tree = value;
         return TAC_EXIT_OK;

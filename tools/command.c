@@ -32,6 +32,14 @@ int tac_fail(int status, const char *format, ...)
     return status;
 }
 
+void tac_logger_print(void *context, enum tactus_logger_level level, const char *line)
+{
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+
+    (void)context;
+    fprintf(stderr, "tactus %s: %s: %s\n", command_name, names[level], line);
+}
+
 int tac_code_status(int code)
 {
     tac_assert(code != TACTUS_OK);

@@ -32,6 +32,7 @@ enum tac_option {
     TAC_OPTION_OPTION,
     TAC_OPTION_THREADS,
     TAC_OPTION_BACKEND,
+    TAC_OPTION_VERBOSE,
     TAC_OPTION_TREE,
     TAC_OPTION_SNAPSHOT,
     TAC_OPTION_ESCAPE,
@@ -53,7 +54,8 @@ enum tac_option {
 
 #define TAC_TAKES(option) (1u << TAC_OPTION_##option)
 #define TAC_TAKES_COMMON                                                                           \
-    (TAC_TAKES(HELP) | TAC_TAKES(OPTION) | TAC_TAKES(THREADS) | TAC_TAKES(BACKEND))
+    (TAC_TAKES(HELP) | TAC_TAKES(OPTION) | TAC_TAKES(THREADS) | TAC_TAKES(BACKEND) |               \
+     TAC_TAKES(VERBOSE))
 
 /* Pointers lead into argv. */
 struct tac_arguments {
@@ -107,6 +109,9 @@ void tac_command_name_set(const char *name);
 
 /* Says the error on standard error; return `status`. */
 int tac_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A line of the store's logger on standard error: options.logger_fn with --verbose. */
+void tac_logger_print(void *context, enum tactus_logger_level level, const char *line);
 
 /* Says the engine's last error and what to do about it; returns the exit status for its code. */
 int tac_fail_code(int code);
