@@ -132,6 +132,7 @@ int tac_py_handle_close(struct tac_py_store *self, bool is_abandoned)
     }
     PyEval_RestoreThread(thread);
     Py_CLEAR(self->on_event);
+    Py_CLEAR(self->on_log);
     if (self->pool != NULL) {
         tac_py_pool_leave(self->pool);
     }
@@ -180,7 +181,8 @@ PyObject *tac_py_store_shut(PyObject *object, bool is_abandoned)
     if (self->is_closing && self->closer == PyThread_get_thread_ident()) {
         return Py_NewRef(Py_None);
     }
-    if (self->teller == PyThread_get_thread_ident()) {
+    if (self->event_teller == PyThread_get_thread_ident() ||
+        self->log_teller == PyThread_get_thread_ident()) {
         return tac_py_raise_text(object, TACTUS_EINVAL, "a callback cannot close its own store");
     }
     if (!tac_py_lock_wait(self->turn)) {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* events -- what a store tells Python of as it happens: on_event of Store.open.
+/* events -- what a store tells Python of as it happens: on_event and on_log of Store.open.
  *
- * Who      The library calls event_tell without any lock: on a thread of the store's own, or,
+ * Who      The library calls event_tell and tac_py_line_tell without any lock: on a thread of the store's own, or,
  *          without stage threads, on the thread whose call ends, which has given up the
  *          interpreter's lock. Either way it is taken here, and given up before the library goes on.
  * Close    waits for a callback that is under way, without the interpreter's lock; a callback
- *          cannot close its own store (teller), for that would wait for itself.
+ *          cannot close its own store (event_teller, log_teller), for that would wait for itself.
  * Drop     A callback keeps the store. If it ends with the last reference, that is handed to the
  *          main thread: the dealloc closes the store.
  * End      Python must not be entered any more when its end has begun: a thread that asks for the
@@ -103,24 +103,48 @@ int tac_py_events_init(PyObject *module)
     return 0;
 }
 
-bool tac_py_callbacks_are_possible(void)
+bool tac_py_callbacks_are_possible(const char *name)
 {
     bool is_shut;
 
     if (!is_in_main_interpreter()) {
-        PyErr_SetString(PyExc_RuntimeError, "on_event needs the main interpreter");
+        PyErr_Format(PyExc_RuntimeError, "%s needs the main interpreter", name);
         return false;
     }
     pthread_mutex_lock(&gate.lock);
     is_shut = gate.is_shut;
     pthread_mutex_unlock(&gate.lock);
     if (is_shut) {
-        PyErr_SetString(PyExc_RuntimeError, "on_event: the interpreter is ending");
+        PyErr_Format(PyExc_RuntimeError, "%s: the interpreter is ending", name);
     }
     return !is_shut;
 }
 
 /* ---- callbacks ------------------------------------------------------------------------------ */
+
+/* The call that tells, without stage threads, may have an exception set by then. */
+struct entry {
+    PyGILState_STATE state;
+    PyObject        *type, *value, *traceback;
+};
+
+/* Through the gate, and with the interpreter's lock. False: the interpreter is ending. */
+static bool python_enter(struct entry *entry)
+{
+    if (!gate_enter()) {
+        return false;
+    }
+    entry->state = PyGILState_Ensure();
+    PyErr_Fetch(&entry->type, &entry->value, &entry->traceback);
+    return true;
+}
+
+static void python_leave(struct entry *entry)
+{
+    PyErr_Restore(entry->type, entry->value, entry->traceback);
+    PyGILState_Release(entry->state);
+    gate_leave();
+}
 
 static int last_reference_drop(void *object)
 {
@@ -139,45 +163,55 @@ static void reference_drop(struct tac_py_store *self)
     }
 }
 
-/* With the interpreter's lock. The call that tells, without stage threads, may have an exception
- * set by then. */
-static void call_make(struct tac_py_store *self, const struct tactus_event *event)
+/* With the interpreter's lock. `arguments` is taken over; NULL: an exception is set. */
+static void call_make(struct tac_py_store *self, PyObject *function, unsigned long *teller,
+                      PyObject *arguments)
 {
-    PyObject *type, *value, *traceback, *dict, *result = NULL;
+    PyObject *result = NULL;
     bool      is_kept = !self->is_dropped;
 
-    PyErr_Fetch(&type, &value, &traceback);
-    dict = tac_py_event_new(event);
     if (is_kept) {
         Py_INCREF(&self->ob_base);
     }
-    self->teller = PyThread_get_thread_ident();
-    if (dict != NULL) {
-        result = PyObject_CallFunctionObjArgs(self->on_event, dict, NULL);
+    *teller = PyThread_get_thread_ident();
+    if (arguments != NULL) {
+        result = PyObject_CallObject(function, arguments);
     }
     if (result == NULL) {
-        PyErr_WriteUnraisable(self->on_event);
+        PyErr_WriteUnraisable(function);
     }
-    self->teller = 0;
+    *teller = 0;
     Py_XDECREF(result);
-    Py_XDECREF(dict);
+    Py_XDECREF(arguments);
     if (is_kept) {
         reference_drop(self);
     }
-    PyErr_Restore(type, value, traceback);
 }
 
 static void event_tell(void *context, const struct tactus_event *event)
 {
-    PyGILState_STATE state;
+    struct tac_py_store *self = context;
+    struct entry         entry;
 
-    if (!gate_enter()) {
-        return;
+    if (python_enter(&entry)) {
+        PyObject *dict = tac_py_event_new(event);
+
+        call_make(self, self->on_event, &self->event_teller,
+                  dict == NULL ? NULL : Py_BuildValue("(N)", dict));
+        python_leave(&entry);
     }
-    state = PyGILState_Ensure();
-    call_make(context, event);
-    PyGILState_Release(state);
-    gate_leave();
+}
+
+void tac_py_line_tell(void *context, enum tactus_logger_level level, const char *line)
+{
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+    struct tac_py_store     *self = context;
+    struct entry             entry;
+
+    if (python_enter(&entry)) {
+        call_make(self, self->on_log, &self->log_teller, Py_BuildValue("(ss)", names[level], line));
+        python_leave(&entry);
+    }
 }
 
 int tac_py_events_begin(struct tac_py_store *store, uint32_t kinds, uint64_t wait_ns_min)

@@ -110,9 +110,10 @@ struct tac_py_store {
     unsigned long       closer;     /* The thread that closes, if is_closing */
     bool                is_closing; /* No call is begun any more */
     struct tac_py_pool *pool;       /* NULL: it is in none */
-    PyObject           *on_event;   /* NULL: there is none */
-    unsigned long       teller;     /* The thread that is in on_event; 0: none is */
-    bool                is_dropped; /* Nobody has a reference to it any more */
+    PyObject           *on_event, *on_log; /* NULL: there is none */
+    unsigned long       event_teller;      /* The thread that is in on_event; 0: none is */
+    unsigned long       log_teller;        /* The same of on_log */
+    bool                is_dropped;        /* Nobody has a reference to it any more */
 };
 
 /* ring: a store's links, or a snapshot's. */
@@ -158,10 +159,13 @@ void tac_py_pool_leave(struct tac_py_pool *pool);
 
 /* 0, or -1 and an exception. */
 int tac_py_events_init(PyObject *module);
-/* False, and an exception is set: this interpreter cannot be called by threads of the library. */
-bool tac_py_callbacks_are_possible(void);
+/* False, and an exception is set: this interpreter cannot be called by threads of the library. name:
+ * of the keyword. */
+bool tac_py_callbacks_are_possible(const char *name);
 /* From now on, until the store is closed, its on_event is called. */
 int tac_py_events_begin(struct tac_py_store *store, uint32_t kinds, uint64_t wait_ns_min);
+/* options.logger_fn; the context is the store. */
+void tac_py_line_tell(void *context, enum tactus_logger_level level, const char *line);
 
 /* ---- observe.c: dicts, and methods of Store ------------------------------------------------- */
 

@@ -65,19 +65,20 @@ static bool pool_take(struct tac_py_store *self, PyObject *pool)
     return true;
 }
 
-static bool on_event_take(struct tac_py_store *self, PyObject *function)
+/* None is none. */
+static bool callback_take(const char *name, PyObject *function, PyObject **ret_function)
 {
     if (function == Py_None) {
         return true;
     }
     if (!PyCallable_Check(function)) {
-        PyErr_Format(PyExc_TypeError, "on_event must be callable, not %R", function);
+        PyErr_Format(PyExc_TypeError, "%s must be callable, not %R", name, function);
         return false;
     }
-    if (!tac_py_callbacks_are_possible()) {
+    if (!tac_py_callbacks_are_possible(name)) {
         return false;
     }
-    self->on_event = Py_NewRef(function);
+    *ret_function = Py_NewRef(function);
     return true;
 }
 
@@ -114,7 +115,10 @@ static bool keyword_take(PyObject *object, PyObject *name, PyObject *value, stru
         return pool_take((struct tac_py_store *)object, value);
     }
     if (PyUnicode_CompareWithASCIIString(name, "on_event") == 0) {
-        return on_event_take((struct tac_py_store *)object, value);
+        return callback_take("on_event", value, &((struct tac_py_store *)object)->on_event);
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "on_log") == 0) {
+        return callback_take("on_log", value, &((struct tac_py_store *)object)->on_log);
     }
     if (PyUnicode_CompareWithASCIIString(name, "event_kinds") == 0) {
         return kinds_take(value, &opening->kinds);
@@ -137,6 +141,10 @@ static bool keywords_take(PyObject *object, PyObject *keywords, struct opening *
         if (!keyword_take(object, name, value, opening)) {
             return false;
         }
+    }
+    if (((struct tac_py_store *)object)->on_log != NULL) {
+        opening->options.logger_fn = tac_py_line_tell;
+        opening->options.logger_context = object;
     }
     return true;
 }

@@ -10,7 +10,7 @@ static struct tac_py_store *store_of(PyObject *object) { return (struct tac_py_s
 PyDoc_STRVAR(
     open_doc,
     "open($type, path, /, *, pool=None, on_event=None, event_kinds=None,\n"
-    "     event_wait_ns_min=1000000, **options)\n--\n\n"
+    "     event_wait_ns_min=1000000, on_log=None, **options)\n--\n\n"
     "Open a store at its last checkpoint, or at the end of its log.\n"
     "\n"
     "The options are those of struct tactus_options in tactus.h, each as the text of its\n"
@@ -26,7 +26,11 @@ PyDoc_STRVAR(
     "    sys.unraisablehook.\n"
     "event_kinds: some of \"job\", \"flush\", \"compaction\", \"move\", \"checkpoint\", \"wait\"\n"
     "    and \"error\"; None: all.\n"
-    "event_wait_ns_min: of waits only those that took so long.");
+    "event_wait_ns_min: of waits only those that took so long.\n"
+    "on_log: called with \"error\", \"warning\", \"info\" or \"debug\" and a line for people, "
+    "from\n"
+    "    the open on, as on_event is; but it must not use the store. With the option\n"
+    "    logger_level=\"info\" it is told of that and of what matters more.");
 
 static PyObject *store_open(PyObject *type, PyObject *arguments, PyObject *keywords)
 {
@@ -35,7 +39,7 @@ static PyObject *store_open(PyObject *type, PyObject *arguments, PyObject *keywo
 
 PyDoc_STRVAR(create_doc,
              "create($type, path, /, *, pool=None, on_event=None, event_kinds=None,\n"
-             "       event_wait_ns_min=1000000, **options)\n--\n\n"
+             "       event_wait_ns_min=1000000, on_log=None, **options)\n--\n\n"
              "Create a store, and open it. The file must not be there: Exists.\n"
              "\n"
              "Options that shape the bytes of the file are kept in it; later opens ignore them.\n"
@@ -105,6 +109,7 @@ static void store_dealloc(PyObject *object)
     }
     Py_XDECREF(self->path);
     Py_XDECREF(self->on_event);
+    Py_XDECREF(self->on_log);
     if (self->pool != NULL) {
         Py_DECREF(&self->pool->ob_base);
     }

@@ -1531,6 +1531,45 @@ class EventTest(InFolder):
         store.close()
         self.assertEqual(sys.getrefcount(on_event), before)
 
+    def test_lines_are_told(self):
+        for threads in (0, 3):
+            lines = []
+
+            def on_log(level, line):
+                lines.append((level, line))
+                for close in (store.close, store.abandon) if len(lines) == 3 else ():
+                    self.assertRaises(tactus.Invalid, close)
+                if "go on" in line:
+                    raise ZeroDivisionError
+
+            reported = []
+            self.addCleanup(setattr, sys, "unraisablehook", sys.unraisablehook)
+            sys.unraisablehook = lambda it: reported.append((it.exc_type, it.object))
+            with memory_store(threads=threads, on_log=on_log, logger_level="debug") as store:
+                store.pause()
+                store.resume()
+                store.checkpoint()
+            self.assertEqual([level for level, _ in lines[:2]], ["info", "info"])
+            self.assertIn("opened at op 0", lines[0][1])
+            self.assertIn("paused", lines[2][1])
+            self.assertIn("debug", {level for level, _ in lines})
+            self.assertIn("closed", lines[-1][1])
+            self.assertEqual(reported, [(ZeroDivisionError, on_log)])
+
+    def test_lines_of_an_open_that_fails(self):
+        lines = []
+        tactus.Store.create(self.path, **SMALL).close()
+        for threads in (0, 3):
+            with self.assertRaises(tactus.Option) as caught:
+                tactus.Store.open(self.path, on_log=lambda *line: lines.append(line),
+                                  memory_size="32KiB", threads=threads)
+            level, line = lines.pop()
+            self.assertEqual(level, "error")
+            self.assertTrue(str(caught.exception).endswith(line.removeprefix("the open failed: ")))
+            self.assertEqual(lines, [])
+        self.assertRaises(TypeError, memory_store, on_log=7)
+        self.assertRaises(tactus.Option, memory_store, on_log=print, logger_level="loud")
+
     def test_in_a_sub_interpreter_it_is_refused(self):
         try:
             import _xxsubinterpreters as interpreters
@@ -1907,6 +1946,7 @@ def on_event(event):
 pool = tactus.Pool.open(threads=3)
 stores = [tactus.Store.create(sys.argv[1] + str(n), pool=pool, memtable_size="128KiB",
                               block_size="16KiB", on_event=on_event, event_wait_ns_min=0,
+                              on_log=lambda level, line: told.append(line), logger_level="debug",
                               page_cache_size="1MiB", index_cache_size="4MiB")
           for n in range(2)]
 def work(store):
@@ -2073,7 +2113,8 @@ class LeakTest(unittest.TestCase):
         def work():
             with tactus.Pool.open(threads=0) as pool:
                 with memory_store(tables_max=1024, pool=pool,
-                                  on_event=lambda event: event) as store:
+                                  on_event=lambda event: event,
+                                  on_log=lambda level, line: line) as store:
                     store.create_tree("tree")
                     store.checkpoint()
                     pool.stat()

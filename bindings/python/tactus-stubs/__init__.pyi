@@ -59,6 +59,7 @@ class Store:
         on_event: Callable[[dict[str, Any]], object] | None = None,
         event_kinds: Iterable[str] | None = None,
         event_wait_ns_min: int = 1000000,
+        on_log: Callable[[str, str], object] | None = None,
         **options: object,
     ) -> Store: ...
     @classmethod
@@ -71,6 +72,7 @@ class Store:
         on_event: Callable[[dict[str, Any]], object] | None = None,
         event_kinds: Iterable[str] | None = None,
         event_wait_ns_min: int = 1000000,
+        on_log: Callable[[str, str], object] | None = None,
         **options: object,
     ) -> Store: ...
     def close(self) -> None: ...
