@@ -134,20 +134,21 @@ void tac_logger_add_open(struct tactus *store)
     const struct tactus_options *options = &store->options;
     struct tactus_stats          stats;
     uint64_t                     tables = 0;
+    uint32_t                     trees;
     char                         log[16], level0[32], page[32], index[32];
 
-    if (store->logger.fn == NULL) {
+    if (store->logger.fn == NULL || tactus_tree_list(store, NULL, 0, &trees) != TACTUS_OK) {
         return;
     }
-    tactus_stat(store, &stats);
+    tactus_stat(store, &stats); /* Of trees it has those of the last bar's end */
     for (uint32_t i = 0; i < stats.levels; i++) {
         tables += stats.level[i].tables;
     }
     tac_logger_add(&store->logger, TACTUS_LOGGER_INFO,
                    "opened at op %llu, of which %llu is durable: %u trees, %llu tables with %llu "
                    "bytes of keys and values, %u snapshots; checkpoint %llu",
-                   (unsigned long long)stats.last_op, (unsigned long long)stats.durable_op,
-                   stats.trees, (unsigned long long)tables, (unsigned long long)stats.live_bytes,
+                   (unsigned long long)stats.last_op, (unsigned long long)stats.durable_op, trees,
+                   (unsigned long long)tables, (unsigned long long)stats.live_bytes,
                    stats.snapshots, (unsigned long long)stats.checkpoint_sequence);
     tac_logger_add(
         &store->logger, TACTUS_LOGGER_INFO,
@@ -162,8 +163,8 @@ void tac_logger_add_open(struct tactus *store)
         option_text(options, "index_cache_size", index, sizeof index));
     if (stats.tables_damaged > 0) {
         tac_logger_add(&store->logger, TACTUS_LOGGER_WARNING,
-                       "%llu tables are damaged, as compactions have found: tactus_verify names "
-                       "the damage, `tactus repair` writes the rest into a new store",
+                       "tables that compactions have found damaged: %llu; tactus_verify names the "
+                       "damage, `tactus repair` writes the rest into a new store",
                        (unsigned long long)stats.tables_damaged);
     }
 }

@@ -474,6 +474,7 @@ int tac_store_open_in(struct tactus_pool *shared, struct tac_storage *storage,
         aligned_alloc(TAC_CACHE_LINE_BYTES, tac_round_up(sizeof *store, TAC_CACHE_LINE_BYTES));
     struct tac_superblock    superblock;
     struct tac_worker_counts counts;
+    uint32_t                 repaired;
 
     if (store == NULL) {
         return tac_error_set(error, TACTUS_ENOMEM, "out of memory for a store");
@@ -504,9 +505,15 @@ int tac_store_open_in(struct tactus_pool *shared, struct tac_storage *storage,
     store->is_stepped = !counts.has_threads;
     if (tac_logger_begin(&store->logger, store->is_stepped, error) != TACTUS_OK ||
         io_priority_take(store, error) != TACTUS_OK ||
-        tac_store_superblock_open(storage, &superblock, error) != TACTUS_OK) {
+        tac_store_superblock_open(storage, &superblock, &repaired, error) != TACTUS_OK) {
         parts_destroy(store, error);
         return error->code;
+    }
+    if (repaired > 0) {
+        tac_logger_add(&store->logger, TACTUS_LOGGER_INFO,
+                       "copies of the superblock that were old or damaged and have been written "
+                       "again: %u",
+                       repaired);
     }
     shape_take(store, &superblock);
     if (tac_wal_find(store, &superblock, place, error) != TACTUS_OK ||

@@ -248,10 +248,11 @@ TAC_MUST_CHECK int tac_block_fetch(struct tac_storage *storage, const struct tac
                                    struct tac_error *error);
 int tac_store_read_block(void *context, const struct tac_block_reference *reference,
                          enum tac_block_kind kind, uint8_t *block, struct tac_error *error);
-/* For an open: the newest superblock, its bad copies repaired, and all that it reaches durable. */
+/* For an open: the newest superblock, its bad copies repaired (how many those and older ones were),
+ * and all that it reaches durable. */
 TAC_MUST_CHECK int tac_store_superblock_open(struct tac_storage    *storage,
                                              struct tac_superblock *ret_superblock,
-                                             struct tac_error      *error);
+                                             uint32_t *ret_repaired, struct tac_error *error);
 /* Fills free set, manifest, snapshots and numbers of a store that is otherwise ready to run. */
 TAC_MUST_CHECK int tac_store_state_load(struct tactus               *store,
                                         const struct tac_superblock *superblock,

@@ -262,7 +262,7 @@ int tac_store_superblock_find(struct tac_storage *storage, struct tac_superblock
 }
 
 int tac_store_superblock_open(struct tac_storage *storage, struct tac_superblock *ret_superblock,
-                              struct tac_error *error)
+                              uint32_t *ret_repaired, struct tac_error *error)
 {
     struct tac_superblock_choice choice;
     struct tac_error             doubt;
@@ -288,6 +288,8 @@ int tac_store_superblock_open(struct tac_storage *storage, struct tac_superblock
         return error->code;
     }
     *ret_superblock = choice.superblock;
+    *ret_repaired =
+        (uint32_t)__builtin_popcount(choice.repair_first_mask | choice.repair_second_mask);
     return TACTUS_OK;
 }
 

@@ -170,6 +170,159 @@ static void test_refused(void)
            "without logger_fn a store is as ever");
 }
 
+/* ---- what an open finds --------------------------------------------------------------------- */
+
+static char directory[256];
+
+static const char *path_of(const char *name)
+{
+    static char path[300];
+
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    return path;
+}
+
+static struct tactus_options file_options(struct reader *reader, enum tactus_log log)
+{
+    struct tactus_options options;
+
+    options_fill(&options, reader, 3, TACTUS_LOGGER_INFO);
+    options.backend = TACTUS_BACKEND_POSIX;
+    options.log = log;
+    options.log_loss_accepted = true;
+    return options;
+}
+
+/* The bytes of the file at `position`, or where `what` is first, become something else. */
+static void file_spoil(const char *what, long position)
+{
+    FILE  *file = fopen(path_of("store"), "r+");
+    char  *bytes, *found;
+    size_t size;
+
+    tac_assert(file != NULL && fseek(file, 0, SEEK_END) == 0);
+    size = (size_t)ftell(file);
+    bytes = malloc(size);
+    tac_assert(bytes != NULL && fseek(file, 0, SEEK_SET) == 0);
+    tac_assert(fread(bytes, 1, size, file) == size);
+    found = what == NULL ? bytes + position : memmem(bytes, size, what, strlen(what));
+    tac_assert(found != NULL && fseek(file, found - bytes, SEEK_SET) == 0);
+    tac_assert(fwrite("spoiled", 1, 7, file) == 7);
+    free(bytes);
+    tac_assert(fclose(file) == 0);
+}
+
+static void test_log(void)
+{
+    struct tactus_layout  layout = {TACTUS_LAYOUT_VARIABLE, 16, 100};
+    struct reader         reader;
+    struct tactus_options options = file_options(&reader, TACTUS_LOG_SYNC);
+    uint32_t              tree;
+
+    tac_assert(tactus_create(path_of("store"), &options) == TACTUS_OK);
+    tac_assert(tactus_open(path_of("store"), &options, &reader.store) == TACTUS_OK);
+    tac_assert(tactus_tree_create(reader.store, "tree", &layout, &tree) == TACTUS_OK);
+    for (uint32_t i = 0; i < 2; i++) {
+        tac_assert(tactus_put(reader.store, tree, "key", 3, "value", 5) == TACTUS_OK);
+    }
+    tactus_abandon(reader.store);
+    tap_ok(lines_with(&reader, "opened at op 0") == 1 && lines_with(&reader, "log sync") == 1 &&
+               lines_with(&reader, "brought back") == 0,
+           "a new store has nothing to bring back");
+    lines_free(&reader);
+    options = file_options(&reader, TACTUS_LOG_SYNC);
+    tac_assert(tactus_open(path_of("store"), &options, &reader.store) == TACTUS_OK);
+    tactus_abandon(reader.store);
+    tap_ok(lines_with(&reader, "log has brought back ops 1 to 3") == 1 &&
+               lines_with(&reader, "opened at op 3, of which 3 is durable: 1 trees") == 1,
+           "told is what the log has brought back");
+    lines_free(&reader);
+    tac_assert(unlink(path_of("store-wal")) == 0);
+    options = file_options(&reader, TACTUS_LOG_SYNC);
+    tac_assert(tactus_open(path_of("store"), &options, &reader.store) == TACTUS_OK);
+    tac_assert(tactus_close(reader.store) == TACTUS_OK);
+    tap_ok(lines_with(&reader, "log is missing: ops after 0 are lost") == 1 &&
+               reader.counts[TACTUS_LOGGER_WARNING] == 1,
+           "that a log is missing is a warning");
+    lines_free(&reader);
+    tac_assert(unlink(path_of("store")) == 0 && unlink(path_of("store-wal")) == 0);
+}
+
+static void test_damage(void)
+{
+    struct tactus_layout  layout = {TACTUS_LAYOUT_VARIABLE, 16, 100};
+    struct reader         reader;
+    struct tactus_options options = file_options(&reader, TACTUS_LOG_NONE);
+    uint32_t              tree;
+
+    tac_assert(tactus_create(path_of("store"), &options) == TACTUS_OK);
+    tac_assert(tactus_open(path_of("store"), &options, &reader.store) == TACTUS_OK);
+    tac_assert(tactus_tree_create(reader.store, "tree", &layout, &tree) == TACTUS_OK);
+    for (uint32_t i = 0; i < 1000; i++) {
+        char key[16];
+
+        snprintf(key, sizeof key, "%08u", i);
+        tac_assert(tactus_put(reader.store, tree, key, 8, "precious", 8) == TACTUS_OK);
+    }
+    tac_assert(tactus_close(reader.store) == TACTUS_OK);
+    lines_free(&reader);
+    file_spoil("precious", 0);
+    file_spoil(NULL, 0);
+    options = file_options(&reader, TACTUS_LOG_NONE);
+    tac_assert(tactus_open(path_of("store"), &options, &reader.store) == TACTUS_OK);
+    tac_assert(tactus_put(reader.store, tree, "00000000", 8, "other", 5) == TACTUS_OK);
+    tap_ok(tactus_compact(reader.store, tree) == TACTUS_ECORRUPT, "a compaction meets damage: %s",
+           tactus_message());
+    tac_assert(tactus_close(reader.store) == TACTUS_OK);
+    tap_ok(lines_with(&reader, "and have been written again: 1") == 1,
+           "told is what an open has repaired");
+    tap_ok(lines_with(&reader, "a compaction found damage: ") == 1 &&
+               reader.counts[TACTUS_LOGGER_ERROR] == 1,
+           "and of the damage, as an error");
+    lines_free(&reader);
+    options = file_options(&reader, TACTUS_LOG_NONE);
+    tac_assert(tactus_open(path_of("store"), &options, &reader.store) == TACTUS_OK);
+    tactus_abandon(reader.store);
+    tap_ok(lines_with(&reader, "tables that compactions have found damaged: 1;") == 1 &&
+               reader.counts[TACTUS_LOGGER_WARNING] == 1,
+           "later opens warn of it");
+    lines_free(&reader);
+    tac_assert(unlink(path_of("store")) == 0);
+}
+
+static void test_full(void)
+{
+    struct tactus_layout  layout = {TACTUS_LAYOUT_FIXED, 8, 100};
+    struct reader         reader;
+    struct tactus_options options;
+    uint32_t              tree;
+    uint64_t              count = 0;
+    char                  key[16], value[100] = {0};
+    int                   code = TACTUS_OK;
+
+    options_fill(&options, &reader, 0, TACTUS_LOGGER_INFO);
+    options.file_size_max = 4 * TAC_MIB;
+    tac_assert(tactus_open(NULL, &options, &reader.store) == TACTUS_OK);
+    tac_assert(tactus_tree_create(reader.store, "tree", &layout, &tree) == TACTUS_OK);
+    for (; code == TACTUS_OK && count < 100000; count++) {
+        snprintf(key, sizeof key, "%08u", (uint32_t)count);
+        code = tactus_put(reader.store, tree, key, 8, value, sizeof value);
+    }
+    tap_ok(code == TACTUS_EFULL && lines_with(&reader, "the store is full at op") == 1 &&
+               reader.counts[TACTUS_LOGGER_WARNING] == 1,
+           "a full store is told of, once");
+    for (uint64_t i = 0; i < count; i++) {
+        snprintf(key, sizeof key, "%08u", (uint32_t)i);
+        tac_assert(tactus_delete(reader.store, tree, key, 8) == TACTUS_OK);
+    }
+    tac_assert(tactus_compact(reader.store, tree) == TACTUS_OK);
+    tac_assert(tactus_put(reader.store, tree, key, 8, value, sizeof value) == TACTUS_OK);
+    tap_ok(lines_with(&reader, "takes puts again") == lines_with(&reader, "the store is full") &&
+               tactus_close(reader.store) == TACTUS_OK,
+           "and that there is room again");
+    lines_free(&reader);
+}
+
 /* ---- what a line is ------------------------------------------------------------------------- */
 
 static void test_text(void)
@@ -244,13 +397,24 @@ static void test_missed(void)
 
 int main(void)
 {
+    const char *base = getenv("TMPDIR");
+
     tap_plan(0);
+    snprintf(directory, sizeof directory, "%.200s/tactus-logger-XXXXXX",
+             base != NULL ? base : P_tmpdir);
+    if (mkdtemp(directory) == NULL) {
+        tap_bail("cannot make %s", directory);
+    }
     test_life(0, "no threads");
     test_life(3, "three threads");
     test_levels(0, "no threads");
     test_levels(3, "three threads");
     test_refused();
+    test_log();
+    test_damage();
+    test_full();
     test_text();
     test_missed();
+    tac_assert(rmdir(directory) == 0);
     return tap_done();
 }
