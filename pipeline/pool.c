@@ -318,6 +318,18 @@ int tactus_pool_close(struct tactus_pool *pool)
     return TACTUS_OK;
 }
 
+/* To the loggers of all stores. */
+static void threads_say(struct tactus_pool *pool, const uint32_t count[TAC_STAGES_WITH_QUEUE])
+{
+    pthread_mutex_lock(&pool->list_lock);
+    for (struct tactus *store = pool->stores; store != NULL; store = store->shared_next) {
+        tac_logger_add(&store->logger, TACTUS_LOGGER_INFO,
+                       "the pool's threads now: %u read, %u merge, %u write", count[TAC_STAGE_READ],
+                       count[TAC_STAGE_MERGE], count[TAC_STAGE_WRITE]);
+    }
+    pthread_mutex_unlock(&pool->list_lock);
+}
+
 int tactus_pool_threads_change(struct tactus_pool *pool, uint32_t threads_read,
                                uint32_t threads_merge, uint32_t threads_write)
 {
@@ -340,7 +352,11 @@ int tactus_pool_threads_change(struct tactus_pool *pool, uint32_t threads_read,
                              pool->has_threads ? " some" : "out");
     }
     thread_count(&options, count);
-    return tac_thread_pool_change(&pool->threads, count, &tac_api_error);
+    if (tac_thread_pool_change(&pool->threads, count, &tac_api_error) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    threads_say(pool, count);
+    return TACTUS_OK;
 }
 
 bool tactus_pool_step(struct tactus_pool *pool)

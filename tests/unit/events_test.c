@@ -23,7 +23,7 @@ struct listener {
     int             set_code, put_code, stat_is_right;
     int             code;
     char            text[TACTUS_MESSAGE_BYTES];
-    volatile bool   is_blocked;
+    bool            is_blocked; /* Atomic */
     pthread_mutex_t lock;
 };
 
@@ -32,7 +32,7 @@ static void event_take(void *context, const struct tactus_event *event)
     struct listener    *listener = context;
     struct tactus_stats stats;
 
-    while (listener->is_blocked) {
+    while (__atomic_load_n(&listener->is_blocked, __ATOMIC_ACQUIRE)) {
         usleep(100);
     }
     pthread_mutex_lock(&listener->lock);
@@ -175,13 +175,13 @@ static void test_missed(void)
     struct tactus_stats stats = {0};
 
     store_begin(&listener, 3);
-    listener.is_blocked = true;
+    __atomic_store_n(&listener.is_blocked, true, __ATOMIC_RELEASE);
     tac_assert(listen(&listener, TACTUS_EVENT_JOB, 0));
     for (uint32_t first = 0; stats.jobs < 2 * TAC_EVENTS_MAX; first += RECORDS) {
         tac_assert(fill(&listener, first, RECORDS));
         tactus_stat(listener.store, &stats);
     }
-    listener.is_blocked = false;
+    __atomic_store_n(&listener.is_blocked, false, __ATOMIC_RELEASE);
     while (count_of(&listener, TACTUS_EVENT_JOB) < TAC_EVENTS_MAX) {
         usleep(1000);
     }

@@ -19,7 +19,7 @@ struct reader {
     uint32_t       count, elsewhere; /* elsewhere: by another thread than `caller` */
     uint32_t       counts[4];        /* By level */
     char          *lines[LINES_MAX];
-    bool           is_blocked;
+    bool           is_blocked; /* Atomic */
 };
 
 static void line_take(void *context, enum tactus_logger_level level, const char *line)
@@ -140,6 +140,24 @@ static void test_levels(uint32_t threads, const char *name)
     tactus_abandon(reader.store);
     tap_ok(strstr(reader.lines[reader.count - 1], "stopped without a drain") != NULL,
            "%s: and a stop is", name);
+    lines_free(&reader);
+}
+
+static void test_pool(void)
+{
+    struct tactus_options options;
+    struct reader         reader;
+    struct tactus_pool   *pool;
+
+    options_fill(&options, &reader, 0, TACTUS_LOGGER_INFO);
+    tac_assert(tactus_pool_open(NULL, &pool) == TACTUS_OK);
+    tac_assert(tactus_open_in(pool, NULL, &options, &reader.store) == TACTUS_OK);
+    tac_assert(tactus_pool_threads_change(pool, 2, 3, 1) == TACTUS_OK);
+    tac_assert(tactus_close(reader.store) == TACTUS_OK && tactus_pool_close(pool) == TACTUS_OK);
+    tap_ok(lines_with(&reader, "write (of a pool)") == 1 &&
+               lines_with(&reader, "pool's threads now: 2 read, 3 merge, 1 write") == 1 &&
+               reader.elsewhere == reader.count,
+           "a store in a pool tells of its pool's threads, by a thread of its own");
     lines_free(&reader);
 }
 
@@ -409,6 +427,7 @@ int main(void)
     test_life(3, "three threads");
     test_levels(0, "no threads");
     test_levels(3, "three threads");
+    test_pool();
     test_refused();
     test_log();
     test_damage();
