@@ -389,17 +389,21 @@ static void retained_check(struct tac_walk *walk, const struct tac_snapshot_dire
     }
 }
 
-/* False: damaged (reported). */
-static bool image_walk(struct tac_walk *walk, const struct tac_snapshot_entry *entry)
+/* What is damaged is reported, and told; TACTUS_ENOMEM is no damage. */
+static int image_walk(struct tac_walk *walk, const struct tac_snapshot_entry *entry,
+                      struct tac_error *error)
 {
     struct tac_manifest     *manifest;
     struct tac_manifest_log *log;
-    struct tac_error         error;
+    int                      result = tac_snapshot_read(walk->store, entry, &manifest, &log, error);
 
-    if (tac_snapshot_read(walk->store, entry, &manifest, &log, &error) != TACTUS_OK) {
-        damage(walk, "%s", error.message);
+    if (result == TACTUS_ENOMEM) {
+        return result;
+    }
+    if (result != TACTUS_OK) {
+        damage(walk, "%s", error->message);
         walk->unseen += entry->block_count;
-        return false;
+        return result;
     }
     for (uint64_t i = 0; i < tac_manifest_log_block_count(log); i++) {
         struct tac_block_reference reference = tac_manifest_log_block(log, i);
@@ -412,32 +416,37 @@ static bool image_walk(struct tac_walk *walk, const struct tac_snapshot_entry *e
     }
     tac_manifest_free(manifest);
     tac_manifest_log_free(log);
-    return true;
+    return TACTUS_OK;
 }
 
-static void snapshots_walk(struct tac_walk *walk)
+static int snapshots_walk(struct tac_walk *walk, struct tac_error *error)
 {
     const struct tac_superblock  *superblock = &walk->superblock;
     struct tac_snapshot_directory directory;
-    struct tac_error              error;
     bool                          are_whole = true;
 
     if (superblock->snapshots.address == 0 ||
         !block_walk(walk, &superblock->snapshots, TAC_BLOCK_SNAPSHOTS, walk->block_data,
                     "snapshots")) {
-        return;
+        return TACTUS_OK;
     }
     if (tac_snapshot_directory_decode(&directory, &walk->store->geometry, superblock,
-                                      walk->block_data, &error) != TACTUS_OK) {
-        damage(walk, "snapshots: %s", error.message);
-        return;
+                                      walk->block_data, error) != TACTUS_OK) {
+        damage(walk, "snapshots: %s", error->message);
+        return TACTUS_OK;
     }
     for (uint32_t i = 0; i < directory.count; i++) {
-        are_whole = image_walk(walk, &directory.entries[i]) && are_whole;
+        int result = image_walk(walk, &directory.entries[i], error);
+
+        if (result == TACTUS_ENOMEM) {
+            return result;
+        }
+        are_whole = are_whole && result == TACTUS_OK;
     }
     if (are_whole && walk->checks_records) {
         retained_check(walk, &directory);
     }
+    return TACTUS_OK;
 }
 
 /* ---- state ---------------------------------------------------------------------------------- */
@@ -629,7 +638,9 @@ int tac_walk_all(struct tac_walk *walk, struct tac_error *error)
         if (result == TACTUS_OK) {
             superblocks_walk(walk);
             tables_walk(walk);
-            snapshots_walk(walk);
+            result = snapshots_walk(walk, error);
+        }
+        if (result == TACTUS_OK) {
             accounting_check(walk);
         }
         if (walk->first.code != TACTUS_OK) {

@@ -15,6 +15,7 @@
 
 #define CALLS_MAX 10000
 #define RECORDS 600
+#define CACHE_BYTES (64 << 10)
 
 /* ---- allocations that fail ------------------------------------------------------------------ */
 
@@ -71,6 +72,13 @@ struct bench {
     char                     run_key[16];
     uint32_t                 run_next;
 };
+
+static void check(int code, const char *what)
+{
+    if (code != TACTUS_OK) {
+        tap_bail("%s: %d %s", what, code, tactus_message());
+    }
+}
 
 /* Each does one thing and, where it succeeds, undoes it with no allocation failing. */
 static int create_call(struct bench *bench)
@@ -164,6 +172,124 @@ static int ingest_call(struct bench *bench)
     return tactus_last_op(bench->store) == before + (code == TACTUS_OK) ? code : TACTUS_ECORRUPT;
 }
 
+static int delete_range_call(struct bench *bench)
+{
+    uint64_t before = tactus_last_op(bench->store);
+    int      code = tactus_delete_range(bench->store, bench->tree, "batch", 5, "batch-04", 8, NULL);
+
+    return tactus_last_op(bench->store) == before + (code == TACTUS_OK) ? code : TACTUS_ECORRUPT;
+}
+
+static int snapshot_create_call(struct bench *bench)
+{
+    int code = tactus_snapshot_create(bench->store, "more", NULL);
+
+    allocations_left = 0;
+    if (code == TACTUS_OK) {
+        check(tactus_snapshot_release(bench->store, "more"), "release");
+    }
+    return code;
+}
+
+/* Where the one before has failed the snapshot is still there. */
+static int snapshot_release_call(struct bench *bench)
+{
+    uint64_t left = allocations_left;
+    int      code;
+
+    allocations_left = 0;
+    code = tactus_snapshot_create(bench->store, "more", NULL);
+    check(code == TACTUS_EEXISTS ? TACTUS_OK : code, "snapshot");
+    allocations_left = left;
+    return tactus_snapshot_release(bench->store, "more");
+}
+
+/* From the first record to the last one. */
+static int walk(struct tactus_iterator *iterator)
+{
+    uint32_t count = 0;
+    int      code = tactus_iterator_first(iterator);
+
+    while (code == TACTUS_OK) {
+        count++;
+        code = tactus_iterator_next(iterator);
+    }
+    return code != TACTUS_ENOTFOUND ? code : count < RECORDS ? TACTUS_ECORRUPT : TACTUS_OK;
+}
+
+/* Opens it, gets a record larger than a page, and reads all. */
+static int snapshot_read_call(struct bench *bench)
+{
+    char                    value[sizeof bench->large];
+    struct tactus_iterator *iterator;
+    struct tactus_snapshot *snapshot;
+    int                     code = tactus_snapshot_open(bench->store, "kept", &snapshot);
+
+    if (code != TACTUS_OK) {
+        return code;
+    }
+    code = tactus_snapshot_get(snapshot, bench->tree, "key-0007", 8, value, sizeof value, NULL);
+    if (code == TACTUS_OK) {
+        code = tactus_snapshot_iterator(snapshot, bench->tree, &iterator);
+    }
+    if (code == TACTUS_OK) {
+        code = walk(iterator);
+        tactus_iterator_close(iterator);
+    }
+    tactus_snapshot_close(snapshot);
+    return code;
+}
+
+static const struct tactus_layout more_layout = {TACTUS_LAYOUT_FIXED, 8, 8};
+
+static int tree_create_call(struct bench *bench)
+{
+    uint32_t tree;
+    int      code = tactus_tree_create(bench->store, "more", &more_layout, &tree);
+
+    allocations_left = 0;
+    if (code == TACTUS_OK) {
+        check(tactus_tree_drop(bench->store, tree), "drop");
+    }
+    return code;
+}
+
+/* Where the one before has failed the tree is still there. */
+static int tree_drop_call(struct bench *bench)
+{
+    uint64_t left = allocations_left;
+    uint32_t tree;
+
+    allocations_left = 0;
+    if (tactus_tree_find(bench->store, "more", &tree) != TACTUS_OK) {
+        check(tactus_tree_create(bench->store, "more", &more_layout, &tree), "tree");
+    }
+    allocations_left = left;
+    return tactus_tree_drop(bench->store, tree);
+}
+
+static int compact_range_call(struct bench *bench)
+{
+    int code = tactus_compact_range(bench->store, bench->tree, "key-0100", 8, NULL, 0);
+
+    allocations_left = 0;
+    if (code == TACTUS_OK) {
+        code = tactus_compact_cancel(bench->store);
+    }
+    return code;
+}
+
+static int cache_change_call(struct bench *bench)
+{
+    int code = tactus_cache_change(bench->store, CACHE_BYTES, CACHE_BYTES);
+
+    allocations_left = 0;
+    if (code == TACTUS_OK) {
+        check(tactus_cache_change(bench->store, 0, 0), "caches without memory");
+    }
+    return code;
+}
+
 /* Of a record larger than a page, which no cache has a frame for. */
 static int get_call(struct bench *bench)
 {
@@ -179,19 +305,13 @@ static int get_call(struct bench *bench)
 static int scan_call(struct bench *bench)
 {
     struct tactus_iterator *iterator;
-    uint32_t                count = 0;
     int                     code = tactus_iterator_open(bench->store, bench->tree, &iterator);
 
-    if (code != TACTUS_OK) {
-        return code;
+    if (code == TACTUS_OK) {
+        code = walk(iterator);
+        tactus_iterator_close(iterator);
     }
-    code = tactus_iterator_first(iterator);
-    while (code == TACTUS_OK) {
-        count++;
-        code = tactus_iterator_next(iterator);
-    }
-    tactus_iterator_close(iterator);
-    return code != TACTUS_ENOTFOUND ? code : count < RECORDS ? TACTUS_ECORRUPT : TACTUS_OK;
+    return code;
 }
 
 static int drain_call(struct bench *bench) { return tactus_drain(bench->store); }
@@ -247,13 +367,6 @@ static void sweep(struct bench *bench, int (*call)(struct bench *bench), const c
            (unsigned long long)number - 1, (unsigned long long)refused);
 }
 
-static void check(int code, const char *what)
-{
-    if (code != TACTUS_OK) {
-        tap_bail("%s: %d %s", what, code, tactus_message());
-    }
-}
-
 static void fill(struct bench *bench)
 {
     struct tactus_layout layout = {TACTUS_LAYOUT_VARIABLE, 16, sizeof bench->large};
@@ -288,6 +401,15 @@ static void store_test(struct bench *bench, enum tactus_backend backend, uint32_
     sweep(bench, batch_call, "batch", 2);
     sweep(bench, put_call, "put", 0);
     sweep(bench, ingest_call, "ingest", 8);
+    sweep(bench, delete_range_call, "delete range", 0);
+    check(tactus_snapshot_create(bench->store, "kept", NULL), "snapshot");
+    sweep(bench, snapshot_create_call, "snapshot created", 1);
+    sweep(bench, snapshot_release_call, "snapshot released", 5);
+    sweep(bench, snapshot_read_call, "snapshot opened and read", 10);
+    sweep(bench, tree_create_call, "tree created", 0);
+    sweep(bench, tree_drop_call, "tree dropped", 0);
+    sweep(bench, compact_range_call, "key range compacted", 0);
+    sweep(bench, cache_change_call, "caches changed", 0);
     sweep(bench, get_call, "get", 1);
     sweep(bench, scan_call, "scan", 3);
     sweep(bench, drain_call, "drain", 0);
@@ -320,6 +442,7 @@ int main(void)
     check(tactus_options_set(&bench.options, "file_size_max", "64MiB"), "option");
     check(tactus_options_set(&bench.options, "page_cache_size", "0"), "option");
     check(tactus_options_set(&bench.options, "index_cache_size", "0"), "option");
+    check(tactus_options_set(&bench.options, "cache_size_max", "64KiB"), "option");
     check(tactus_options_set(&bench.options, "tables_max", "1024"), "option");
     store_test(&bench, TACTUS_BACKEND_POSIX, 0);
     store_test(&bench, TACTUS_BACKEND_AUTO, 1);
