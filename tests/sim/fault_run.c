@@ -11,6 +11,7 @@
 #define BATCH_ENTRIES 12
 #define MOVE_TRIES_MAX 8
 #define INGEST_MAX 400
+#define CACHE_BYTES_MAX (128 * TAC_KIB)
 
 bool run_expect(struct run *run, bool ok, const char *format, ...)
 {
@@ -76,6 +77,7 @@ static bool write_result(struct run *run, int code, const char *what)
     run_expect(run, code == TACTUS_EPOISONED, "%s: %d, not EPOISONED: %s", what, code, text);
     if (run->cause[0] == 0) {
         run->outcome->has_stopped = true;
+        run->outcome->stopped_in = what;
         snprintf(run->cause, sizeof run->cause, "%s", text);
         text_check(run, what, text);
     }
@@ -224,6 +226,17 @@ void run_scans(struct run *run)
     }
 }
 
+/* Whatever the disk does: they are memory alone. What they had room for stays in them. */
+void run_caches_change(struct run *run)
+{
+    uint64_t page = tac_prng_below(&run->prng, 3) * CACHE_BYTES_MAX / 2;
+    uint64_t index = tac_prng_below(&run->prng, 3) * CACHE_BYTES_MAX / 2;
+
+    run_expect(run, run->store == NULL || tactus_cache_change(run->store, page, index) == TACTUS_OK,
+               "caches of %llu and %llu bytes: %s", (unsigned long long)page,
+               (unsigned long long)index, tactus_message());
+}
+
 /* ---- writing -------------------------------------------------------------------------------- */
 
 static void version_draw(struct run *run, uint32_t tree, bool is_delete,
@@ -327,6 +340,45 @@ void run_trees_create(struct run *run)
                          "tree create")) {
             tree->created_op = ++run->model->op;
         }
+    }
+}
+
+/* A bound: the key's bytes; behind the last one, what is above all of the tree. */
+static uint32_t bound_make(const struct store_model_tree *tree, uint32_t key, uint8_t *bytes)
+{
+    if (key < tree->key_count) {
+        memcpy(bytes, tree->keys[key].bytes, tree->keys[key].size);
+        return tree->keys[key].size;
+    }
+    memset(bytes, UINT8_MAX, tree->spec.layout.key_size + 1u);
+    return tree->spec.layout.key_size + 1;
+}
+
+/* In the model it deletes key by key, before the call: as a drop does. */
+void run_delete_range(struct run *run, uint32_t tree, uint32_t count)
+{
+    struct store_model_tree         *at = &run->model->trees[tree];
+    const struct store_model_version gone = {.is_tombstone = true};
+    uint32_t                         first = (uint32_t)tac_prng_below(&run->prng, at->key_count);
+    uint32_t end = (uint32_t)tac_min_u64((uint64_t)first + count, at->key_count);
+    uint8_t  first_bytes[TACTUS_KEY_SIZE_MAX], end_bytes[TACTUS_KEY_SIZE_MAX];
+    uint32_t first_size = bound_make(at, first, first_bytes);
+    uint32_t end_size =
+        bound_make(at, (uint64_t)first + count > end ? at->key_count : end, end_bytes);
+
+    if (run->store == NULL || at->created_op == STORE_MODEL_NEVER) {
+        return;
+    }
+    for (uint32_t key = first; key < end; key++) {
+        store_model_write(run->model, tree, key, run->model->op + 1, &gone);
+    }
+    if (write_result(run,
+                     tactus_delete_range(run->store, at->id, first_bytes, first_size, end_bytes,
+                                         end_size, NULL),
+                     "delete range")) {
+        run->model->op++;
+    } else {
+        store_model_truncate(run->model, run->model->op);
     }
 }
 
@@ -495,16 +547,24 @@ int run_compact(struct tactus *store)
 
 /* ---- open and close ------------------------------------------------------------------------- */
 
-static uint64_t free_blocks(const struct run *run)
-{
-    return run->store == NULL ? 0 : tac_free_set_free_count(run->store->free_set);
-}
-
+/* Reserved blocks are none: nothing that is durable reaches what a plan or a run was to write. */
 static void first_fault(void *context)
 {
-    struct run *run = context;
+    struct run                *run = context;
+    const struct tac_free_set *set = run->store != NULL ? run->store->free_set : NULL;
 
-    run->free_at_fault = free_blocks(run);
+    for (uint32_t i = 0; i < RUN_BLOCKS; i++) {
+        run->used_at_fault[i] =
+            set != NULL && (tac_free_set_is_acquired(set, i) || tac_free_set_is_released(set, i));
+    }
+}
+
+static void used_check(struct run *run)
+{
+    for (uint32_t i = 0; i < RUN_BLOCKS; i++) {
+        run_expect(run, !run->used_at_fault[i] || !tac_free_set_is_free(run->store->free_set, i),
+                   "block %u was in use when the call failed, and is free", i);
+    }
 }
 
 void run_create(struct run *run)
@@ -639,10 +699,8 @@ struct run_reach run_reach_now(const struct run *run)
 void run_reach_note(struct run *run)
 {
     run->reach = run_reach_now(run);
-    if (run->disk.has_failed && run->script->kind != FAULT_READ) {
-        run_expect(run, run->cause[0] == 0 || free_blocks(run) <= run->free_at_fault,
-                   "%llu blocks are free, were %llu when the call failed",
-                   (unsigned long long)free_blocks(run), (unsigned long long)run->free_at_fault);
+    if (run->store != NULL && run->disk.has_failed && run->script->kind != FAULT_READ) {
+        used_check(run);
     }
 }
 
@@ -706,18 +764,37 @@ static void accounting_check(struct run *run)
                (unsigned long long)blocks);
 }
 
-/* Each key of a tree is in the snapshot what it was as of its op. */
+void run_reserved_check(struct run *run)
+{
+    const struct tac_free_set *set = run->store != NULL ? run->store->free_set : NULL;
+
+    if (set == NULL || run->cause[0] != 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < RUN_BLOCKS; i++) {
+        run_expect(run,
+                   tac_free_set_is_free(set, i) || tac_free_set_is_acquired(set, i) ||
+                       tac_free_set_is_released(set, i),
+                   "block %u is still reserved", i);
+    }
+}
+
+/* Each key, or each so many, of a tree is in the snapshot what it was as of its op. */
 static void snapshot_tree_check(struct run *run, struct tactus_snapshot *snapshot, uint32_t tree,
-                                uint64_t op)
+                                uint64_t op, uint32_t stride)
 {
     const struct store_model_tree *at = &run->model->trees[tree];
 
-    for (uint32_t key = 0; key < at->key_count; key++) {
+    for (uint32_t key = 0; key < at->key_count; key += stride) {
         const struct store_model_version *version = store_model_get(run->model, tree, key, op);
         size_t                            size = 0;
         int code = tactus_snapshot_get(snapshot, at->id, at->keys[key].bytes, at->keys[key].size,
                                        run->buffer, sizeof run->buffer, &size);
 
+        if (code != TACTUS_OK && code != TACTUS_ENOTFOUND) {
+            read_failed(run, code, "get of a snapshot");
+            continue;
+        }
         if (!run_expect(run, code == (version == NULL ? TACTUS_ENOTFOUND : TACTUS_OK),
                         "snapshot of op %llu, tree %u key %u: %d", (unsigned long long)op, tree,
                         key, code)) {
@@ -733,24 +810,28 @@ static void snapshot_tree_check(struct run *run, struct tactus_snapshot *snapsho
     }
 }
 
-/* If there is one it has all that there was. */
-static void snapshot_check(struct run *run)
+void run_snapshot_read(struct run *run, uint32_t stride)
 {
     struct tactus_snapshot_info info;
     struct tactus_snapshot     *snapshot;
     uint32_t                    count = 0;
+    int                         code;
 
-    if (!run_expect(run,
+    if (run->store == NULL ||
+        !run_expect(run,
                     tactus_snapshot_list(run->store, &info, 1, &count) == TACTUS_OK && count <= 1,
                     "%u snapshots", count) ||
-        count == 0 ||
-        !run_expect(run, tactus_snapshot_open(run->store, info.name, &snapshot) == TACTUS_OK,
-                    "snapshot: %s", tactus_message())) {
+        count == 0) {
+        return;
+    }
+    code = tactus_snapshot_open(run->store, info.name, &snapshot);
+    if (code != TACTUS_OK) {
+        read_failed(run, code, "open of a snapshot");
         return;
     }
     for (uint32_t tree = 0; tree < RUN_TREES; tree++) {
         if (run->model->trees[tree].created_op < info.op) {
-            snapshot_tree_check(run, snapshot, tree, info.op);
+            snapshot_tree_check(run, snapshot, tree, info.op, stride);
         }
     }
     tactus_snapshot_close(snapshot);
@@ -762,7 +843,7 @@ void run_check(struct run *run)
     struct tactus_verify_report report;
 
     run_scans(run);
-    snapshot_check(run);
+    run_snapshot_read(run, 1);
     accounting_check(run);
     run_expect(run, tactus_verify(run->store, damage_note, run, &report) == TACTUS_OK, "verify: %s",
                tactus_message());
@@ -782,11 +863,12 @@ static void options_set(struct tactus_options *options)
     options->runs_per_level = 2;
     options->beats_per_bar = 16;
     options->checkpoint_interval_bars = 2;
-    options->file_size_max = 4096 * RUN_BLOCK_BYTES;
+    options->file_size_max = (uint64_t)RUN_BLOCKS * RUN_BLOCK_BYTES;
     options->threads_read = options->threads_merge = options->threads_write = 0;
     options->ring_size = 4;
     options->page_cache_size = 4096;
     options->index_cache_size = 32 * TAC_KIB;
+    options->cache_size_max = CACHE_BYTES_MAX;
     options->tables_max = 1024;
     options->io_depth = 4;
     options->uuid[0] = 1;

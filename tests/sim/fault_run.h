@@ -11,6 +11,7 @@
 #include "tests/sim/store_model.h"
 
 #define RUN_BLOCK_BYTES 4096
+#define RUN_BLOCKS 4096 /* Of a file that is as large as it may be */
 #define RUN_TREES 2
 
 /* What an open may find. */
@@ -37,7 +38,7 @@ struct run {
     struct tactus             *store; /* NULL: not open */
     struct tac_prng            prng;
     struct run_reach           reach;                       /* While the store is not open */
-    uint64_t                   free_at_fault;               /* Blocks */
+    bool                       used_at_fault[RUN_BLOCKS];   /* Acquired, or released */
     char                       cause[TACTUS_MESSAGE_BYTES]; /* Of the first EPOISONED */
     uint8_t                    buffer[RUN_BLOCK_BYTES], expected[RUN_BLOCK_BYTES];
 };
@@ -64,6 +65,8 @@ void run_writes(struct run *run, uint32_t count);
 void run_batch(struct run *run);
 /* Into the first tree, beside and over what there is, deletes among them. */
 void run_ingest(struct run *run, uint32_t count);
+/* From a random key on, so many possible ones; where there are not as many behind it, to the end. */
+void run_delete_range(struct run *run, uint32_t tree, uint32_t count);
 /* Of the second one; run_trees_create makes it again. */
 void run_tree_drop(struct run *run);
 /* An op of its own: tactus_checkpoint, tactus_drain, run_compact. */
@@ -71,6 +74,11 @@ void run_control(struct run *run, int (*call)(struct tactus *store), const char 
 int  run_compact(struct tactus *store);
 /* Takes a snapshot, or releases the one that there is. */
 void run_snapshot_turn(struct run *run);
+/* If there is one: its keys, or every so many of them. */
+void run_snapshot_read(struct run *run, uint32_t stride);
+void run_caches_change(struct run *run);
+/* After a drain: no block is kept for a plan or a run that is over. */
+void run_reserved_check(struct run *run);
 
 void run_gets(struct run *run, uint32_t count);
 void run_scans(struct run *run);

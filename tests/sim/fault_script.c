@@ -28,7 +28,7 @@ static void recover(struct run *run)
 
 /* ---- the script ----------------------------------------------------------------------------- */
 
-static void script_play(struct run *run)
+static void writes_play(struct run *run)
 {
     run_create(run);
     run_open(run);
@@ -51,6 +51,62 @@ static void script_play(struct run *run)
     run_writes(run, 300);
     run_scans(run);
     run_gets(run, 20);
+}
+
+/* Runs over nothing, over tables and over memtables; ranges before and after the snapshots; and a
+ * snapshot that has tables of a tree that is dropped. */
+static void tables_play(struct run *run)
+{
+    run_create(run);
+    run_open(run);
+    run_trees_create(run);
+    run_ingest(run, 100);
+    run_writes(run, 300);
+    run_ingest(run, 200);
+    run_delete_range(run, 0, 300);
+    run_delete_range(run, 1, 30);
+    run_writes(run, 200);
+    run_snapshot_turn(run);
+    run_caches_change(run);
+    run_delete_range(run, 0, 500);
+    run_writes(run, 200);
+    run_snapshot_read(run, 32);
+    run_tree_drop(run);
+    run_control(run, tactus_drain, "drain");
+    run_reserved_check(run);
+    run_trees_create(run);
+    run_writes(run, 100);
+    run_close(run);
+    run_open(run);
+    run_trees_create(run);
+    run_snapshot_read(run, 32);
+    run_caches_change(run);
+    run_snapshot_turn(run);
+    run_delete_range(run, 0, 1200);
+    run_ingest(run, 300);
+    run_writes(run, 100);
+    run_control(run, run_compact, "compact");
+    run_snapshot_turn(run);
+    run_delete_range(run, 0, 200);
+    run_tree_drop(run);
+    run_writes(run, 300);
+    run_scans(run);
+    run_snapshot_read(run, 32);
+}
+
+static void script_play(struct run *run)
+{
+    switch (run->script->list) {
+    case FAULT_LIST_WRITES:
+        writes_play(run);
+        return;
+    case FAULT_LIST_TABLES:
+        tables_play(run);
+        return;
+    case FAULT_LISTS:
+        break;
+    }
+    tac_unreachable();
 }
 
 void fault_script_pair_unreadable(uint64_t seed, struct fault_outcome *ret_outcome)
