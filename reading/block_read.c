@@ -97,6 +97,7 @@ struct tac_cache_frame *tac_table_index_look(struct tac_read_side *side, struct 
 {
     struct tac_cache_frame *frame = tac_atomic_load_acquire_ptr(&table->index_kept);
 
+    tac_yield_point();
     *ret_is_kept = true;
     if (frame != NULL) {
         counts->hits++;
