@@ -336,6 +336,32 @@ static int range_fault(struct replay *replay, const char *fault)
                          (unsigned long long)replay->event.range.op, fault);
 }
 
+/* The one that the op has deleted; the count if there is none. */
+static uint32_t range_find(struct tac_manifest *manifest, uint64_t op)
+{
+    uint32_t number = 0;
+
+    while (number < tac_manifest_range_count(manifest) &&
+           tac_manifest_range(manifest, number)->range.op != op) {
+        number++;
+    }
+    return number;
+}
+
+static bool bytes_equal(struct tac_bytes a, struct tac_bytes b)
+{
+    return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
+}
+
+/* An op has deleted one range of one tree. */
+static bool range_is_same(const struct tac_manifest_range *range, uint32_t tree,
+                          const struct tac_range *decoded)
+{
+    return range->tree == tree &&
+           (decoded->low.size == 0 || (bytes_equal(range->range.low, decoded->low) &&
+                                       bytes_equal(range->range.high, decoded->high)));
+}
+
 /* The newest event of a range holds: bounds stay what they are, so one that comes again was
  * carried. */
 static int range_apply(struct replay *replay, const struct tac_manifest_tree *tree,
@@ -343,7 +369,7 @@ static int range_apply(struct replay *replay, const struct tac_manifest_tree *tr
 {
     const struct tac_range *decoded = &replay->event.range;
     struct tac_manifest    *manifest = replay->manifest;
-    uint32_t                number = 0;
+    uint32_t                number;
 
     if (replay->event.range_generation < tree->generation || tree->is_gone) {
         return TACTUS_OK; /* Of a tree of which nothing is left */
@@ -354,11 +380,15 @@ static int range_apply(struct replay *replay, const struct tac_manifest_tree *tr
     if (decoded->op > replay->superblock->op_persisted) {
         return range_fault(replay, "the op is later than the checkpoint");
     }
-    while (number < tac_manifest_range_count(manifest) &&
-           tac_manifest_range(manifest, number)->range.op != decoded->op) {
-        number++;
+    if (decoded->op <= tree->created_op ||
+        (tree->dropped_op != 0 && decoded->op >= tree->dropped_op)) {
+        return range_fault(replay, "the tree was not there");
     }
+    number = range_find(manifest, decoded->op);
     if (number < tac_manifest_range_count(manifest)) {
+        if (!range_is_same(tac_manifest_range(manifest, number), replay->event.tree, decoded)) {
+            return range_fault(replay, "the op has also deleted another range");
+        }
         tac_manifest_range_remove(manifest, number);
     }
     if (decoded->low.size == 0) {

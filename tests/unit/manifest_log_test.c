@@ -731,6 +731,143 @@ static void test_hostile_random(struct hostile *hostile, uint64_t seed)
     tap_ok(refusals > 1000, "4000 logs with changed bytes: %u refused, none crashes", refusals);
 }
 
+/* ---- deleted ranges ------------------------------------------------------------------------- */
+
+#define RANGE_OP_PERSISTED 100
+
+static struct tac_range range_of(uint64_t op, const char *low, const char *high)
+{
+    return (struct tac_range){
+        .op = op,
+        .low = {(const uint8_t *)low, (uint32_t)strlen(low)},
+        .high = {(const uint8_t *)high, (uint32_t)strlen(high)},
+    };
+}
+
+/* Into the log alone. */
+static void range_log(struct store *store, const struct tac_manifest_tree *tree,
+                      struct tac_range range)
+{
+    struct tac_manifest_range logged = {.range = range, .tree = tree->id};
+
+    tac_manifest_log_range(store->log, tree, &logged);
+}
+
+static void range_add(struct store *store, uint32_t tree, struct tac_range range)
+{
+    tac_manifest_range_add(store->manifest, tree, &range, 0);
+    tac_manifest_log_range(
+        store->log, tac_manifest_tree(store->manifest, tree),
+        tac_manifest_range(store->manifest, tac_manifest_range_count(store->manifest) - 1));
+}
+
+static void ranges_open(struct store *store)
+{
+    store_open(store, 1, 2);
+    store->superblock.op_persisted = RANGE_OP_PERSISTED;
+    range_add(store, 0, range_of(5, "b", "d"));
+}
+
+/* What the log says now: is it refused so? The store is closed. */
+static bool ranges_refused(struct store *store, const char *text)
+{
+    struct store     copy;
+    struct tac_error error = {0};
+    int              code;
+
+    store_checkpoint(store);
+    code = store_replay(store, &copy, TABLES_MAX, &error);
+    if (code != TACTUS_ECORRUPT || strstr(error.message, text) == NULL) {
+        tap_diag("%d, not \"%s\": %s", code, text, error.message);
+    }
+    store_close(&copy);
+    store_close(store);
+    return code == TACTUS_ECORRUPT && strstr(error.message, text) != NULL;
+}
+
+static bool range_refused(const struct tac_manifest_tree *tree, struct tac_range range,
+                          const char *text)
+{
+    struct store store;
+
+    ranges_open(&store);
+    range_log(&store, tree, range);
+    return ranges_refused(&store, text);
+}
+
+static void test_ranges(void)
+{
+    struct store              store;
+    struct tac_manifest_tree *tree;
+
+    ranges_open(&store);
+    range_add(&store, 1, range_of(7, "b", "d"));
+    range_add(&store, 0, range_of(RANGE_OP_PERSISTED, "a", "kkkkkkkkk"));
+    store_checkpoint(&store);
+    tap_ok(replays(&store), "deleted ranges replay");
+    tree = tac_manifest_tree(store.manifest, 0);
+    range_log(&store, tree, range_of(5, "b", "d"));
+    store_checkpoint(&store);
+    tap_ok(replays(&store), "one that comes again is one");
+    tac_manifest_log_range_over(store.log, tree, tac_manifest_range(store.manifest, 0));
+    tac_manifest_range_remove(store.manifest, 0);
+    store_checkpoint(&store);
+    tap_ok(tac_manifest_range_count(store.manifest) == 2 && replays(&store),
+           "one that is over is not there any more");
+    store_close(&store);
+}
+
+/* A tree that was created and dropped by these ops has a range of op 60. */
+static bool range_outside_life_refused(uint64_t created_op, uint64_t dropped_op)
+{
+    struct store              store;
+    struct tac_manifest_tree *tree;
+
+    ranges_open(&store);
+    tree = tac_manifest_tree(store.manifest, 1);
+    tree->created_op = created_op;
+    tree->dropped_op = dropped_op;
+    tac_manifest_log_tree(store.log, tree);
+    range_log(&store, tree, range_of(60, "b", "d"));
+    return ranges_refused(&store, "was not there");
+}
+
+static void test_hostile_ranges(void)
+{
+    struct tac_manifest_tree first = {.id = 0}, second = {.id = 1}, unknown = {.id = 2};
+    struct tac_manifest_tree later = {.id = 0, .generation = 1};
+    struct store             store;
+
+    tap_ok(range_refused(&second, range_of(5, "b", "d"), "another range") &&
+               range_refused(&second, range_of(5, "", ""), "another range"),
+           "an op deletes a range of one tree");
+    tap_ok(range_refused(&first, range_of(5, "b", "e"), "another range") &&
+               range_refused(&first, range_of(5, "c", "d"), "another range"),
+           "and one range: its bounds stay");
+    tap_ok(range_outside_life_refused(RANGE_OP_PERSISTED + 1, 0) &&
+               range_outside_life_refused(0, 60) && range_outside_life_refused(0, 50),
+           "none of a tree that is not there yet, or no more");
+    tap_ok(range_refused(&unknown, range_of(6, "b", "d"), "no such tree") &&
+               range_refused(&later, range_of(6, "b", "d"), "never was"),
+           "none of a tree that never was");
+    tap_ok(range_refused(&first, range_of(RANGE_OP_PERSISTED + 1, "b", "d"), "later than") &&
+               range_refused(&first, range_of(0, "b", "d"), "impossible bounds"),
+           "none of an op that the checkpoint cannot have");
+    tap_ok(range_refused(&first, range_of(6, "d", "b"), "impossible bounds") &&
+               range_refused(&first, range_of(6, "b", "b"), "impossible bounds") &&
+               range_refused(&first, range_of(6, "b", ""), "impossible bounds") &&
+               range_refused(&first, range_of(6, "", "b"), "impossible bounds"),
+           "none without anything between its bounds");
+    tap_ok(range_refused(&first, range_of(6, "b", "kkkkkkkkkk"), "too long"),
+           "none with bounds that the tree's keys do not need");
+    ranges_open(&store);
+    store.superblock.op_persisted = TAC_RANGES_MAX + 10;
+    for (uint32_t i = 0; i < TAC_RANGES_MAX; i++) {
+        range_log(&store, &second, range_of(6 + i, "b", "d"));
+    }
+    tap_ok(ranges_refused(&store, "so many"), "and not more than there can be");
+}
+
 static void test_hostile(uint64_t seed)
 {
     static struct hostile hostile;
@@ -785,6 +922,8 @@ int main(void)
     test_random(seed, 1);
     test_random(seed, 2);
     test_random(seed, 3);
+    test_ranges();
+    test_hostile_ranges();
     test_hostile(seed);
     test_speed();
     return tap_done();
