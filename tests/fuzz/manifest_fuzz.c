@@ -14,7 +14,7 @@
 const uint32_t fuzz_cost = 1;
 
 #define BLOCK_SIZE 4096
-#define BLOCKS_MAX 16 /* Of a chain; a checkpoint's are among them */
+#define BLOCKS_MAX 24 /* Of a chain; a checkpoint's are among them */
 #define CHAIN_MAX 8
 #define TABLES_MAX 1024 /* The least that a store may have */
 #define SEQUENCE 10     /* Of the superblock */
@@ -28,11 +28,12 @@ enum {
     EVENT_NEW_BLOCK = 4, /* … goes into a new block, */
     EVENT_PATCH = 8,     /* … is followed by a change of its block */
     EVENT_OPS = 16,      /* Of a tree: with the ops that created and dropped it */
+    EVENT_RANGE = 32,    /* Of a remove: of a deleted range in its place */
 };
 #define OP_PERSISTED 1000
 #define TABLE_FIELDS_BYTES 128
 #define TABLE_KEY_MIN_SIZE 76
-#define TABLE_KEY_MAX_SIZE 78
+#define RANGE_LOW_SIZE 20
 
 static const struct tac_geometry geometry = {.block_size = BLOCK_SIZE, .page_size = 512};
 
@@ -48,6 +49,19 @@ static struct chain chain;
 
 /* ---- the chain ------------------------------------------------------------------------------ */
 
+/* Takes an event's fields, and the keys or bounds behind them, whose sizes are among the fields. */
+static uint32_t keys_take(struct fuzz_input *input, uint32_t fields_bytes, uint32_t size_offset,
+                          uint8_t *event)
+{
+    uint32_t keys;
+
+    fuzz_take(input, event, fields_bytes);
+    keys = (uint32_t)tac_load_u16(event + size_offset) + tac_load_u16(event + size_offset + 2);
+    keys = (uint32_t)tac_min_u64(keys, 2 * TACTUS_KEY_SIZE_MAX);
+    fuzz_take(input, event + fields_bytes, keys);
+    return (uint32_t)tac_round_up(fields_bytes + keys, 8);
+}
+
 /* Takes one event. Returns its size in the block. */
 static uint32_t event_take(struct fuzz_input *input, uint32_t control, uint8_t *event)
 {
@@ -56,8 +70,9 @@ static uint32_t event_take(struct fuzz_input *input, uint32_t control, uint8_t *
         [EVENT_TABLE] = TAC_MANIFEST_EVENT_TABLE,
         [EVENT_REMOVE] = TAC_MANIFEST_EVENT_REMOVE,
     };
-    uint32_t size = TAC_MANIFEST_EVENT_REMOVE_BYTES, keys;
+    uint32_t size = TAC_MANIFEST_EVENT_REMOVE_BYTES;
     uint32_t kind = control % 4u;
+    bool     is_range = kind == EVENT_REMOVE && (control & EVENT_RANGE) != 0;
 
     memset(event, 0, TAC_MANIFEST_EVENT_BYTES_MAX);
     switch (kind) {
@@ -71,18 +86,17 @@ static uint32_t event_take(struct fuzz_input *input, uint32_t control, uint8_t *
         fuzz_take(input, event, size);
         break;
     case EVENT_TABLE:
-        fuzz_take(input, event, TABLE_FIELDS_BYTES);
-        keys = (uint32_t)tac_load_u16(event + TABLE_KEY_MIN_SIZE) +
-               tac_load_u16(event + TABLE_KEY_MAX_SIZE);
-        keys = (uint32_t)tac_min_u64(keys, 2 * TACTUS_KEY_SIZE_MAX);
-        fuzz_take(input, event + TABLE_FIELDS_BYTES, keys);
-        size = (uint32_t)tac_round_up(TABLE_FIELDS_BYTES + keys, 8);
+        size = keys_take(input, TABLE_FIELDS_BYTES, TABLE_KEY_MIN_SIZE, event);
         break;
     default:
-        fuzz_take(input, event, size);
+        if (is_range) {
+            size = keys_take(input, TAC_MANIFEST_EVENT_RANGE_BYTES, RANGE_LOW_SIZE, event);
+        } else {
+            fuzz_take(input, event, size);
+        }
     }
     tac_store_u16(event, (uint16_t)size);
-    event[2] = kinds[kind];
+    event[2] = is_range ? TAC_MANIFEST_EVENT_RANGE : kinds[kind];
     return size;
 }
 
@@ -185,6 +199,25 @@ static void replayed_free(struct replayed *replayed)
     tac_manifest_free(replayed->manifest);
 }
 
+/* They are what an op each has deleted, up to P, of a tree that there is; readers find each. */
+static void ranges_check(struct tac_manifest *manifest, const struct tac_version *version)
+{
+    uint64_t before = 0;
+
+    for (uint32_t i = 0; i < tac_manifest_range_count(manifest); i++) {
+        const struct tac_manifest_range *range = tac_manifest_range(manifest, i);
+        const struct tac_manifest_tree  *tree = tac_manifest_tree(manifest, range->tree);
+        const struct tac_version_tree   *seen = &version->trees[range->tree];
+
+        tac_assert(range->range.op > before && range->range.op <= OP_PERSISTED && !tree->is_gone);
+        tac_assert(range->range.low.size > 0 &&
+                   tac_bytes_compare(range->range.low, range->range.high) < 0);
+        tac_assert(!tree->is_open || tac_ranges_newest(seen->ranges, seen->range_count,
+                                                       range->range.low) >= range->range.op);
+        before = range->range.op;
+    }
+}
+
 /* Readers find every table of an open tree by its keys, in the version of the manifest. */
 static void version_check(struct tac_manifest *manifest)
 {
@@ -214,7 +247,38 @@ static void version_check(struct tac_manifest *manifest)
             }
         }
     }
+    ranges_check(manifest, version);
     tac_version_free(version);
+}
+
+/* Half of the ranges are over; the next op deletes another. */
+static void ranges_go_on(struct replayed *replayed)
+{
+    struct tac_manifest *manifest = replayed->manifest;
+    const uint8_t        bounds[2] = {'a', 'b'};
+    struct tac_range     range = {
+            .op = OP_PERSISTED + 1, .low = {&bounds[0], 1}, .high = {&bounds[1], 1}};
+
+    for (uint32_t i = tac_manifest_range_count(manifest); i > 0; i--) {
+        const struct tac_manifest_range *over = tac_manifest_range(manifest, i - 1);
+
+        if (i % 2 == 1) {
+            tac_manifest_log_range_over(replayed->log, tac_manifest_tree(manifest, over->tree),
+                                        over);
+            tac_manifest_range_remove(manifest, i - 1);
+        }
+    }
+    for (uint32_t i = 0; i < tac_manifest_tree_count(manifest); i++) {
+        struct tac_manifest_tree *tree = tac_manifest_tree(manifest, i);
+
+        if (tree->is_open) {
+            tac_manifest_range_add(manifest, i, &range, 0);
+            tac_manifest_log_range(
+                replayed->log, tree,
+                tac_manifest_range(manifest, tac_manifest_range_count(manifest) - 1));
+            break;
+        }
+    }
 }
 
 /* Some of the discarded tables go, then bars end until numbers are free; another tree gets one. */
@@ -253,6 +317,7 @@ static void log_go_on(struct replayed *replayed, struct tac_free_set *free_set)
     uint32_t                 count;
 
     trees_go_on(replayed);
+    ranges_go_on(replayed);
     for (uint32_t i = 0; i < tac_manifest_tree_count(manifest); i++) {
         struct tac_manifest_tree *tree = tac_manifest_tree(manifest, i);
 
@@ -275,6 +340,7 @@ static void log_go_on(struct replayed *replayed, struct tac_free_set *free_set)
     }
     tac_manifest_log_checkpoint_done(log, free_set, &chain.superblock);
     chain.superblock.sequence = SEQUENCE + 1;
+    chain.superblock.op_persisted = OP_PERSISTED + 1;
     chain.superblock.table_count = tac_manifest_table_count(manifest);
     chain.superblock.manifest_checksum = tac_manifest_checksum(manifest);
 }
@@ -433,13 +499,69 @@ static uint8_t *give_dropped(uint8_t *at, uint32_t number)
     return give_state(at, EVENT_NEW_BLOCK, &tree);
 }
 
+static uint8_t *give_range(uint8_t *at, uint8_t control, uint32_t tree, uint64_t op,
+                           const char *low, const char *high)
+{
+    uint8_t                  event[TAC_MANIFEST_EVENT_BYTES_MAX];
+    struct tac_manifest_tree of = {.id = tree};
+    struct tac_range         range = {
+                .op = op,
+                .low = {(const uint8_t *)low, (uint32_t)strlen(low)},
+                .high = {(const uint8_t *)high, (uint32_t)strlen(high)},
+    };
+
+    return give_event(at, control | EVENT_REMOVE | EVENT_RANGE, event,
+                      tac_manifest_event_encode_range(event, &of, &range));
+}
+
+/* Deleted ranges: that come again, are over, and of a tree that is dropped; from 20 on what is
+ * refused. */
+static uint8_t *give_ranges(uint8_t *at, uint32_t number)
+{
+    struct tac_manifest_tree tree = {
+        .name = "ta",
+        .layout = {TACTUS_LAYOUT_VARIABLE, 4, 32},
+        .planner = {.last_level = 2},
+        .dropped_op = OP_PERSISTED + 2,
+    };
+
+    at = give_tree(at, 0, 0, 2);
+    at = give_tree(at, 0, 1, 1);
+    at = give_table(at, 0, 0, 1, 0);
+    at = give_range(at, 0, 0, 5, "k", "l");
+    at = give_range(at, 0, 1, 900, "a", "zzzzz");
+    switch (number) {
+    case 17:
+        at = give_range(at, EVENT_NEW_BLOCK, 0, 5, "k", "l");
+        return give_range(at, 0, 0, 5, "", "");
+    case 18:
+        return give_state(at, EVENT_NEW_BLOCK, &tree);
+    case 19:
+        tree.dropped_op = 0;
+        tree.is_gone = true;
+        tree.linger_bars = TAC_TREE_LINGER_BARS;
+        return give_state(at, EVENT_NEW_BLOCK, &tree);
+    case 20:
+        return give_range(at, EVENT_NEW_BLOCK, 1, 5, "k", "l");
+    case 21:
+        return give_range(at, EVENT_NEW_BLOCK, 0, 5, "k", "m");
+    case 22:
+        return give_range(at, EVENT_NEW_BLOCK, 0, OP_PERSISTED + 1, "k", "l");
+    default:
+        return at;
+    }
+}
+
 /* Chains of one to four blocks: trees, tables of three levels, updates and removes of them. */
 size_t fuzz_seed(uint32_t number, uint8_t *buffer)
 {
     uint8_t *at = fuzz_give(buffer, "\xff\x00\xff\x00\x00\x01\x01", 7);
 
-    if (number >= 16) {
+    if (number >= 23) {
         return 0;
+    }
+    if (number >= 16) {
+        return (size_t)(give_ranges(at, number) - buffer);
     }
     if (number >= 12) {
         return (size_t)(give_dropped(at, number) - buffer);
