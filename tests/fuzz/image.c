@@ -19,6 +19,20 @@ enum {
     ROOT_MANIFEST_COUNT = 368,
     ROOT_FREE_SET_COUNT = 376,
     ROOT_FREE_SET = 512,
+    ROOT_SNAPSHOTS = 4032,
+};
+enum {
+    DIRECTORY_COUNT = 64,
+    DIRECTORY_ENTRIES = 80,
+    ENTRY_BYTES = 160,
+    ENTRY_OP = 64,
+    ENTRY_SEQUENCE = 72,
+    ENTRY_TABLE_ID_LAST = 80,
+    ENTRY_STAMP_LAST = 88,
+    ENTRY_TABLE_COUNT = 96,
+    ENTRY_BLOCK_COUNT = 112,
+    ENTRY_NEWEST = 120,
+    ENTRY_CHECKSUM = 144,
 };
 enum {
     EVENT_KIND = 2,
@@ -41,14 +55,28 @@ struct recipe {
     struct tactus_layout layouts[2]; /* key_size 0: no second tree */
     uint32_t             puts;
     bool                 is_compacted; /* At the end: tables as large as can be */
+    bool                 has_ranges;   /* … or ranges deleted, and a snapshot between */
 };
 
 static const struct recipe recipes[FUZZ_IMAGES] = {
-    {2, 10, 32, {{0}, {0}}, 0, false},
-    {4, 10, 32, {{TACTUS_LAYOUT_FIXED, 8, 24}, {0}}, 60, false},
-    {2, 10, 32, {{TACTUS_LAYOUT_VARIABLE, 16, 100}, {TACTUS_LAYOUT_FIXED, 8, 40}}, 2500, false},
-    {1, 0, 32, {{TACTUS_LAYOUT_VARIABLE, 24, 900}, {0}}, 600, false},
-    {4, 20, 768, {{TACTUS_LAYOUT_FIXED, 3, 0}, {0}}, 20000, true},
+    {2, 10, 32, {{0}, {0}}, 0, false, false},
+    {4, 10, 32, {{TACTUS_LAYOUT_FIXED, 8, 24}, {0}}, 60, false, false},
+    {2,
+     10,
+     32,
+     {{TACTUS_LAYOUT_VARIABLE, 16, 100}, {TACTUS_LAYOUT_FIXED, 8, 40}},
+     2500,
+     false,
+     false},
+    {1, 0, 32, {{TACTUS_LAYOUT_VARIABLE, 24, 900}, {0}}, 600, false, false},
+    {4, 20, 768, {{TACTUS_LAYOUT_FIXED, 3, 0}, {0}}, 20000, true, false},
+    {2,
+     10,
+     32,
+     {{TACTUS_LAYOUT_VARIABLE, 16, 100}, {TACTUS_LAYOUT_FIXED, 8, 40}},
+     1600,
+     false,
+     true},
 };
 
 static struct fuzz_image images[FUZZ_IMAGES];
@@ -101,10 +129,48 @@ static void store_write(struct tactus *store, uint32_t tree, const struct tactus
     tac_assert(rv == TACTUS_OK);
 }
 
+/* From the first record to that of the draw `end`. */
+static void range_delete(struct tactus *store, uint32_t tree, const struct tactus_layout *layout,
+                         uint32_t end)
+{
+    uint8_t key[64];
+    int     rv;
+
+    memset(key, 'k', sizeof key);
+    for (uint32_t i = 0; i < 4; i++) {
+        key[layout->key_size - 1 - i] = (uint8_t)(end >> 8 * i);
+    }
+    rv = tactus_delete_range(store, tree, "a", 1, key, layout->key_size, NULL);
+    tac_assert(rv == TACTUS_OK);
+}
+
+/* A range that the snapshot has, and one after it, as they are in the manifest: no compaction has
+ * gone over all of their tables. */
+static void ranges_delete(struct tactus *store, const struct recipe *recipe)
+{
+    struct tac_prng prng = {1};
+    int             rv = tactus_drain(store);
+
+    tac_assert(rv == TACTUS_OK);
+    range_delete(store, 0, &recipe->layouts[0], recipe->puts / 3);
+    rv = tactus_snapshot_create(store, "kept", NULL);
+    tac_assert(rv == TACTUS_OK);
+    for (uint32_t i = 0; i < recipe->puts / 2; i++) {
+        store_write(store, 0, &recipe->layouts[0], i,
+                    tac_prng_below(&prng, recipe->puts) | tac_prng_next(&prng) << 32);
+    }
+    range_delete(store, 1, &recipe->layouts[1], recipe->puts / 2);
+    rv = tactus_checkpoint(store);
+    tac_assert(rv == TACTUS_OK);
+    tac_assert(tac_manifest_range_count(store->manifest) > 0);
+    tac_assert(tac_manifest_tree(store->manifest, 0)->retained.table_count > 0);
+}
+
 static void store_fill(struct tactus *store, const struct recipe *recipe)
 {
     struct tac_prng prng = {recipe->puts};
     uint32_t        trees[2] = {0}, tree_count = 0;
+    int             result;
 
     for (uint32_t i = 0; i < 2 && recipe->layouts[i].key_size > 0; i++) {
         int rv =
@@ -117,6 +183,12 @@ static void store_fill(struct tactus *store, const struct recipe *recipe)
         store_write(store, trees[i % tree_count], &recipe->layouts[i % tree_count], i,
                     tac_prng_below(&prng, recipe->puts) | tac_prng_next(&prng) << 32);
     }
+    if (recipe->has_ranges) {
+        ranges_delete(store, recipe);
+        return;
+    }
+    result = recipe->is_compacted ? tactus_compact(store, 0) : tactus_drain(store);
+    tac_assert(result == TACTUS_OK);
 }
 
 /* Two walks: first blocks that say where others are, then those with records. */
@@ -155,8 +227,6 @@ static void image_make(struct fuzz_image *image, const struct recipe *recipe)
     rv = tac_store_open(storage, &options, NULL, NULL, &store, &error);
     tac_assert(rv == TACTUS_OK);
     store_fill(store, recipe);
-    rv = recipe->is_compacted ? tactus_compact(store, 0) : tactus_drain(store);
-    tac_assert(rv == TACTUS_OK);
     data = tac_memory_disk_data(disk, &size);
     image->block_count = size / FUZZ_IMAGE_BLOCK_SIZE;
     image->geometry = store->geometry;
@@ -384,12 +454,14 @@ static void events_note(struct sealing *sealing, uint8_t *block)
     }
 }
 
-/* The log from its oldest block on; each refers to the one before. */
-static void log_seal(struct sealing *sealing, uint8_t *root)
+/* A log, or an image, from its oldest block on; each refers to the one before. What is live in it is
+ * sealed in between, before its blocks have their checksums; NULL: nothing of it is. */
+static void chain_seal(struct sealing *sealing, uint8_t *newest, uint64_t length,
+                       void (*live_seal)(struct sealing *sealing, const uint64_t *addresses,
+                                         uint32_t count))
 {
-    uint64_t       addresses[CHAIN_MAX];
-    uint64_t       address = tac_load_u64(root + ROOT_MANIFEST_NEWEST);
-    uint64_t       length = tac_load_u64(root + ROOT_MANIFEST_COUNT);
+    uint64_t       addresses[CHAIN_MAX] = {0};
+    uint64_t       address = tac_load_u64(newest);
     uint32_t       count = 0;
     const uint8_t *before = NULL;
 
@@ -397,11 +469,8 @@ static void log_seal(struct sealing *sealing, uint8_t *root)
         addresses[count++] = address;
         address = tac_load_u64(block_at(sealing, address) + TAC_LOG_OFFSET_PREVIOUS);
     }
-    for (uint32_t i = count; i > 0; i--) {
-        events_note(sealing, block_at(sealing, addresses[i - 1]));
-    }
-    for (uint32_t i = 0; i < sealing->live_count; i++) {
-        table_seal(sealing, sealing->live[i]);
+    if (live_seal != NULL) {
+        live_seal(sealing, addresses, count);
     }
     for (uint32_t i = count; i > 0; i--) {
         uint8_t *block = block_at(sealing, addresses[i - 1]);
@@ -413,9 +482,24 @@ static void log_seal(struct sealing *sealing, uint8_t *root)
         before = block;
     }
     if (before != NULL) {
-        tac_store_u128(root + ROOT_MANIFEST_NEWEST + 8,
-                       tac_block_checksum(before, &sealing->image->geometry));
+        tac_store_u128(newest + 8, tac_block_checksum(before, &sealing->image->geometry));
     }
+}
+
+static void live_tables_seal(struct sealing *sealing, const uint64_t *addresses, uint32_t count)
+{
+    for (uint32_t i = count; i > 0; i--) {
+        events_note(sealing, block_at(sealing, addresses[i - 1]));
+    }
+    for (uint32_t i = 0; i < sealing->live_count; i++) {
+        table_seal(sealing, sealing->live[i]);
+    }
+}
+
+static void log_seal(struct sealing *sealing, uint8_t *root)
+{
+    chain_seal(sealing, root + ROOT_MANIFEST_NEWEST, tac_load_u64(root + ROOT_MANIFEST_COUNT),
+               live_tables_seal);
 }
 
 static void free_set_seal(const struct sealing *sealing, uint8_t *root)
@@ -475,6 +559,50 @@ static void manifest_seal(struct sealing *sealing, uint8_t *root)
     tac_manifest_free(manifest);
 }
 
+/* The blocks of a snapshot's image from the oldest on, then what its manifest has for a checksum. */
+static void snapshot_seal(struct sealing *sealing, uint8_t *entry)
+{
+    struct tac_superblock root = {
+        .sequence = tac_load_u64(entry + ENTRY_SEQUENCE),
+        .op_persisted = tac_load_u64(entry + ENTRY_OP),
+        .table_id_last = tac_load_u64(entry + ENTRY_TABLE_ID_LAST),
+        .stamp_last = tac_load_u64(entry + ENTRY_STAMP_LAST),
+        .manifest_oldest_sequence = 1,
+        .blocks_in_file = sealing->image->block_count,
+    };
+    struct tac_manifest     *manifest = tac_manifest_new(REPLAY_TABLES_MAX);
+    struct tac_manifest_log *log =
+        tac_manifest_log_new(&sealing->image->geometry, REPLAY_LOG_BLOCKS);
+
+    tac_assert(manifest != NULL && log != NULL);
+    chain_seal(sealing, entry + ENTRY_NEWEST, tac_load_u64(entry + ENTRY_BLOCK_COUNT), NULL);
+    root.manifest_newest.address = tac_load_u64(entry + ENTRY_NEWEST);
+    root.manifest_newest.checksum.low = tac_load_u64(entry + ENTRY_NEWEST + 8);
+    root.manifest_newest.checksum.high = tac_load_u64(entry + ENTRY_NEWEST + 16);
+    root.manifest_block_count = tac_load_u64(entry + ENTRY_BLOCK_COUNT);
+    if (tac_manifest_log_replay(log, manifest, &root, block_read, sealing, NULL) != TACTUS_OK) {
+        tac_store_u64(entry + ENTRY_TABLE_COUNT, tac_manifest_table_count(manifest));
+        tac_store_u128(entry + ENTRY_CHECKSUM, tac_manifest_checksum(manifest));
+    }
+    tac_manifest_log_free(log);
+    tac_manifest_free(manifest);
+}
+
+static void snapshots_seal(struct sealing *sealing, uint8_t *root)
+{
+    uint8_t *block = block_at(sealing, tac_load_u64(root + ROOT_SNAPSHOTS));
+    uint32_t count;
+
+    if (block == NULL || tac_load_u64(root + ROOT_SNAPSHOTS) == 0) {
+        return;
+    }
+    count = tac_load_u32(block + DIRECTORY_COUNT);
+    for (uint32_t i = 0; i < count && i < TAC_SNAPSHOTS_MAX; i++) {
+        snapshot_seal(sealing, block + DIRECTORY_ENTRIES + (size_t)i * ENTRY_BYTES);
+    }
+    tac_store_u128(root + ROOT_SNAPSHOTS + 8, tac_block_checksum(block, &sealing->image->geometry));
+}
+
 void fuzz_image_seal(const struct fuzz_image *image, uint8_t *data, uint32_t flags)
 {
     struct sealing sealing = {.image = image, .data = data, .flags = flags};
@@ -506,6 +634,7 @@ void fuzz_image_seal(const struct fuzz_image *image, uint8_t *data, uint32_t fla
         sealing.live_count = 0;
         free_set_seal(&sealing, root);
         log_seal(&sealing, root);
+        snapshots_seal(&sealing, root);
         if ((flags & FUZZ_SEAL_NO_PARENT) == 0) {
             memcpy(root + ROOT_PARENT, roots[older] + ROOT_CHECKSUM, 16);
         }

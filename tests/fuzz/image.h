@@ -8,7 +8,7 @@
 #include "pipeline/store.h"
 #include "tests/fuzz/fuzz.h"
 
-#define FUZZ_IMAGES 5
+#define FUZZ_IMAGES 6
 #define FUZZ_IMAGE_BLOCK_SIZE 4096u
 #define FUZZ_IMAGE_USED_MAX 250
 
@@ -23,7 +23,8 @@ struct fuzz_image {
 };
 
 /* Image `number`, below FUZZ_IMAGES; made once: an empty store, one with a single table, three
- * levels of variable and fixed trees, runs of 1 with large records, and one with filter blocks. */
+ * levels of variable and fixed trees, runs of 1 with large records, one with filter blocks, and one
+ * with deleted ranges, of which a snapshot has one, and with tables retained for it. */
 const struct fuzz_image *fuzz_image(uint32_t number);
 
 /* Options that open any image, without threads and with small caches. */

@@ -14,8 +14,9 @@
 const uint32_t fuzz_cost = 8;
 
 #define PATCHES_MAX 12
-#define ACTIONS_MAX 24
-#define SCAN_MAX 20000 /* Above the records of any image, and of what is put */
+#define ACTIONS_MAX 30
+#define SNAPSHOT "kept" /* As images name it */
+#define SCAN_MAX 20000  /* Above the records of any image, and of what is put */
 /* A store's memory follows from its shape: what is larger is opened by nobody here. */
 #define MEMTABLE_MAX TAC_MIB
 #define BLOCK_MAX (64 * TAC_KIB)
@@ -44,15 +45,21 @@ enum action {
     ACTION_REOPEN,
     ACTION_ABANDON,
     ACTION_TREE_CREATE,
+    ACTION_SNAPSHOT_READ,
+    ACTION_SNAPSHOT_TURN, /* Released, or taken again */
+    ACTION_DELETE_RANGE,
     ACTION_COUNT,
 };
 
 static const uint8_t actions_usual[] = {
-    ACTION_SCAN,    ACTION_SCAN_BACK, ACTION_GET,       ACTION_SEEK,       ACTION_PUT,
-    ACTION_DELETE,  ACTION_DRAIN,     ACTION_PUT,       ACTION_SCAN,       ACTION_VERIFY,
-    ACTION_COMPACT, ACTION_SCAN,      ACTION_GET,       ACTION_CHECKPOINT, ACTION_DIGEST,
-    ACTION_REOPEN,  ACTION_SCAN,      ACTION_SCAN_BACK, ACTION_VERIFY,     ACTION_TREE_CREATE,
-    ACTION_PUT,     ACTION_ABANDON,   ACTION_VERIFY,
+    ACTION_SCAN,          ACTION_SCAN_BACK,     ACTION_GET,     ACTION_SEEK,
+    ACTION_PUT,           ACTION_DELETE,        ACTION_DRAIN,   ACTION_PUT,
+    ACTION_SCAN,          ACTION_VERIFY,        ACTION_COMPACT, ACTION_SCAN,
+    ACTION_GET,           ACTION_CHECKPOINT,    ACTION_DIGEST,  ACTION_REOPEN,
+    ACTION_SCAN,          ACTION_SCAN_BACK,     ACTION_VERIFY,  ACTION_TREE_CREATE,
+    ACTION_PUT,           ACTION_ABANDON,       ACTION_VERIFY,  ACTION_SNAPSHOT_READ,
+    ACTION_DELETE_RANGE,  ACTION_SNAPSHOT_TURN, ACTION_COMPACT, ACTION_SNAPSHOT_TURN,
+    ACTION_SNAPSHOT_READ, ACTION_VERIFY,
 };
 
 struct run {
@@ -209,6 +216,60 @@ static void tree_create(struct run *run)
     }
 }
 
+static void delete_range(struct run *run, const struct tactus_tree_info *tree)
+{
+    uint8_t first[TACTUS_KEY_SIZE_MAX], end[TACTUS_KEY_SIZE_MAX];
+    size_t  first_size, end_size;
+
+    key_make(&tree->layout, run->put_count / 2, first, &first_size);
+    key_make(&tree->layout, run->put_count / 2 + 9, end, &end_size);
+    if (memcmp(first, end, first_size) < 0) {
+        (void)is_fine(
+            run, tactus_delete_range(run->store, tree->id, first, first_size, end, end_size, NULL));
+    }
+}
+
+/* ---- snapshots ------------------------------------------------------------------------------ */
+
+static void snapshot_read(struct run *run)
+{
+    struct tactus_tree_info trees[TACTUS_TREES_MAX];
+    struct tactus_snapshot *snapshot;
+    struct tactus_iterator *iterator;
+    uint32_t                tree_count = 0;
+    int                     rv = tactus_snapshot_open(run->store, SNAPSHOT, &snapshot);
+
+    if (rv == TACTUS_ENOTFOUND || !is_fine(run, rv)) {
+        return;
+    }
+    (void)tactus_tree_list(run->store, trees, TACTUS_TREES_MAX, &tree_count);
+    for (uint32_t i = 0; i < tree_count && i < 4; i++) {
+        rv = tactus_snapshot_iterator(snapshot, trees[i].id, &iterator);
+        if (rv == TACTUS_ENOTREE || !is_fine(run, rv)) {
+            continue; /* Of a tree that came later */
+        }
+        rv = tactus_iterator_first(iterator);
+        for (uint32_t j = 0; j < SCAN_MAX && rv == TACTUS_OK; j++) {
+            rv = tactus_iterator_next(iterator);
+        }
+        if (rv != TACTUS_ENOTFOUND) {
+            (void)is_fine(run, rv);
+        }
+        tactus_iterator_close(iterator);
+    }
+    tactus_snapshot_close(snapshot);
+}
+
+static void snapshot_turn(struct run *run)
+{
+    int rv = tactus_snapshot_release(run->store, SNAPSHOT);
+
+    if (rv == TACTUS_ENOTFOUND) {
+        rv = tactus_snapshot_create(run->store, SNAPSHOT, NULL);
+    }
+    (void)is_fine(run, rv);
+}
+
 /* ---- open and close ------------------------------------------------------------------------- */
 
 static void store_open(struct run *run)
@@ -262,6 +323,9 @@ static void act_on_tree(struct run *run, enum action action, const struct tactus
     case ACTION_DELETE:
         write_some(run, tree, action == ACTION_DELETE);
         return;
+    case ACTION_DELETE_RANGE:
+        delete_range(run, tree);
+        return;
     case ACTION_COMPACT:
         (void)is_fine(run, tactus_compact(run->store, tree->id));
         return;
@@ -301,6 +365,12 @@ static void act(struct run *run, enum action action)
         return;
     case ACTION_TREE_CREATE:
         tree_create(run);
+        return;
+    case ACTION_SNAPSHOT_READ:
+        snapshot_read(run);
+        return;
+    case ACTION_SNAPSHOT_TURN:
+        snapshot_turn(run);
         return;
     default:
         (void)tactus_tree_list(run->store, trees, TACTUS_TREES_MAX, &tree_count);
@@ -440,20 +510,45 @@ static const uint8_t lists[][4] = {
     {ACTION_DIGEST, ACTION_TREE_CREATE, ACTION_COMPACT, ACTION_ABANDON},
 };
 
+/* The last image, each of its first blocks in use changed at some place, and used as one with
+ * ranges and a snapshot is. */
+#define RANGES_IMAGE (FUZZ_IMAGES - 1)
+#define RANGES_SEEDS 60
+static const uint8_t ranges_lists[][4] = {
+    {ACTION_SNAPSHOT_READ, ACTION_VERIFY, ACTION_SNAPSHOT_TURN, ACTION_DRAIN},
+    {ACTION_COMPACT, ACTION_SNAPSHOT_TURN, ACTION_SNAPSHOT_TURN, ACTION_REOPEN},
+    {ACTION_DELETE_RANGE, ACTION_DRAIN, ACTION_SNAPSHOT_READ, ACTION_SCAN},
+};
+static const uint16_t ranges_offsets[] = {64, 112, 144, 152, 160, 176, 200, 230, 264, 304};
+
+static size_t ranges_seed(uint32_t number, uint8_t *buffer)
+{
+    static const uint8_t bytes[2] = {3, 0};
+    uint8_t             *at = fuzz_give(buffer, (uint8_t[]){RANGES_IMAGE, 0, 1}, 3);
+
+    at = fuzz_give_patch(at, (uint8_t)(WHERE_BLOCK + number / TAC_ARRAY_COUNT(ranges_offsets)),
+                         ranges_offsets[number % TAC_ARRAY_COUNT(ranges_offsets)], bytes,
+                         1 + number % 2);
+    at =
+        fuzz_give(at, ranges_lists[number % TAC_ARRAY_COUNT(ranges_lists)], sizeof ranges_lists[0]);
+    return (size_t)(at - buffer);
+}
+
 size_t fuzz_seed(uint32_t number, uint8_t *buffer)
 {
     uint8_t *at = buffer;
     uint8_t  bytes[FUZZ_PATCH_BYTES_MAX];
 
     if (number >= FUZZ_IMAGES + TAC_ARRAY_COUNT(fields)) {
-        return 0;
+        number -= (uint32_t)(FUZZ_IMAGES + TAC_ARRAY_COUNT(fields));
+        return number < RANGES_SEEDS ? ranges_seed(number, buffer) : 0;
     }
     if (number < FUZZ_IMAGES) {
         at = fuzz_give(at, (uint8_t[]){(uint8_t)number, 0, 0}, 3);
         return (size_t)(at - buffer);
     }
     number -= FUZZ_IMAGES;
-    at = fuzz_give(at, (uint8_t[]){(uint8_t)(1 + number % (FUZZ_IMAGES - 1)), 0, 1}, 3);
+    at = fuzz_give(at, (uint8_t[]){(uint8_t)(1 + number % (RANGES_IMAGE - 1)), 0, 1}, 3);
     memset(bytes, fields[number].byte, sizeof bytes);
     at = fuzz_give_patch(at, fields[number].where, fields[number].offset, bytes,
                          fields[number].size);

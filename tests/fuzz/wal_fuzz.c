@@ -316,7 +316,7 @@ static void entry_add(struct writer *writer, uint8_t control)
         }
         break;
     default:
-        entry.kind = (enum tac_wal_kind)(fuzz_take_u8(writer->input) % (TAC_WAL_DELETE_RANGE + 1));
+        entry.kind = (enum tac_wal_kind)(fuzz_take_u8(writer->input) % (TAC_WAL_BEAT + 1));
         fuzz_take(writer->input, &tree, 1);
         entry.key.size = fuzz_take_u8(writer->input);
         entry.value.size = fuzz_take_u8(writer->input);
@@ -513,7 +513,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
 #define PUT ITEM_PUT
 #define MORE ITEM_MORE
-#define CREATE ITEM_CONTROL, 0 /* A tree */
+#define CREATE ITEM_CONTROL, 0                  /* A tree */
+#define RANGE ITEM_ANY, TAC_WAL_DELETE_RANGE, 0 /* Sizes and bounds follow */
+#define BEAT ITEM_ANY, TAC_WAL_BEAT, 0, 0, 0
 
 /* Flags, how far before the store's last op the log begins, its first segment; then items. */
 static const struct {
@@ -539,6 +541,16 @@ static const struct {
     SEED(2, 0, 0, ITEM_ANY, 1, 0, 0, 5, 'v', 'a', 'l', 'u', 'e'),
     SEED(2, 0, 0, ITEM_ANY, 1, 9, 1, 1, 'k', 'v'),
     SEED(2, 0, 0, ITEM_ANY, 8, 0, 1, 1, 'k', 'v'),
+    SEED(2, 0, 0, PUT, 1, 5, RANGE, 4, 4, 'k', 0, 0, 3, 'k', 0, 0, 20, PUT, 2, 5),
+    SEED(0, 0, 0, PUT, 1, 5, RANGE, 3, 4, 'k', 'k', 'k', 'k', 'k', 'k', 9, ITEM_CONTROL, 1),
+    SEED(2, 0, 0, CREATE, PUT | ITEM_SECOND, 7, 8, ITEM_ANY, 13, 1, 1, 1, 'a', 'z'),
+    SEED(2, 0, 0, RANGE, 1, 1, 'm', 'k', PUT, 1, 5),
+    SEED(2, 0, 0, RANGE, 0, 1, 'k', PUT, 1, 5),
+    SEED(2, 0, 0, PUT | MORE, 1, 5, RANGE, 1, 1, 'a', 'z'),
+    SEED(2, 0, 0, PUT, 1, 5, BEAT, BEAT, BEAT, BEAT, BEAT, BEAT, BEAT, BEAT, BEAT, PUT, 2, 5),
+    SEED(0, 0, 0, RANGE, 1, 1, 'a', 'z', BEAT, BEAT, BEAT, BEAT, BEAT, BEAT, BEAT, BEAT, BEAT),
+    SEED(2, 0, 0, ITEM_ANY, 14, 0, 1, 0, 'k', PUT, 1, 5),
+    SEED(2, 0, 0, ITEM_ANY, 11, 0, 1, 0, 's', RANGE, 1, 1, 'a', 'z', ITEM_ANY, 12, 0, 1, 0, 's'),
     SEED(10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, PUT, 1, 5),
     SEED(10, 0, 0, 1, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, PUT, 1, 5),
     SEED(10, 0, 0, 2, 0, 64, 0, 3, 1, 2, 3, 4, PUT, 1, 5),
