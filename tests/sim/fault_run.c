@@ -404,6 +404,7 @@ struct run_reading {
     uint32_t                   keys[INGEST_MAX];
     struct store_model_version versions[INGEST_MAX];
     uint32_t                   count, given;
+    int                        result_last; /* Behind the last one */
     struct tactus_run_record   record;
 };
 
@@ -417,7 +418,7 @@ static int reading_next(void *context, const struct tactus_run_record **ret_reco
     *ret_records = &reading->record;
     *ret_count = reading->given < reading->count;
     if (*ret_count == 0) {
-        return TACTUS_OK;
+        return reading->result_last;
     }
     key = &reading->run->model->trees[0].keys[reading->keys[reading->given]];
     store_model_value(version->value_seed, version->value_size, reading->run->expected);
@@ -480,6 +481,27 @@ void run_ingest(struct run *run, uint32_t count)
     } else {
         store_model_truncate(run->model, run->model->op);
     }
+}
+
+void run_ingest_refused(struct run *run, uint32_t count)
+{
+    struct run_reading reading;
+    int                code;
+
+    reading_draw(run, count, &reading);
+    if (run->store == NULL || run->model->trees[0].created_op == STORE_MODEL_NEVER) {
+        return;
+    }
+    reading.result_last = TACTUS_EINVAL;
+    code = tactus_ingest(run->store, run->model->trees[0].id, reading_next, &reading, NULL);
+    if (code == TACTUS_EINVAL) {
+        run_expect(run, run->cause[0] == 0, "a run is read after writing had stopped");
+    } else {
+        run_expect(run, !write_result(run, code, "refused ingest"),
+                   "a run succeeds whose reader failed");
+    }
+    run_expect(run, tactus_last_op(run->store) == run->model->op,
+               "a run whose reader failed is an op");
 }
 
 /* An op that may have its number although it failed. */
@@ -762,21 +784,6 @@ static void accounting_check(struct run *run)
                "%llu blocks are acquired, %llu are in use",
                (unsigned long long)tac_free_set_acquired_count(store->free_set),
                (unsigned long long)blocks);
-}
-
-void run_reserved_check(struct run *run)
-{
-    const struct tac_free_set *set = run->store != NULL ? run->store->free_set : NULL;
-
-    if (set == NULL || run->cause[0] != 0) {
-        return;
-    }
-    for (uint32_t i = 0; i < RUN_BLOCKS; i++) {
-        run_expect(run,
-                   tac_free_set_is_free(set, i) || tac_free_set_is_acquired(set, i) ||
-                       tac_free_set_is_released(set, i),
-                   "block %u is still reserved", i);
-    }
 }
 
 /* Each key, or each so many, of a tree is in the snapshot what it was as of its op. */

@@ -65,6 +65,8 @@ void run_writes(struct run *run, uint32_t count);
 void run_batch(struct run *run);
 /* Into the first tree, beside and over what there is, deletes among them. */
 void run_ingest(struct run *run, uint32_t count);
+/* One whose reader fails behind its last record: nothing of it may stay. */
+void run_ingest_refused(struct run *run, uint32_t count);
 /* From a random key on, so many possible ones; where there are not as many behind it, to the end. */
 void run_delete_range(struct run *run, uint32_t tree, uint32_t count);
 /* Of the second one; run_trees_create makes it again. */
@@ -77,8 +79,6 @@ void run_snapshot_turn(struct run *run);
 /* If there is one: its keys, or every so many of them. */
 void run_snapshot_read(struct run *run, uint32_t stride);
 void run_caches_change(struct run *run);
-/* After a drain: no block is kept for a plan or a run that is over. */
-void run_reserved_check(struct run *run);
 
 void run_gets(struct run *run, uint32_t count);
 void run_scans(struct run *run);

@@ -63,6 +63,7 @@ static void tables_play(struct run *run)
     run_ingest(run, 100);
     run_writes(run, 300);
     run_ingest(run, 200);
+    run_ingest_refused(run, 100);
     run_delete_range(run, 0, 300);
     run_delete_range(run, 1, 30);
     run_writes(run, 200);
@@ -73,7 +74,6 @@ static void tables_play(struct run *run)
     run_snapshot_read(run, 32);
     run_tree_drop(run);
     run_control(run, tactus_drain, "drain");
-    run_reserved_check(run);
     run_trees_create(run);
     run_writes(run, 100);
     run_close(run);
