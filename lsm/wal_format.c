@@ -81,7 +81,7 @@ void tac_wal_geometry_make(const struct tac_shape *shape, const uint8_t *uuid,
     uint64_t entry_max = shape->block_size / 4 + TAC_WAL_ENTRY_HEADER_BYTES;
     uint64_t bars = (uint64_t)shape->checkpoint_interval_bars + BARS_BEYOND_INTERVAL;
     uint64_t segment_bytes = SEGMENT_BYTES_MIN;
-    uint64_t usable;
+    uint64_t usable, bar_bytes;
 
     while (segment_bytes < SEGMENT_BYTES_MAX && segment_bytes < shape->memtable_size / 8) {
         segment_bytes *= 2;
@@ -92,11 +92,13 @@ void tac_wal_geometry_make(const struct tac_shape *shape, const uint8_t *uuid,
     usable = segment_bytes - TAC_WAL_SEGMENT_HEADER_BYTES - TAC_WAL_FRAME_HEADER_BYTES - entry_max;
     memcpy(ret_geometry->uuid, uuid, TACTUS_UUID_BYTES);
     ret_geometry->segment_bytes = segment_bytes;
-    /* An op takes at most 7 bytes more than it is accounted, of 57 at least: an eighth. */
+    /* An op takes at most 7 bytes more than it is accounted, of 57 at least: an eighth. A beat of the
+     * host's is not accounted, and may have a frame of its own. */
+    bar_bytes =
+        shape->memtable_size + shape->memtable_size / 8 +
+        shape->beats_per_bar * (uint64_t)(TAC_WAL_FRAME_HEADER_BYTES + TAC_WAL_ENTRY_HEADER_BYTES);
     ret_geometry->segment_count =
-        tac_max_u64(tac_div_ceil(bars * (shape->memtable_size + shape->memtable_size / 8), usable),
-                    SEGMENTS_MIN - 2) +
-        2;
+        tac_max_u64(tac_div_ceil(bars * bar_bytes, usable), SEGMENTS_MIN - 2) + 2;
 }
 
 uint64_t tac_wal_file_bytes(const struct tac_wal_geometry *geometry)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Beats that the host calls: what they do to bars, with writes and without, in a pause, by threads and
  * without. The simulator has them in half of its lists, with crashes and logs. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/units.h"
 #include "tests/lib/small_options.h"
@@ -9,6 +12,8 @@
 
 #define BEATS 16
 #define VALUE_BYTES 1000
+#define LOG_BEATS 1024
+#define LOG_BARS 16
 
 static void options_of(uint32_t threads, struct tactus_options *options)
 {
@@ -157,6 +162,32 @@ static bool digest_with(uint32_t threads, uint8_t digest[16])
     return tactus_close(store) == TACTUS_OK && is_right;
 }
 
+/* The most beats of the smallest memtable, each in a frame of the log's own. */
+static void test_log_room(void)
+{
+    struct tactus_options options;
+    struct tactus        *store;
+    char                  path[512], log_path[520];
+
+    snprintf(path, sizeof path, "%s/beat-%d", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp",
+             (int)getpid());
+    snprintf(log_path, sizeof log_path, "%s-wal", path);
+    options_of(0, &options);
+    options.backend = TACTUS_BACKEND_AUTO;
+    options.memtable_size = 32 * TAC_KIB;
+    options.beats_per_bar = LOG_BEATS;
+    options.checkpoint_interval_bars = LOG_BARS;
+    options.log = TACTUS_LOG_SYNC;
+    if (tactus_create(path, &options) != TACTUS_OK ||
+        tactus_open(path, &options, &store) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    tap_ok(beats(store, LOG_BEATS * (LOG_BARS + 2)), "the log has room for every beat of the host");
+    tactus_abandon(store);
+    unlink(path);
+    unlink(log_path);
+}
+
 int main(void)
 {
     uint8_t first[16], second[16];
@@ -166,6 +197,7 @@ int main(void)
     test_bars(3, 8);
     test_bars(3, 1);
     test_pause();
+    test_log_room();
     tap_ok(digest_with(0, first) && digest_with(6, second) && memcmp(first, second, 16) == 0,
            "the same calls, the same bytes, whatever the threads");
     return tap_done();
