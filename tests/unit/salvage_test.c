@@ -217,7 +217,7 @@ static uint64_t page_find(struct tac_salvage *salvage, bool is_dead)
 
     for (uint32_t l = 0; l < TACTUS_LEVELS_MAX; l++) {
         for (uint32_t i = 0; i < tree->levels[l].table_count && offset == 0; i++) {
-            if (tac_range_overlaps(range, tree->levels[l].tables[i])) {
+            if (range->op > tree->levels[l].tables[i]->snapshot_min) {
                 offset = table_page_find(salvage, tree->levels[l].tables[i], range, is_dead);
             }
         }
