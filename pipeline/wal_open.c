@@ -603,7 +603,9 @@ static int frame_replay(struct reader *reader)
                   store->last_op == reader->op)) {
                 return reader->error->code != TACTUS_OK
                            ? reader->error->code
-                           : tac_error_set(reader->error, result,
+                           : tac_error_set(reader->error,
+                                           /* That would be the log's end: op and later ones lost */
+                                           result == TACTUS_ENOTFOUND ? TACTUS_ECORRUPT : result,
                                            "write-ahead log, op %llu cannot be done again: %s",
                                            (unsigned long long)reader->op, tactus_message());
             }
