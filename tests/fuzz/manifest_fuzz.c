@@ -212,8 +212,8 @@ static void ranges_check(struct tac_manifest *manifest, const struct tac_version
         tac_assert(range->range.op > before && range->range.op <= OP_PERSISTED && !tree->is_gone);
         tac_assert(range->range.low.size > 0 &&
                    tac_bytes_compare(range->range.low, range->range.high) < 0);
-        tac_assert(!tree->is_open || tac_ranges_newest(seen->ranges, seen->range_count,
-                                                       range->range.low) >= range->range.op);
+        tac_assert(!tree->is_open || tac_range_edges_op(seen->edges, seen->edge_count,
+                                                        range->range.low) >= range->range.op);
         before = range->range.op;
     }
 }
