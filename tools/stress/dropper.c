@@ -9,17 +9,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/prng.h"
-#include "tools/stress/roles.h"
+#include "tools/stress/course.h"
 
 #define REST_NS (4 * (uint64_t)1000000)
 #define BATCHES_MAX 62
+#define KEY_BYTES TAC_STRESS_COURSE_KEY_BYTES
 #define BATCH_RECORDS 8
 #define CYCLE_STEPS (BATCHES_MAX + 2)
 #define READ_ONE_IN 16
 #define SYNC_ONE_IN 48
 #define DROP_ONE_IN 48
-#define KEY_BYTES 8
 #define VALUE_MAX 120
 #define VALUE_MIN 24
 #define NAME_BYTES 24
@@ -38,15 +37,6 @@ static struct tactus_layout layout_of(uint64_t cycle)
                           : (struct tactus_layout){TACTUS_LAYOUT_VARIABLE, KEY_BYTES, VALUE_MAX};
 }
 
-static void key_make(uint64_t index, uint8_t key[KEY_BYTES])
-{
-    uint64_t rest = index;
-
-    for (uint32_t i = KEY_BYTES; i > 0; i--, rest /= 10) {
-        key[i - 1] = (uint8_t)('0' + rest % 10);
-    }
-}
-
 /* Begins with the cycle. Returns the size. */
 static size_t value_make(uint32_t dropper, uint64_t cycle, uint64_t index, uint8_t *value)
 {
@@ -56,10 +46,7 @@ static size_t value_make(uint32_t dropper, uint64_t cycle, uint64_t index, uint8
     if (layout_of(cycle).kind == TACTUS_LAYOUT_VARIABLE) {
         size += tac_prng_below(&prng, VALUE_MAX - VALUE_MIN + 1);
     }
-    memcpy(value, &cycle, sizeof cycle);
-    for (size_t i = sizeof cycle; i < size; i++) {
-        value[i] = (uint8_t)tac_prng_next(&prng);
-    }
+    tac_stress_course_value(&prng, cycle, value, size);
     return size;
 }
 
@@ -100,7 +87,7 @@ static const char *record_take(const struct tactus_iterator *iterator, struct fo
     size_t      key_size, value_size;
 
     tactus_iterator_record(iterator, &key, &key_size, &value, &value_size);
-    key_make(found->records, expected);
+    tac_stress_course_key(found->records, expected);
     if (key_size != KEY_BYTES || memcmp(key, expected, KEY_BYTES) != 0) {
         return "a key is missing, or is nobody's";
     }
@@ -231,19 +218,6 @@ static struct tac_stress_course *course_of(const struct tac_stress_worker *worke
     return &worker->scene->board->droppers[worker->number];
 }
 
-static void step_begin(struct tac_stress_worker *worker, uint64_t step)
-{
-    tac_atomic_store_release_u64(&course_of(worker)->begun, step);
-}
-
-static void step_end(struct tac_stress_worker *worker, uint64_t step)
-{
-    tac_atomic_store_release_u64(&course_of(worker)->done, step);
-    if (tac_stress_is_synced(worker->scene)) {
-        tac_atomic_store_release_u64(&course_of(worker)->safe, step);
-    }
-}
-
 static void tree_create(struct tac_stress_worker *worker)
 {
     uint64_t             pause_mark = tac_stress_pause_mark(worker);
@@ -254,13 +228,13 @@ static void tree_create(struct tac_stress_worker *worker)
     int                  code;
 
     name_make(worker->number, name);
-    step_begin(worker, step);
+    tac_stress_course_begin(course_of(worker), step);
     code = tactus_tree_create(worker->scene->store, name, &layout, &worker->own_tree);
     if (code != TACTUS_OK) {
         (void)tac_stress_is_refused(worker, "create of a tree", code, pause_mark);
         return;
     }
-    step_end(worker, step);
+    tac_stress_course_end(course_of(worker), step, tac_stress_is_synced(worker->scene));
     TAC_STRESS_COUNT(worker->row, trees_created);
     if (before == worker->own_tree) {
         dropper_fail(worker->scene, worker->number, "a tree has the id of one that was dropped");
@@ -281,7 +255,7 @@ static bool batch_fill(struct tac_stress_worker *worker, uint64_t step)
         uint8_t key[KEY_BYTES], value[VALUE_MAX];
         size_t  size = value_make(worker->number, step / CYCLE_STEPS, first + i, value);
 
-        key_make(first + i, key);
+        tac_stress_course_key(first + i, key);
         code = tactus_batch_put(worker->batch, worker->own_tree, key, KEY_BYTES, value, size);
     }
     return code == TACTUS_OK || dropper_fail(worker->scene, worker->number, tactus_message());
@@ -296,13 +270,13 @@ static void records_write(struct tac_stress_worker *worker)
     if (!batch_fill(worker, step)) {
         return;
     }
-    step_begin(worker, step);
+    tac_stress_course_begin(course_of(worker), step);
     code = tactus_batch_commit(worker->batch, NULL);
     if (code != TACTUS_OK) {
         (void)tac_stress_is_refused(worker, "batch", code, pause_mark);
         return;
     }
-    step_end(worker, step);
+    tac_stress_course_end(course_of(worker), step, tac_stress_is_synced(worker->scene));
     TAC_STRESS_COUNT_MORE(worker->row, tree_records, BATCH_RECORDS);
 }
 
@@ -342,7 +316,7 @@ static void dropped_check(struct tac_stress_worker *worker)
     uint32_t                tree;
     size_t                  size;
 
-    key_make(0, key);
+    tac_stress_course_key(0, key);
     name_make(worker->number, name);
     if (tactus_tree_find(store, name, &tree) != TACTUS_ENOTREE ||
         tactus_get(store, worker->own_tree, key, KEY_BYTES, value, sizeof value, &size) !=
@@ -389,11 +363,11 @@ static void tree_drop(struct tac_stress_worker *worker)
         return;
     }
     moved = tactus_iterator_first(iterator);
-    step_begin(worker, next);
+    tac_stress_course_begin(course_of(worker), next);
     code = tactus_tree_drop(store, worker->own_tree);
     if (code == TACTUS_OK) {
         iterator_check(worker, iterator, moved, step);
-        step_end(worker, next);
+        tac_stress_course_end(course_of(worker), next, tac_stress_is_synced(worker->scene));
         TAC_STRESS_COUNT(worker->row, trees_dropped);
         dropped_check(worker);
         if (has_batch) {
@@ -404,19 +378,6 @@ static void tree_drop(struct tac_stress_worker *worker)
         (void)tac_stress_is_refused(worker, "drop of a tree", code, pause_mark);
     }
     tactus_iterator_close(iterator);
-}
-
-static void sync_do(struct tac_stress_worker *worker)
-{
-    uint64_t pause_mark = tac_stress_pause_mark(worker);
-    int      code = tactus_sync(worker->scene->store);
-
-    if (code == TACTUS_OK) {
-        tac_atomic_store_release_u64(&course_of(worker)->safe, course_of(worker)->done);
-        TAC_STRESS_COUNT(worker->row, syncs);
-    } else {
-        (void)tac_stress_is_refused(worker, "sync", code, pause_mark);
-    }
 }
 
 /* ---- turns ---------------------------------------------------------------------------------- */
@@ -447,7 +408,7 @@ void tac_stress_dropper_turn(struct tac_stress_worker *worker)
     } else if (step == 0) {
         tree_create(worker);
     } else if (tac_stress_draw(worker, SYNC_ONE_IN) == 0) {
-        sync_do(worker);
+        tac_stress_course_sync(worker, course_of(worker));
     } else if (tac_stress_draw(worker, READ_ONE_IN) == 0) {
         tree_compare(worker);
     } else if (step + 1 == CYCLE_STEPS || tac_stress_draw(worker, DROP_ONE_IN) == 0) {

@@ -11,14 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/prng.h"
-#include "tools/stress/roles.h"
+#include "tools/stress/course.h"
 
 #define REST_NS (4 * (uint64_t)1000000)
 #define KEYS 4000
+#define KEY_BYTES TAC_STRESS_COURSE_KEY_BYTES
 #define CYCLE_STEPS 128
 #define RECORDS 32 /* Of a step that puts or deletes records */
-#define KEY_BYTES 8
 #define TAIL_MAX 4 /* What a bound has more than a key */
 #define VALUE_FIXED 100
 #define VALUE_MAX 200
@@ -44,15 +43,6 @@ static struct tactus_layout layout_of(uint32_t eraser)
                            : (struct tactus_layout){TACTUS_LAYOUT_FIXED, KEY_BYTES, VALUE_FIXED};
 }
 
-static void key_make(uint64_t index, uint8_t key[KEY_BYTES])
-{
-    uint64_t rest = index;
-
-    for (uint32_t i = KEY_BYTES; i > 0; i--, rest /= 10) {
-        key[i - 1] = (uint8_t)('0' + rest % 10);
-    }
-}
-
 /* KEYS: no record has this key. */
 static uint64_t index_of(const uint8_t *key, size_t size)
 {
@@ -62,7 +52,7 @@ static uint64_t index_of(const uint8_t *key, size_t size)
     for (size_t i = 0; i < size && i < KEY_BYTES; i++) {
         index = index * 10 + (uint64_t)(key[i] - '0');
     }
-    key_make(index, made);
+    tac_stress_course_key(index, made);
     return size == KEY_BYTES && memcmp(key, made, KEY_BYTES) == 0 && index < KEYS ? index : KEYS;
 }
 
@@ -75,10 +65,7 @@ static size_t value_make(uint32_t eraser, uint64_t step, uint64_t index, uint8_t
     if (layout_of(eraser).kind == TACTUS_LAYOUT_VARIABLE) {
         size = VALUE_MIN + tac_prng_below(&prng, VALUE_MAX - VALUE_MIN + 1);
     }
-    memcpy(value, &step, sizeof step);
-    for (size_t i = sizeof step; i < size; i++) {
-        value[i] = (uint8_t)tac_prng_next(&prng);
-    }
+    tac_stress_course_value(&prng, step, value, size);
     return size;
 }
 
@@ -126,7 +113,7 @@ static struct bound bound_make(struct tac_prng *prng, uint64_t index)
     case 0:
         if (index > 0) {
             bound.size += 1 + tac_prng_below(prng, TAIL_MAX);
-            key_make(index - 1, bound.data);
+            tac_stress_course_key(index - 1, bound.data);
             for (size_t i = KEY_BYTES; i < bound.size; i++) {
                 bound.data[i] = (uint8_t)tac_prng_next(prng);
             }
@@ -139,7 +126,7 @@ static struct bound bound_make(struct tac_prng *prng, uint64_t index)
     default:
         break;
     }
-    key_make(index, bound.data);
+    tac_stress_course_key(index, bound.data);
     return bound;
 }
 
@@ -284,8 +271,8 @@ static int bounds_set(struct tactus_iterator *iterator, uint64_t first, uint64_t
 {
     uint8_t low[KEY_BYTES], high[KEY_BYTES];
 
-    key_make(first, low);
-    key_make(end, high);
+    tac_stress_course_key(first, low);
+    tac_stress_course_key(end, high);
     return first == 0 && end == KEYS
                ? TACTUS_OK
                : tactus_iterator_bound(iterator, low, sizeof low, high, sizeof high);
@@ -458,7 +445,7 @@ static void key_check(const struct tac_stress_worker *worker, uint64_t index)
     size_t   size = 0;
     int      code;
 
-    key_make(index, key);
+    tac_stress_course_key(index, key);
     code = tactus_get(worker->scene->store, worker->own_tree, key, KEY_BYTES, value, sizeof value,
                       &size);
     TAC_STRESS_COUNT(worker->row, erased_reads);
@@ -516,7 +503,7 @@ static int batch_commit(struct tac_stress_worker *worker, const struct step *ste
         uint8_t key[KEY_BYTES], value[VALUE_MAX];
         size_t  size = value_make(worker->number, step->number, i, value);
 
-        key_make(i, key);
+        tac_stress_course_key(i, key);
         code = step->kind == STEP_PUTS
                    ? tactus_batch_put(worker->batch, worker->own_tree, key, KEY_BYTES, value, size)
                    : tactus_batch_delete(worker->batch, worker->own_tree, key, KEY_BYTES);
@@ -570,14 +557,11 @@ static void step_run(struct tac_stress_worker *worker, const struct step *step)
     uint64_t pause_mark = tac_stress_pause_mark(worker), hold_mark = tac_stress_hold_mark(worker);
     int      code;
 
-    tac_atomic_store_release_u64(&course->begun, step->number);
+    tac_stress_course_begin(course, step->number);
     code = step->kind == STEP_RANGE ? range_delete(worker, step) : batch_commit(worker, step);
     if (code == TACTUS_OK) {
         step_apply(step, worker->steps);
-        tac_atomic_store_release_u64(&course->done, step->number);
-        if (tac_stress_is_synced(worker->scene)) {
-            tac_atomic_store_release_u64(&course->safe, step->number);
-        }
+        tac_stress_course_end(course, step->number, tac_stress_is_synced(worker->scene));
         step_count(worker, step);
     } else {
         refusal_note(worker, step, code, pause_mark, hold_mark);
@@ -610,19 +594,6 @@ static void step_run_beside(struct tac_stress_worker *worker, const struct step 
         }
     }
     tactus_iterator_close(iterator);
-}
-
-static void sync_do(struct tac_stress_worker *worker)
-{
-    uint64_t pause_mark = tac_stress_pause_mark(worker);
-    int      code = tactus_sync(worker->scene->store);
-
-    if (code == TACTUS_OK) {
-        tac_atomic_store_release_u64(&course_of(worker)->safe, course_of(worker)->done);
-        TAC_STRESS_COUNT(worker->row, syncs);
-    } else {
-        (void)tac_stress_is_refused(worker, "sync", code, pause_mark);
-    }
 }
 
 static void compact_do(struct tac_stress_worker *worker)
@@ -678,7 +649,7 @@ void tac_stress_eraser_turn(struct tac_stress_worker *worker)
     if (worker->steps == NULL) {
         begin(worker);
     } else if (tac_stress_draw(worker, SYNC_ONE_IN) == 0) {
-        sync_do(worker);
+        tac_stress_course_sync(worker, course_of(worker));
     } else if (tac_stress_draw(worker, READ_ONE_IN) == 0) {
         tree_compare(worker);
     } else if (tac_stress_draw(worker, COMPACT_ONE_IN) == 0) {

@@ -9,14 +9,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/prng.h"
-#include "tools/stress/roles.h"
+#include "tools/stress/course.h"
 
 #define KEYS 2000
-#define KEY_BYTES 8
 #define VALUE_MAX 300
 #define VALUE_MIN 8
 #define MEMTABLE_BYTES (256 * TAC_KIB)
+#define KEY_BYTES TAC_STRESS_COURSE_KEY_BYTES
 #define WRITES_MAX 32
 #define REST_NS (2 * (uint64_t)1000000)
 #define LEAVE_ONE_IN 150
@@ -25,25 +24,13 @@
 
 /* ---- records -------------------------------------------------------------------------------- */
 
-static void key_make(uint64_t step, uint8_t key[KEY_BYTES])
-{
-    uint64_t rest = step % KEYS;
-
-    for (uint32_t i = KEY_BYTES; i > 0; i--, rest /= 10) {
-        key[i - 1] = (uint8_t)('0' + rest % 10);
-    }
-}
-
 /* Begins with the step. Returns the size. */
 static size_t value_make(uint32_t neighbour, uint64_t step, uint8_t *value)
 {
     struct tac_prng prng = {tac_mix_u64(step * TAC_STRESS_NEIGHBOURS_MAX + neighbour)};
     size_t          size = VALUE_MIN + tac_prng_below(&prng, VALUE_MAX - VALUE_MIN + 1);
 
-    memcpy(value, &step, sizeof step);
-    for (size_t i = sizeof step; i < size; i++) {
-        value[i] = (uint8_t)tac_prng_next(&prng);
-    }
+    tac_stress_course_value(&prng, step, value, size);
     return size;
 }
 
@@ -103,7 +90,7 @@ static bool steps_read(struct tac_stress_worker *worker, uint64_t *steps)
 
         tactus_iterator_record(iterator, &key, &key_size, &value, &value_size);
         step = step_of(worker->number, value, value_size);
-        key_make(step, expected);
+        tac_stress_course_key(step % KEYS, expected);
         if (step == 0 || key_size != KEY_BYTES || memcmp(key, expected, KEY_BYTES) != 0) {
             tactus_iterator_close(iterator);
             return neighbour_fail(worker, "a record that nobody wrote");
@@ -203,7 +190,7 @@ static void store_leave(struct tac_stress_worker *worker)
     } else if (tactus_close(store) != TACTUS_OK) {
         neighbour_fail(worker, tactus_message());
     } else {
-        tac_atomic_store_release_u64(&course->safe, course->done);
+        tac_stress_course_safe(course);
     }
 }
 
@@ -216,16 +203,13 @@ static void put(struct tac_stress_worker *worker)
     uint8_t                   key[KEY_BYTES], value[VALUE_MAX];
     size_t                    size = value_make(worker->number, step, value);
 
-    key_make(step, key);
-    tac_atomic_store_release_u64(&course->begun, step);
+    tac_stress_course_key(step % KEYS, key);
+    tac_stress_course_begin(course, step);
     if (tactus_put(worker->neighbour, worker->own_tree, key, KEY_BYTES, value, size) != TACTUS_OK) {
         neighbour_fail(worker, tactus_message());
         return;
     }
-    tac_atomic_store_release_u64(&course->done, step);
-    if (worker->is_synced) {
-        tac_atomic_store_release_u64(&course->safe, step);
-    }
+    tac_stress_course_end(course, step, worker->is_synced);
     TAC_STRESS_COUNT(worker->row, neighbour_writes);
 }
 
@@ -236,7 +220,7 @@ static void get(struct tac_stress_worker *worker)
     size_t   size = 0;
     int      code;
 
-    key_make(key_number, key);
+    tac_stress_course_key(key_number, key);
     code =
         tactus_get(worker->neighbour, worker->own_tree, key, KEY_BYTES, value, sizeof value, &size);
     if (code == TACTUS_OK) {
@@ -257,7 +241,7 @@ static void sync_do(struct tac_stress_worker *worker)
         neighbour_fail(worker, tactus_message());
         return;
     }
-    tac_atomic_store_release_u64(&course->safe, course->done);
+    tac_stress_course_safe(course);
 }
 
 void tac_stress_neighbour_turn(struct tac_stress_worker *worker)
