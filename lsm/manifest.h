@@ -135,9 +135,6 @@ struct tac_manifest_range *tac_manifest_range(struct tac_manifest *manifest, uin
 void tac_manifest_range_add(struct tac_manifest *manifest, uint32_t tree,
                             const struct tac_range *range, uint64_t log_sequence);
 void tac_manifest_range_remove(struct tac_manifest *manifest, uint32_t number);
-/* Has the range deleted the whole table? */
-bool tac_range_covers(const struct tac_range *range, const struct tac_table *table);
-
 /* The tables of a level of which the range may have deleted some, from the highest on. Levels are
  * large, and ranges many: the level's two orders tell where such tables are, and how many have keys
  * of the range. The level stays as it is meanwhile. */
@@ -152,6 +149,8 @@ struct tac_range_walk tac_range_walk(const struct tac_manifest_level *level,
                                      const struct tac_range          *range);
 /* NULL: there is no other one. */
 struct tac_table *tac_range_walk_next(struct tac_range_walk *walk);
+/* Of a table that the range's walk came to: has the range deleted all of it? */
+bool tac_range_covers(const struct tac_range *range, const struct tac_table *table);
 
 /* A blank descriptor of the tree (keys' room ready), or NULL when tables_max are in use. */
 struct tac_table *tac_manifest_table_take(struct tac_manifest *manifest, uint32_t tree);

@@ -55,14 +55,6 @@ void tac_manifest_range_remove(struct tac_manifest *manifest, uint32_t number)
     manifest->bounds[manifest->range_count] = bounds;
 }
 
-/* The key_min of a trimmed table may be below its first key: then less is covered than could be. */
-bool tac_range_covers(const struct tac_range *range, const struct tac_table *table)
-{
-    return (range->op > table->snapshot_min || TAC_MUTANT(RANGE_TAKES_LATER)) &&
-           tac_bytes_compare(range->low, table->key_min) <= 0 &&
-           tac_bytes_compare(table->key_max, range->high) < 0;
-}
-
 /* ---- the tables of a range ------------------------------------------------------------------ */
 
 /* Of tables in order of key_min: those that begin below the key. */
@@ -115,10 +107,17 @@ struct tac_table *tac_range_walk_next(struct tac_range_walk *walk)
 
         if (tac_bytes_compare(walk->range->low, table->key_max) <= 0) {
             walk->left--;
-            if (walk->range->op > table->snapshot_min) {
+            if (walk->range->op > table->snapshot_min || TAC_MUTANT(RANGE_TAKES_LATER)) {
                 return table;
             }
         }
     }
     return NULL;
+}
+
+/* The key_min of a trimmed table may be below its first key: then less is covered than could be. */
+bool tac_range_covers(const struct tac_range *range, const struct tac_table *table)
+{
+    return tac_bytes_compare(range->low, table->key_min) <= 0 &&
+           tac_bytes_compare(table->key_max, range->high) < 0;
 }
