@@ -2,11 +2,11 @@
 /* manifest_image -- what the levels of a manifest hold at one moment, as a manifest log that is
  * written once: what a snapshot keeps of its tables. tac_manifest_log_replay reads it.
  *
- * Trees that were dropped by then, though snapshots from before that may still keep them, are told as
- * gone. One event for each tree, without the planner's state but for the last level, and then those of the
- * tables of its levels; retained tables are not among them. Then one for each deleted range. Blocks
- * are filled in this order, oldest
- * first, so the same manifest gives the same image, whatever the planner has done meanwhile.
+ * Trees that were dropped by then, though snapshots from before that may still keep them, are told
+ * as gone. One event for each tree, without the planner's state but for the last level, and then
+ * those of the tables of its levels; retained tables are not among them. Then one for each deleted
+ * range. Blocks are filled in this order, oldest first, so the same manifest gives the same image,
+ * whatever the planner has done meanwhile.
  *
  * Coordinator only. The levels must stay as they are from the count of blocks to the last of them. */
 #ifndef TACTUS_LSM_MANIFEST_IMAGE_H

@@ -19,9 +19,10 @@ void tac_manifest_range_add(struct tac_manifest *manifest, uint32_t tree,
                             const struct tac_range *range, uint64_t log_sequence)
 {
     uint32_t at = manifest->range_count;
-    uint8_t *bounds = manifest->bounds[at];
+    uint8_t *bounds;
 
-    tac_assert(manifest->range_count < TAC_RANGES_MAX && tree < manifest->tree_count);
+    tac_assert(at < TAC_RANGES_MAX && tree < manifest->tree_count);
+    bounds = manifest->bounds[at];
     tac_assert(range->low.size <= TACTUS_KEY_SIZE_MAX && range->high.size <= TACTUS_KEY_SIZE_MAX);
     while (at > 0 && manifest->ranges[at - 1].range.op > range->op) {
         manifest->ranges[at] = manifest->ranges[at - 1];
@@ -44,9 +45,10 @@ void tac_manifest_range_add(struct tac_manifest *manifest, uint32_t tree,
 
 void tac_manifest_range_remove(struct tac_manifest *manifest, uint32_t number)
 {
-    uint8_t *bounds = manifest->bounds[number];
+    uint8_t *bounds;
 
     tac_assert(number < manifest->range_count);
+    bounds = manifest->bounds[number];
     manifest->range_count--;
     for (uint32_t i = number; i < manifest->range_count; i++) {
         manifest->ranges[i] = manifest->ranges[i + 1];

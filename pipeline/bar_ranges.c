@@ -6,9 +6,10 @@
  * Leaving   are the tables of which a range has deleted all: the planner does not see them, nobody
  *           reads them, and at the plan's end they are discarded, before anything takes their
  *           place. As many as there is room for in the manifest log; the rest may be compacted as
- * any table. Rewritten are tables that reach beyond a range, when there are many, or the tree is
- *           compacted by hand: what they keep takes their place, in the same level with the same
- *           stamp. So the oldest ranges come to their end. */
+ *           any table.
+ * Rewritten are tables that reach beyond a range, when there are many, or the tree is compacted by
+ *           hand: what they keep takes their place, in the same level with the same stamp. So the
+ *           oldest ranges come to their end. */
 #include "base/units.h"
 #include "lsm/manifest_log.h"
 #include "pipeline/bar_internal.h"

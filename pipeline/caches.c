@@ -38,14 +38,14 @@ int tac_caches_create(struct tactus *store, struct tac_error *error)
 /* note: kept-in-vain
  *
  * Five bars' ends, of which the first three look at all tables, see to it that no frame stays that
- * was GONE and KEPT when the shrink was told (`shrinks`). Its keeper kept it before it was GONE (note
- * frame-state in reading/cache.c), so it was in a guarded section from before the first of them saw
- * the shrink. At the second that section is over, as readers are waited for before: so index_kept
- * has the frame by then, unless the first has taken it away. What the second takes away the third lets go: whoever had loaded it from
- * index_kept has left in between. Until then it is KEPT, so nobody keeps it anew meanwhile. A table
- * that leaves the manifest at one of the three takes what is the descriptor's along, for two bars.
- * The same holds for a retained table, with the publish of the view that does not have it for the
- * shrink. */
+ * was GONE and KEPT when the shrink was told (`shrinks`). Its keeper kept it before it was GONE
+ * (note frame-state in reading/cache.c), so it was in a guarded section from before the first of
+ * them saw the shrink. At the second that section is over, as readers are waited for before: so
+ * index_kept has the frame by then, unless the first has taken it away. What the second takes away
+ * the third lets go: whoever had loaded it from index_kept has left in between. Until then it is
+ * KEPT, so nobody keeps it anew meanwhile. A table that leaves the manifest at one of the three
+ * takes what is the descriptor's along, for two bars. The same holds for a retained table, with the
+ * publish of the view that does not have it for the shrink. */
 #define WALKS 3
 
 void tac_caches_retained(struct tactus *store) { store->caches.walks_left = WALKS; }
