@@ -218,7 +218,7 @@ static uint64_t credit_due(struct tactus *store, bool is_paused)
     if (is_paused && !plan_end_is_wanted(store)) {
         return tac_atomic_load_acquire_u64(&store->stages.consumed_target);
     }
-    beat = tac_atomic_load_acquire_u64(&store->clock.beat);
+    beat = tac_atomic_load_acquire_u64(&store->clock.step) / TAC_PACING_STEPS_PER_BEAT;
     granted =
         tac_pacing_granted(store->bar.bytes, beat, store->beats_per_plan, store->shape.lag_beats);
     /* All granted, or the plan is being ended: estimates of bytes hold nothing back any more. */
@@ -505,7 +505,7 @@ static bool plan_end(struct tactus *store)
     store->half = is_bar_end ? 0 : store->half + 1;
     store->is_planned = false;
     tac_space_fullness_publish(store, is_bar_end);
-    tac_atomic_store_release_u64(&store->clock.beat, 0);
+    tac_atomic_store_release_u64(&store->clock.step, 0);
     tac_atomic_fetch_add_u64(&store->clock.plans_ended, 1);
     tac_event_count_notify(store->stages.progress, 1);
     return true;

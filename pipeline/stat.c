@@ -121,7 +121,7 @@ static void stats_fill(struct tactus *store, struct tactus_stats *ret_stats)
         ret_stats->log_bytes = io.written_bytes;
         ret_stats->log_syncs = io.syncs;
     }
-    ret_stats->beats = tac_atomic_load_acquire_u64(&store->clock.beat);
+    ret_stats->beats = tac_atomic_load_acquire_u64(&store->clock.step) / TAC_PACING_STEPS_PER_BEAT;
     ret_stats->bar_work_done_bytes = tac_atomic_fetch_add_u64(&store->stages.consumed_bytes, 0);
     ret_stats->wait_bound_bytes =
         tac_pacing_wait_bytes(tac_atomic_load_acquire_u64(&store->clock.plan_bytes),

@@ -44,7 +44,8 @@
 /* What the writer and the coordinator tell each other. Atomics; each word has one writer. */
 struct tac_clock {
     /* Writer */
-    uint64_t beat TAC_CACHE_ALIGNED; /* In the plan that runs, 0 … beats_per_plan */
+    /* Of the plan that runs, TAC_PACING_STEPS_PER_BEAT for each of its beats */
+    uint64_t step TAC_CACHE_ALIGNED;
     uint64_t
         plans_wanted; /* Plans that are to be ended: one more than plans_ended asks for an end */
     /* Coordinator */

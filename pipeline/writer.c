@@ -2,8 +2,8 @@
 /* writer -- what happens to the thread that writes: room in the memtable, the beat, the waits.
  *
  * Everything here runs under commit_lock. A write may wait for (a) the work granted `lag` beats
- * ago, (b) at a plan's end for the rest of the plan, which by then is one beat's quota at most, and
- * its commit. Nothing else makes a writer wait, but for a checkpoint that is late (counted). */
+ * ago, a quarter of a beat's at a time (pipeline/pacing.h), (b) at a plan's end for the rest of the
+ * plan, which by then is as little, and its commit. Nothing else makes a writer wait, but for a checkpoint that is late (counted). */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -95,14 +95,25 @@ static int poisoned(struct tactus *store, struct tac_error *error)
                          store->poison_error.message);
 }
 
-/* The beat within the bar: what the memtable's fill says, or the host, whichever is further. */
-static uint64_t beat_now(const struct tactus *store)
+static uint64_t steps_per_bar(const struct tactus *store)
+{
+    return (uint64_t)store->shape.beats_per_bar * TAC_PACING_STEPS_PER_BEAT;
+}
+
+static uint64_t steps_per_plan(const struct tactus *store)
+{
+    return (uint64_t)store->beats_per_plan * TAC_PACING_STEPS_PER_BEAT;
+}
+
+/* The step within the bar: what the memtable's fill says, or the host, whichever is further. */
+static uint64_t step_now(const struct tactus *store)
 {
     const struct tac_memtable *memtable = store->memtables[store->memtable_mutable];
-    uint64_t beat = (uint64_t)((unsigned __int128)tac_memtable_accounted(memtable) *
-                               store->shape.beats_per_bar / store->shape.memtable_size);
+    uint64_t step = (uint64_t)((unsigned __int128)tac_memtable_accounted(memtable) *
+                               steps_per_bar(store) / store->shape.memtable_size);
+    uint64_t called = store->beat_called * TAC_PACING_STEPS_PER_BEAT;
 
-    return tac_min_u64(tac_max_u64(beat, store->beat_called), store->shape.beats_per_bar - 1);
+    return tac_min_u64(tac_max_u64(step, called), steps_per_bar(store) - 1);
 }
 
 void tac_writer_plan_wait(struct tactus *store)
@@ -110,21 +121,21 @@ void tac_writer_plan_wait(struct tactus *store)
     wait_until(store, plan_is_made, tac_atomic_load_relaxed_u64(&store->clock.plans_ended) + 1);
 }
 
-/* Work that must be done before a write in this beat goes on. */
-static uint64_t bytes_required(struct tactus *store, uint64_t beat)
+/* Work that must be done before a write in this step of the plan goes on. */
+static uint64_t bytes_required(struct tactus *store, uint64_t step)
 {
-    if (beat < store->shape.lag_beats + TAC_PACING_PLAN_BEATS) {
+    if (step / TAC_PACING_STEPS_PER_BEAT < store->shape.lag_beats + TAC_PACING_PLAN_BEATS) {
         return 0;
     }
     tac_writer_plan_wait(store);
-    return tac_pacing_required(tac_atomic_load_acquire_u64(&store->clock.plan_bytes), beat,
+    return tac_pacing_required(tac_atomic_load_acquire_u64(&store->clock.plan_bytes), step,
                                store->beats_per_plan, store->shape.lag_beats);
 }
 
 /* Waits until the work of earlier beats is done. */
-static void lag_wait(struct tactus *store, uint64_t beat)
+static void lag_wait(struct tactus *store, uint64_t step)
 {
-    uint64_t required = bytes_required(store, beat);
+    uint64_t required = bytes_required(store, step);
 
     if (required == 0) {
         return;
@@ -155,27 +166,31 @@ static int bar_end(struct tactus *store, struct tac_error *error)
     return TACTUS_OK;
 }
 
-static int beat_advance(struct tactus *store, struct tac_error *error)
+/* Moves the clock to where the bar is; a beat that begins is told to the coordinator, which grants
+ * its quota. */
+static int step_advance(struct tactus *store, struct tac_error *error)
 {
-    uint64_t beat = beat_now(store);
+    uint64_t step = step_now(store);
     uint64_t before;
 
     /* With two plans a bar the first one ends in the middle. */
-    while (beat >= (store->half + 1) * (uint64_t)store->beats_per_plan &&
+    while (step >= (store->half + 1) * steps_per_plan(store) &&
            store->half + 1 < store->plans_per_bar) {
         if (tac_writer_end_plan(store, error) != TACTUS_OK) {
             return error->code;
         }
     }
-    beat -= store->half * (uint64_t)store->beats_per_plan;
-    before = tac_atomic_load_relaxed_u64(&store->clock.beat);
-    if (beat == before) {
+    step -= store->half * steps_per_plan(store);
+    before = tac_atomic_load_relaxed_u64(&store->clock.step);
+    if (step == before) {
         return TACTUS_OK;
     }
-    tac_assert(beat > before && beat < store->beats_per_plan);
-    tac_atomic_exchange_u64(&store->clock.beat, beat);
-    tac_coordinator_wake(&store->stages);
-    lag_wait(store, beat);
+    tac_assert(step > before && step < steps_per_plan(store));
+    tac_atomic_exchange_u64(&store->clock.step, step);
+    if (step / TAC_PACING_STEPS_PER_BEAT != before / TAC_PACING_STEPS_PER_BEAT) {
+        tac_coordinator_wake(&store->stages);
+    }
+    lag_wait(store, step);
     return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
 }
 
@@ -258,26 +273,26 @@ int tac_writer_pause_check(struct tactus *store, struct tac_error *error)
     return tac_store_is_paused(store) && !tac_store_is_poisoned(store) ? paused(error) : TACTUS_OK;
 }
 
-/* Whether an op in this beat would wait for flushes and compactions: in a pause that would be for
- * ever. No op ends a plan in a pause. */
-static bool beat_would_wait(struct tactus *store, uint64_t beat)
+/* Whether an op in this step of the bar would wait for flushes and compactions: in a pause that
+ * would be for ever. No op ends a plan in a pause. */
+static bool step_would_wait(struct tactus *store, uint64_t step)
 {
     if (tac_recovery_is_refilling(store)) {
-        return false; /* It begins no beat. */
+        return false; /* It begins no step. */
     }
-    if (beat >= (store->half + 1) * (uint64_t)store->beats_per_plan) {
+    if (step >= (store->half + 1) * steps_per_plan(store)) {
         return true;
     }
-    beat -= store->half * (uint64_t)store->beats_per_plan;
-    return beat != tac_atomic_load_relaxed_u64(&store->clock.beat) &&
-           !work_is_consumed(store, bytes_required(store, beat));
+    step -= store->half * steps_per_plan(store);
+    return step != tac_atomic_load_relaxed_u64(&store->clock.step) &&
+           !work_is_consumed(store, bytes_required(store, step));
 }
 
 /* The same of a write of so many bytes. */
 static bool would_wait(struct tactus *store, uint64_t accounted_bytes)
 {
     return !tac_memtable_fits(store->memtables[store->memtable_mutable], accounted_bytes) ||
-           beat_would_wait(store, beat_now(store));
+           step_would_wait(store, step_now(store));
 }
 
 /* ---- ops ------------------------------------------------------------------------------------ */
@@ -387,7 +402,7 @@ int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_pu
         result = bar_end(store, error);
     }
     if (result == TACTUS_OK) {
-        result = beat_advance(store, error);
+        result = step_advance(store, error);
     }
     if (store->waited_ns > 0) {
         wait_count(store, store->waited_ns);
@@ -529,11 +544,12 @@ int tac_writer_beat(struct tactus *store, struct tac_error *error)
     const struct tac_wal_entry entry = {.kind = TAC_WAL_BEAT, .is_last = true};
     /* Before the checkpoint */
     bool     had_run = tac_recovery_is_refilling(store) && !TAC_MUTANT(BEAT_AGAIN);
-    uint64_t beat = beat_now(store) + 1;
+    uint64_t beat = step_now(store) / TAC_PACING_STEPS_PER_BEAT + 1;
     int      result = store_check(store, error);
 
     store->waited_ns = 0;
-    if (result == TACTUS_OK && tac_store_is_paused(store) && beat_would_wait(store, beat)) {
+    if (result == TACTUS_OK && tac_store_is_paused(store) &&
+        step_would_wait(store, beat * TAC_PACING_STEPS_PER_BEAT)) {
         return paused(error);
     }
     if (result == TACTUS_OK) {
@@ -547,7 +563,7 @@ int tac_writer_beat(struct tactus *store, struct tac_error *error)
         result = last_beat_end(store, error);
     } else if (!had_run) {
         store->beat_called = beat;
-        result = beat_advance(store, error);
+        result = step_advance(store, error);
     }
     if (store->waited_ns > 0) {
         wait_count(store, store->waited_ns);

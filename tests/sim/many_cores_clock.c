@@ -75,7 +75,7 @@ static void bar_ended(struct cores *cores)
     if (cores->bars_done % cores->shape->checkpoint_interval_bars == 0) {
         cores->checkpoint_done_ns = cores->now + cores->costs->checkpoint_ns;
     }
-    cores->beat = 0;
+    cores->step = 0;
     cores->is_end_wanted = false;
     writer_notify(cores);
     plan_begin(cores);
@@ -99,8 +99,8 @@ static void seats_take_back(struct cores *cores)
 static void credit_grant(struct cores *cores)
 {
     uint64_t bytes = cores->bar->bytes_planned;
-    uint64_t granted = tac_pacing_granted(bytes, cores->beat, cores->shape->beats_per_bar,
-                                          cores->shape->lag_beats);
+    uint64_t granted = tac_pacing_granted(bytes, cores->step / TAC_PACING_STEPS_PER_BEAT,
+                                          cores->shape->beats_per_bar, cores->shape->lag_beats);
 
     if (granted >= bytes || cores->is_end_wanted) {
         granted = UINT64_MAX;
@@ -177,20 +177,20 @@ void cores_coordinator_turn(struct cores *cores)
 
 /* ---- writer --------------------------------------------------------------------------------- */
 
-/* True: the writer may go on in its beat. */
-static bool beat_is_free(struct cores *cores)
+/* True: the writer may go on in its step. */
+static bool step_is_free(struct cores *cores)
 {
     uint32_t lag = cores->shape->lag_beats;
     uint64_t required;
 
-    if (cores->beat < lag + TAC_PACING_PLAN_BEATS) {
+    if (cores->step / TAC_PACING_STEPS_PER_BEAT < lag + TAC_PACING_PLAN_BEATS) {
         return true;
     }
     if (cores->state == CORES_PLANNING) {
         cores->waits_plan = true;
         return false;
     }
-    required = tac_pacing_required(cores->bar->bytes_planned, cores->beat,
+    required = tac_pacing_required(cores->bar->bytes_planned, cores->step,
                                    cores->shape->beats_per_bar, lag);
     cores->target = cores->consumed < required ? required : 0;
     return cores->target == 0;
@@ -198,22 +198,23 @@ static bool beat_is_free(struct cores *cores)
 
 void cores_writer_turn(struct cores *cores)
 {
-    double beat_ns = cores->costs->put_ns * (double)cores->recorded->bars[0].bytes_flushed /
-                     RECORDED_RECORD_BYTES / cores->shape->beats_per_bar;
+    uint64_t steps = (uint64_t)cores->shape->beats_per_bar * TAC_PACING_STEPS_PER_BEAT;
+    double   step_ns = cores->costs->put_ns * (double)cores->recorded->bars[0].bytes_flushed /
+                     RECORDED_RECORD_BYTES / (double)steps;
 
-    cores->beat += cores->is_filling;
+    cores->step += cores->is_filling;
     cores->is_filling = false;
-    while (cores->beat < cores->shape->beats_per_bar) {
+    while (cores->step < steps) {
         cores_coordinator_wake(cores);
-        if (!beat_is_free(cores)) {
+        if (!step_is_free(cores)) {
             return;
         }
-        if (beat_ns >= 1) {
+        if (step_ns >= 1) {
             cores->is_filling = true;
-            cores_schedule(cores, cores->now + (uint64_t)beat_ns, CORES_EVENT_WRITER, NULL);
+            cores_schedule(cores, cores->now + (uint64_t)step_ns, CORES_EVENT_WRITER, NULL);
             return;
         }
-        cores->beat++;
+        cores->step++;
     }
     cores->is_end_wanted = cores->waits_plan = true;
     cores_coordinator_wake(cores);

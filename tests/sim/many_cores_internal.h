@@ -156,10 +156,10 @@ struct cores {
     uint32_t                   pool_free, seats_busy;
     uint32_t                   bars_done, checkpoint_waits;
     /* Writer */
-    uint64_t beat;
+    uint64_t step;
     uint64_t target;     /* It waits for that much consumption; 0: it does not */
     bool     waits_plan; /* It waits for the plan, or for its end */
-    bool     is_filling; /* The event that is scheduled ends a beat */
+    bool     is_filling; /* The event that is scheduled ends a step */
     /* Figures: thread-nanoseconds */
     double busy_ns, merging_ns, idle_ns[CORES_IDLE_COUNT];
 };
