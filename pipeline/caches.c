@@ -25,9 +25,8 @@ int tac_caches_create(struct tactus *store, struct tac_error *error)
     caches->page_max_bytes = size_max(store, caches->page_bytes);
     caches->index_max_bytes = size_max(store, caches->index_bytes);
     if (tac_read_side_create(&store->read_side, &store->geometry, store->storage,
-                             store->shape.filter_bits_per_key, caches->page_bytes,
-                             caches->page_max_bytes, caches->index_bytes, caches->index_max_bytes,
-                             error) != TACTUS_OK) {
+                             caches->page_bytes, caches->page_max_bytes, caches->index_bytes,
+                             caches->index_max_bytes, error) != TACTUS_OK) {
         return error->code;
     }
     store->has_read_side = true;

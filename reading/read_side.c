@@ -40,10 +40,9 @@
 #define EPOCH_PENDING 2u /* Times the parities that are still to be found empty: 2, 1, 0 */
 
 int tac_read_side_create(struct tac_read_side *side, const struct tac_geometry *geometry,
-                         struct tac_storage *storage, uint32_t filter_bits_per_key,
-                         uint64_t page_cache_bytes, uint64_t page_cache_max_bytes,
-                         uint64_t index_cache_bytes, uint64_t index_cache_max_bytes,
-                         struct tac_error *error)
+                         struct tac_storage *storage, uint64_t page_cache_bytes,
+                         uint64_t page_cache_max_bytes, uint64_t index_cache_bytes,
+                         uint64_t index_cache_max_bytes, struct tac_error *error)
 {
     int rv;
 
@@ -53,7 +52,6 @@ int tac_read_side_create(struct tac_read_side *side, const struct tac_geometry *
     memset(side, 0, sizeof *side);
     side->geometry = *geometry;
     side->storage = storage;
-    side->filter_bits_per_key = filter_bits_per_key;
     rv = tac_cache_new(page_cache_bytes, page_cache_max_bytes, geometry->page_size, 0,
                        &side->page_cache, error);
     if (rv != TACTUS_OK) {

@@ -39,7 +39,6 @@ struct tac_read_side {
     /* Fixed at open. */
     struct tac_geometry geometry;
     struct tac_storage *storage;
-    uint32_t            filter_bits_per_key;
     struct tac_cache   *index_cache; /* Frames of block_size: index and filter blocks */
     struct tac_cache   *page_cache;  /* Frames of page_size */
     struct tac_load_queue *load_queues; /* TAC_LOAD_QUEUES of them; see load.h */
@@ -57,8 +56,8 @@ struct tac_read_side {
  * what they may be changed to. */
 TAC_MUST_CHECK int tac_read_side_create(struct tac_read_side      *side,
                                         const struct tac_geometry *geometry,
-                                        struct tac_storage *storage, uint32_t filter_bits_per_key,
-                                        uint64_t page_cache_bytes, uint64_t page_cache_max_bytes,
+                                        struct tac_storage *storage, uint64_t page_cache_bytes,
+                                        uint64_t page_cache_max_bytes,
                                         uint64_t index_cache_bytes, uint64_t index_cache_max_bytes,
                                         struct tac_error *error);
 void               tac_read_side_destroy(struct tac_read_side *side);

@@ -181,9 +181,8 @@ static struct tac_read_side *side_new(struct world *world, uint64_t page_cache_b
     struct tac_read_side *side = aligned_alloc(64, tac_round_up(sizeof *side, 64));
     struct tac_error      error;
 
-    must(tac_read_side_create(side, &world->geometry, &world->storage.base, world->filter_bits,
-                              page_cache_bytes, page_cache_bytes, index_cache_bytes,
-                              index_cache_bytes, &error),
+    must(tac_read_side_create(side, &world->geometry, &world->storage.base, page_cache_bytes,
+                              page_cache_bytes, index_cache_bytes, index_cache_bytes, &error),
          &error);
     return side;
 }
