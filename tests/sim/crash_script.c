@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/checksum.h"
-#include "tests/sim/fault_run.h"
+#include "tests/sim/fault_check.h"
 
 #define RANDOM_STEPS 12
 #define RANDOM_FILLS_MAX 16

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fault_run -- what scripts are made of: a tiny store with its disks and its model, the operations
- * with what each may say, and the checks of a store that was opened again. Nothing is done while no
- * store is open. The first check that fails is the one that the outcome tells. */
+/* fault_run -- what scripts are made of: a tiny store with its disks and its model, and the
+ * operations; what each may say and find is in fault_check.h. Nothing is done while no store is
+ * open. The first check that fails is the one that the outcome tells. */
 #ifndef TACTUS_TESTS_SIM_FAULT_RUN_H
 #define TACTUS_TESTS_SIM_FAULT_RUN_H
 
@@ -48,10 +48,6 @@ struct run *run_new(const struct fault_script *script, const struct run_state *s
                     struct fault_outcome *outcome);
 void        run_free(struct run *run);
 
-/* Returns ok. */
-bool run_expect(struct run *run, bool ok, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
 void run_create(struct run *run);
 /* The store was found to hold what run->reach allows; the model falls back to it. */
 void run_open(struct run *run);
@@ -76,13 +72,6 @@ void run_control(struct run *run, int (*call)(struct tactus *store), const char 
 int  run_compact(struct tactus *store);
 /* Takes a snapshot, or releases the one that there is. */
 void run_snapshot_turn(struct run *run);
-/* If there is one: its keys, or every so many of them. */
-void run_snapshot_read(struct run *run, uint32_t stride);
 void run_caches_change(struct run *run);
-
-void run_gets(struct run *run, uint32_t count);
-void run_scans(struct run *run);
-/* Content, blocks in use, tactus_verify. */
-void run_check(struct run *run);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sim/fault_script.h"
 
-#include "tests/sim/fault_run.h"
+#include "tests/sim/fault_check.h"
 
 /* Opens on a sound disk, and goes on. */
 static void recover(struct run *run)
