@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/stress/course.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void tac_stress_course_key(uint64_t index, uint8_t key[TAC_STRESS_COURSE_KEY_BYTES])
@@ -49,4 +50,33 @@ void tac_stress_course_sync(struct tac_stress_worker *worker, struct tac_stress_
     } else {
         (void)tac_stress_is_refused(worker, "sync", code, pause_mark);
     }
+}
+
+void tac_stress_course_name(const struct tac_stress_course_trees *trees, uint32_t number,
+                            char ret_name[TAC_STRESS_COURSE_NAME_BYTES])
+{
+    snprintf(ret_name, TAC_STRESS_COURSE_NAME_BYTES, "%s-%u", trees->name, number);
+}
+
+bool tac_stress_course_check(const struct tac_stress_scene        *scene,
+                             const struct tac_stress_course_trees *trees, uint32_t count)
+{
+    bool is_right = true;
+
+    for (uint32_t i = 0; i < count && is_right; i++) {
+        char     name[TAC_STRESS_COURSE_NAME_BYTES];
+        uint32_t tree;
+        int      code;
+
+        tac_stress_course_name(trees, i, name);
+        code = tactus_tree_find(scene->store, name, &tree);
+        if (code == TACTUS_OK) {
+            is_right = trees->tree_check(scene, i, tree);
+        } else if (code == TACTUS_ENOTREE) {
+            is_right = trees->absent_check(scene, i);
+        } else {
+            is_right = trees->fail(scene, i, tactus_message());
+        }
+    }
+    return is_right;
 }

@@ -6,7 +6,6 @@
  * tree, the next one is the tree's creation, each further one a batch of records that say the cycle
  * n. So what a tree holds says which step it is at, after a crash, too. */
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "tools/stress/course.h"
@@ -21,14 +20,8 @@
 #define DROP_ONE_IN 48
 #define VALUE_MAX 120
 #define VALUE_MIN 24
-#define NAME_BYTES 24
 
-/* ---- names and records ---------------------------------------------------------------------- */
-
-static void name_make(uint32_t dropper, char name[NAME_BYTES])
-{
-    snprintf(name, NAME_BYTES, "dropped-%u", dropper);
-}
+/* ---- records -------------------------------------------------------------------------------- */
 
 /* Trees of both kinds by turns. */
 static struct tactus_layout layout_of(uint64_t cycle)
@@ -162,7 +155,7 @@ static uint64_t step_before(uint64_t most, uint64_t step)
 }
 
 /* The next tree is of a cycle that there has not been: its records cannot be taken for others. */
-static bool absent_check(struct tac_stress_scene *scene, uint32_t dropper)
+static bool absent_check(const struct tac_stress_scene *scene, uint32_t dropper)
 {
     struct tac_stress_course *course = &scene->board->droppers[dropper];
 
@@ -174,7 +167,7 @@ static bool absent_check(struct tac_stress_scene *scene, uint32_t dropper)
 }
 
 /* Of a tree without records the cycle is not known. */
-static bool tree_check(struct tac_stress_scene *scene, uint32_t dropper, uint32_t tree)
+static bool tree_check(const struct tac_stress_scene *scene, uint32_t dropper, uint32_t tree)
 {
     struct tac_stress_course *course = &scene->board->droppers[dropper];
     struct found              found = {.dropper = dropper};
@@ -192,23 +185,12 @@ static bool tree_check(struct tac_stress_scene *scene, uint32_t dropper, uint32_
     return true;
 }
 
+static const struct tac_stress_course_trees trees = {"dropped", dropper_fail, tree_check,
+                                                     absent_check};
+
 bool tac_stress_check_droppers(struct tac_stress_scene *scene)
 {
-    for (uint32_t i = 0; i < scene->droppers; i++) {
-        char     name[NAME_BYTES];
-        uint32_t tree;
-        int      code;
-
-        name_make(i, name);
-        code = tactus_tree_find(scene->store, name, &tree);
-        if (code != TACTUS_OK && code != TACTUS_ENOTREE) {
-            return dropper_fail(scene, i, tactus_message());
-        }
-        if (!(code == TACTUS_OK ? tree_check(scene, i, tree) : absent_check(scene, i))) {
-            return false;
-        }
-    }
-    return true;
+    return tac_stress_course_check(scene, &trees, scene->droppers);
 }
 
 /* ---- one tree ------------------------------------------------------------------------------- */
@@ -224,10 +206,10 @@ static void tree_create(struct tac_stress_worker *worker)
     uint64_t             step = course_of(worker)->done + 1;
     uint32_t             before = worker->own_tree;
     struct tactus_layout layout = layout_of(step / CYCLE_STEPS);
-    char                 name[NAME_BYTES];
+    char                 name[TAC_STRESS_COURSE_NAME_BYTES];
     int                  code;
 
-    name_make(worker->number, name);
+    tac_stress_course_name(&trees, worker->number, name);
     tac_stress_course_begin(course_of(worker), step);
     code = tactus_tree_create(worker->scene->store, name, &layout, &worker->own_tree);
     if (code != TACTUS_OK) {
@@ -312,12 +294,12 @@ static void dropped_check(struct tac_stress_worker *worker)
     struct tactus          *store = worker->scene->store;
     uint8_t                 key[KEY_BYTES], value[VALUE_MAX];
     struct tactus_iterator *iterator;
-    char                    name[NAME_BYTES];
+    char                    name[TAC_STRESS_COURSE_NAME_BYTES];
     uint32_t                tree;
     size_t                  size;
 
     tac_stress_course_key(0, key);
-    name_make(worker->number, name);
+    tac_stress_course_name(&trees, worker->number, name);
     if (tactus_tree_find(store, name, &tree) != TACTUS_ENOTREE ||
         tactus_get(store, worker->own_tree, key, KEY_BYTES, value, sizeof value, &size) !=
             TACTUS_ENOTREE ||
@@ -385,9 +367,9 @@ static void tree_drop(struct tac_stress_worker *worker)
 /* What an earlier life has left is dropped: whether its last steps are there need not be known. */
 static void begin(struct tac_stress_worker *worker)
 {
-    char name[NAME_BYTES];
+    char name[TAC_STRESS_COURSE_NAME_BYTES];
 
-    name_make(worker->number, name);
+    tac_stress_course_name(&trees, worker->number, name);
     if (course_of(worker)->done % CYCLE_STEPS == 0) {
         worker->has_begun = true;
         worker->own_tree = UINT32_MAX;

@@ -22,19 +22,13 @@
 #define VALUE_FIXED 100
 #define VALUE_MAX 200
 #define VALUE_MIN 8
-#define NAME_BYTES 24
 #define RANGE_SHIFTS 8 /* A range has up to KEYS >> 0, 1 … keys */
 #define SYNC_ONE_IN 48
 #define READ_ONE_IN 12
 #define COMPACT_ONE_IN 96
 #define VIEW_ONE_IN 4
 
-/* ---- names and records ---------------------------------------------------------------------- */
-
-static void name_make(uint32_t eraser, char name[NAME_BYTES])
-{
-    snprintf(name, NAME_BYTES, "erased-%u", eraser);
-}
+/* ---- records -------------------------------------------------------------------------------- */
 
 /* Trees of both kinds. */
 static struct tactus_layout layout_of(uint32_t eraser)
@@ -339,23 +333,12 @@ static bool tree_check(const struct tac_stress_scene *scene, uint32_t eraser, ui
     return true;
 }
 
+static const struct tac_stress_course_trees trees = {"erased", eraser_fail, tree_check,
+                                                     absent_check};
+
 bool tac_stress_check_erasers(struct tac_stress_scene *scene)
 {
-    for (uint32_t i = 0; i < scene->erasers; i++) {
-        char     name[NAME_BYTES];
-        uint32_t tree;
-        int      code;
-
-        name_make(i, name);
-        code = tactus_tree_find(scene->store, name, &tree);
-        if (code != TACTUS_OK && code != TACTUS_ENOTREE) {
-            return eraser_fail(scene, i, tactus_message());
-        }
-        if (!(code == TACTUS_OK ? tree_check(scene, i, tree) : absent_check(scene, i))) {
-            return false;
-        }
-    }
-    return true;
+    return tac_stress_course_check(scene, &trees, scene->erasers);
 }
 
 /* ---- snapshots ------------------------------------------------------------------------------ */
@@ -389,11 +372,11 @@ bool tac_stress_check_erased(const struct tac_stress_scene *scene, struct tac_st
 
     for (uint32_t i = 0; i < scene->erasers && is_right; i++) {
         struct tactus_iterator *iterator;
-        char                    name[NAME_BYTES];
+        char                    name[TAC_STRESS_COURSE_NAME_BYTES];
         uint32_t                tree;
         int                     code;
 
-        name_make(i, name);
+        tac_stress_course_name(&trees, i, name);
         code = tactus_tree_find(scene->store, name, &tree);
         if (code == TACTUS_OK) {
             code = tactus_snapshot_iterator(snapshot, tree, &iterator);
@@ -614,10 +597,10 @@ static void compact_do(struct tac_stress_worker *worker)
 static int tree_find(struct tac_stress_worker *worker)
 {
     const struct tactus_layout layout = layout_of(worker->number);
-    char                       name[NAME_BYTES];
+    char                       name[TAC_STRESS_COURSE_NAME_BYTES];
     int                        code;
 
-    name_make(worker->number, name);
+    tac_stress_course_name(&trees, worker->number, name);
     code = tactus_tree_find(worker->scene->store, name, &worker->own_tree);
     return code == TACTUS_ENOTREE
                ? tactus_tree_create(worker->scene->store, name, &layout, &worker->own_tree)
