@@ -59,32 +59,21 @@ void tac_manifest_range_remove(struct tac_manifest *manifest, uint32_t number)
 
 /* ---- the tables of a range ------------------------------------------------------------------ */
 
-/* Of tables in order of key_min: those that begin below the key. */
-static uint32_t begin_below(const struct tac_manifest_level *level, struct tac_bytes key)
+static struct tac_bytes key_min_of(const struct tac_table *table) { return table->key_min; }
+
+static struct tac_bytes key_max_of(const struct tac_table *table) { return table->key_max; }
+
+/* Of tables in the order of one of their keys: those of which it is below this one. */
+static uint32_t count_below(struct tac_table *const *tables, uint32_t count,
+                            struct tac_bytes (*key_of)(const struct tac_table *table),
+                            struct tac_bytes key)
 {
-    uint32_t low = 0, high = level->table_count;
+    uint32_t low = 0, high = count;
 
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
 
-        if (tac_bytes_compare(level->tables[middle]->key_min, key) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-/* And of those in order of key_max: that end below it. */
-static uint32_t end_below(const struct tac_manifest_level *level, struct tac_bytes key)
-{
-    uint32_t low = 0, high = level->table_count;
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (tac_bytes_compare(level->tables_by_max[middle]->key_max, key) < 0) {
+        if (tac_bytes_compare(key_of(tables[middle]), key) < 0) {
             low = middle + 1;
         } else {
             high = middle;
@@ -96,10 +85,12 @@ static uint32_t end_below(const struct tac_manifest_level *level, struct tac_byt
 struct tac_range_walk tac_range_walk(const struct tac_manifest_level *level,
                                      const struct tac_range          *range)
 {
-    uint32_t at = begin_below(level, range->high);
+    uint32_t count = level->table_count;
+    uint32_t begun = count_below(level->tables, count, key_min_of, range->high);
+    uint32_t ended = count_below(level->tables_by_max, count, key_max_of, range->low);
 
     /* What ends below the range begins below its end. */
-    return (struct tac_range_walk){level, range, at, at - end_below(level, range->low)};
+    return (struct tac_range_walk){level, range, begun, begun - ended};
 }
 
 struct tac_table *tac_range_walk_next(struct tac_range_walk *walk)
