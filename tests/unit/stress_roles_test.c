@@ -469,6 +469,40 @@ static void test_erased_snapshot(void)
     stage_close(&stage);
 }
 
+/* Turns until there is a limit that was left. */
+static void throttler_turns(struct tac_stress_worker *throttler)
+{
+    do {
+        throttler->role->turn(throttler);
+    } while (throttler->limit.rate_bytes == 0 && !tac_stress_is_stopped(throttler->scene->board));
+}
+
+/* The second time the store has no limit, though the throttler has set one of a byte a second. */
+static void test_throttler(void)
+{
+    struct stage             stage;
+    struct tac_stress_worker throttler;
+
+    stage_open(&stage);
+    worker_turns(&stage, TAC_STRESS_THROTTLER, 0, 1);
+    throttler = stage.worker;
+    throttler_turns(&throttler);
+    worker_turns(&stage, TAC_STRESS_WRITER, 0, 500);
+    throttler_turns(&throttler);
+    tap_ok(!has_violation(&stage), "a throttler finds its limits kept: %s",
+           stage.scene.board->texts[0]);
+    if (tactus_io_rate_change(stage.scene.store, 0) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    throttler.limit.rate_bytes = 1;
+    for (uint32_t i = 0; i < 4 * WRITERS; i++) {
+        worker_turns(&stage, TAC_STRESS_WRITER, i % WRITERS, 500);
+    }
+    throttler.role->turn(&throttler);
+    tap_ok(has_violation(&stage), "one that is not kept is told: %s", stage.scene.board->texts[0]);
+    stage_close(&stage);
+}
+
 int main(void)
 {
     tap_plan(0);
@@ -483,6 +517,7 @@ int main(void)
     test_droppers();
     test_erasers();
     test_erased_snapshot();
+    test_throttler();
     tac_stress_world_destroy(&world);
     return tap_done();
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The maintainers, which ask now and then for what a store does for itself, and look on; the
- * pausers; the changers; and the throttlers. */
+ * pausers; and the changers. */
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "tools/stress/roles.h"
@@ -11,8 +10,6 @@
 #define HOLD_NS (100 * (uint64_t)1000000)
 #define PAUSE_NS (20 * (uint64_t)1000000)
 #define CHANGE_REST_NS (200 * (uint64_t)1000000)
-#define RATE_REST_NS (300 * (uint64_t)1000000)
-#define RATE_NS (100 * (uint64_t)1000000)
 #define THREADS_CHANGED_MAX 8
 #define METRICS_BYTES (1 << 16)
 #define BEATS_MAX 16 /* In a turn */
@@ -278,30 +275,5 @@ void tac_stress_changer_turn(struct tac_stress_worker *worker)
         caches_change(worker);
     } else {
         threads_change(worker);
-    }
-}
-
-static void rate_change(struct tac_stress_worker *worker, uint64_t rate_bytes)
-{
-    int code = tactus_io_rate_change(worker->scene->store, rate_bytes);
-
-    if (code == TACTUS_OK) {
-        TAC_STRESS_COUNT(worker->row, rate_changes);
-    } else {
-        tac_stress_violation(worker->scene->board, "a limit of %" PRIu64 " B/s: error %d: %s",
-                             rate_bytes, code, tactus_message());
-    }
-}
-
-/* Now and then the limit stays until the next turn, or for the close. */
-void tac_stress_throttler_turn(struct tac_stress_worker *worker)
-{
-    static const uint64_t rates_mib[] = {0, 8, 32, 128};
-
-    tac_stress_nap(worker, RATE_REST_NS);
-    rate_change(worker, rates_mib[tac_stress_draw(worker, TAC_ARRAY_COUNT(rates_mib))] * TAC_MIB);
-    tac_stress_nap(worker, RATE_NS);
-    if (tac_stress_draw(worker, 4) > 0) {
-        rate_change(worker, worker->scene->options->io_rate_max_bytes);
     }
 }

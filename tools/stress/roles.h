@@ -26,6 +26,14 @@ enum tac_stress_role_id {
     TAC_STRESS_ROLES,
 };
 
+/* What a throttler has set, and what there was then. */
+struct tac_stress_limit {
+    uint64_t rate_bytes; /* In a second; 0: no limit, or it has set none */
+    uint64_t begin_ns;
+    uint64_t moved_bytes; /* Read and written by the stages */
+    uint64_t workers;     /* That move them */
+};
+
 /* One thread. */
 struct tac_stress_worker {
     const struct tac_stress_role  *role;
@@ -44,6 +52,7 @@ struct tac_stress_worker {
     uint64_t                      *steps;      /* An eraser's: of each key that of its record */
     bool                           has_begun;  /* A dropper: what was there before it is gone */
     bool                           has_range;  /* A compactor: one was under way */
+    struct tac_stress_limit        limit;      /* A throttler's */
     struct tactus                 *neighbour;  /* A neighbour's store; NULL: it is not open */
     bool                           is_synced;  /* Its log has each write that returned */
 };
@@ -65,12 +74,12 @@ void tac_stress_scanner_turn(struct tac_stress_worker *worker);    /* scanner.c 
 void tac_stress_maintainer_turn(struct tac_stress_worker *worker); /* maintainer.c */
 void tac_stress_pauser_turn(struct tac_stress_worker *worker);
 void tac_stress_changer_turn(struct tac_stress_worker *worker);
-void tac_stress_throttler_turn(struct tac_stress_worker *worker);
 void tac_stress_snapshotter_turn(struct tac_stress_worker *worker); /* snapshotter.c */
 void tac_stress_dropper_turn(struct tac_stress_worker *worker);     /* dropper.c */
 void tac_stress_eraser_turn(struct tac_stress_worker *worker);      /* eraser.c */
 void tac_stress_ingester_turn(struct tac_stress_worker *worker);    /* ingester.c */
 void tac_stress_compactor_turn(struct tac_stress_worker *worker);   /* compactor.c */
+void tac_stress_throttler_turn(struct tac_stress_worker *worker);   /* throttler.c */
 void tac_stress_neighbour_turn(struct tac_stress_worker *worker);   /* neighbour.c */
 void tac_stress_neighbour_end(struct tac_stress_worker *worker);
 
