@@ -2,7 +2,6 @@
 #include "tools/stress/board.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #define NAME(name, text) #name,

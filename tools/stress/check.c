@@ -2,7 +2,6 @@
 #include "tools/stress/check.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/prng.h"

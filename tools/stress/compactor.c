@@ -3,7 +3,6 @@
  * cancelled. It is alone with that, so what there is of a range is what it has begun, or what an
  * open goes on with. */
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "tools/stress/roles.h"
 

@@ -2,8 +2,6 @@
 /* The ingesters: each has its own items, as a writer has. A turn takes the next versions of single
  * items of one tree, deletes among them, in as one sorted run: all of it is there, or none. Some
  * runs go wrong in the middle: of these nothing may be there. */
-#include <stdio.h>
-
 #include "tools/stress/roles.h"
 
 #define REST_NS (60 * (uint64_t)1000000)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "tools/command.h"
+#include "tools/stress/course.h"
 #include "tools/stress/damage.h"
 
 #define LOOK_NS 20000000
@@ -65,7 +66,7 @@ static void workers_watch(struct tac_stress_life *life)
     }
 }
 
-static bool work(struct tac_stress_life *life)
+static void work(struct tac_stress_life *life)
 {
     struct tac_stress_crew crew;
     int                    code;
@@ -73,7 +74,8 @@ static bool work(struct tac_stress_life *life)
     /* A crash in the middle of a hold leaves it on, and so does a close with a log. */
     code = tactus_compaction_hold(life->scene.store, false);
     if (code != TACTUS_OK) {
-        return call_fail(life, "end of a hold", code);
+        call_fail(life, "end of a hold", code);
+        return;
     }
     phase_begin(life, TAC_STRESS_WORKING);
     tac_stress_returned_is_safe(life->scene.ledger, life->options.log == TACTUS_LOG_SYNC);
@@ -81,7 +83,6 @@ static bool work(struct tac_stress_life *life)
         workers_watch(life);
     }
     tac_stress_crew_join(&crew, life->scene.board);
-    return true;
 }
 
 /* ---- from open to close --------------------------------------------------------------------- */
@@ -97,7 +98,7 @@ static bool store_compare(struct tac_stress_life *life)
 static void courses_are_safe(struct tac_stress_course *courses, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        tac_atomic_store_release_u64(&courses[i].safe, courses[i].done);
+        tac_stress_course_safe(&courses[i]);
     }
 }
 
@@ -200,7 +201,7 @@ static void store_use(struct tac_stress_life *life)
     if (code != TACTUS_OK) {
         call_fail(life, "trees", code);
     } else if (store_compare(life) && life->end != TAC_STRESS_END_COMPARE) {
-        (void)work(life);
+        work(life);
     }
     store_leave(life);
 }

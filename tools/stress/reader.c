@@ -2,8 +2,6 @@
 /* The readers: each value that they get must be of a version that was visible, or under way, while
  * they got it, and of none that is older than what somebody has seen before. So the members of a
  * group, read one after the other, never go back. */
-#include <stdio.h>
-
 #include "tools/stress/roles.h"
 
 #define GROUP_ONE_IN 12

@@ -36,9 +36,10 @@ static uint64_t operations(const struct tac_stress_board *board)
                TAC_STRESS_COUNT_snapshots_taken, TAC_STRESS_COUNT_snapshots_read,
                TAC_STRESS_COUNT_snapshots_released, TAC_STRESS_COUNT_trees_created,
                TAC_STRESS_COUNT_trees_dropped, TAC_STRESS_COUNT_ranges_deleted,
-               TAC_STRESS_COUNT_cache_changes, TAC_STRESS_COUNT_beats, TAC_STRESS_COUNT_runs, TAC_STRESS_COUNT_runs_cut,
-               TAC_STRESS_COUNT_ranges_begun, TAC_STRESS_COUNT_ranges_cancelled,
-               TAC_STRESS_COUNT_range_steps, TAC_STRESS_COUNT_neighbour_writes);
+               TAC_STRESS_COUNT_cache_changes, TAC_STRESS_COUNT_beats, TAC_STRESS_COUNT_runs,
+               TAC_STRESS_COUNT_runs_cut, TAC_STRESS_COUNT_ranges_begun,
+               TAC_STRESS_COUNT_ranges_cancelled, TAC_STRESS_COUNT_range_steps,
+               TAC_STRESS_COUNT_neighbour_writes);
 }
 
 static uint64_t reads_checked(const struct tac_stress_board *board)

@@ -268,7 +268,7 @@ bool tac_stress_check_snapshots(struct tac_stress_scene *scene)
         const struct tactus_snapshot_info *info;
 
         tac_stress_snapshot_name(scene->snapshots, i, name);
-        info = info_find(infos, count, name);
+        info = info_find(infos, (uint32_t)tac_min_u64(count, LISTED_MAX), name);
         known += info != NULL;
         if (!entry_check(scene, i, info) || !entry_read(scene, i)) {
             return false;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The writers: each has its own items, so it knows what they are and what comes next. What differs
  * is the way in which an item's next version is written. */
-#include <stdio.h>
-
 #include "tools/stress/roles.h"
 
 #define BATCH_ITEMS_MAX 8
