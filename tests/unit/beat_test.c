@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Beats that the host calls: what they do to bars, with writes and without, in a pause, by threads and
- * without. The simulator has them in half of its lists, with crashes and logs. */
+/* Beats that the host calls: what they do to bars, with writes and without, in a pause, by threads
+ * and without. The simulator has them in half of its lists, with crashes and logs. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

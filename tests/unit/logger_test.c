@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lines that a store has for people: who calls options.logger_fn and until when, what is told of
- * which level, and what a line is made of. */
+/* The lines that a store has for people: who calls options.logger_fn and until when, what is told
+ * of which level, and what a line is made of. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,8 +86,10 @@ static void test_life(uint32_t threads, const char *name)
     struct reader reader;
 
     store_open(&reader, threads, TACTUS_LOGGER_INFO);
-    tap_ok(threads > 0 || (reader.count == 2 && strstr(reader.lines[0], "opened at op 0")),
-           "%s: an open has told what it found by its end", name);
+    if (threads == 0) {
+        tap_ok(reader.count == 2 && strstr(reader.lines[0], "opened at op 0") != NULL,
+               "%s: an open has told what it found by its end", name);
+    }
     tac_assert(tactus_pause(reader.store) == TACTUS_OK);
     tac_assert(tactus_resume(reader.store) == TACTUS_OK);
     tac_assert(tactus_io_rate_change(reader.store, TAC_MIB) == TACTUS_OK);

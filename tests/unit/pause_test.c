@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A pause of compaction: nothing is consumed in it, writes go on until they would wait, what they are
- * refused changes nothing, and afterwards all goes on; with stage threads at random moments too. */
+/* A pause of compaction: nothing is consumed in it, writes go on until they would wait, what they
+ * are refused changes nothing, and afterwards all goes on; with stage threads at random moments
+ * too. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <string.h>

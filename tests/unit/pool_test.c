@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stores that share the threads and the memory of a pool: each is byte for byte what it is on its
- * own, none is held up by another one's device, pause, failure or close, and no budget is passed. */
+ * own, none is held up by another one's device, pause, failure or close, and no budget is passed.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <stddef.h>

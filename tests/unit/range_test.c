@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A key range compacted by hand: all that was there comes to the last level, with and without writes
- * meanwhile, whatever the bounds; what is told of it adds up; it can be cancelled, and goes on with a
- * log after a crash. */
+/* A key range compacted by hand: all that was there comes to the last level, with and without
+ * writes meanwhile, whatever the bounds; what is told of it adds up; it can be cancelled, and goes
+ * on with a log after a crash. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>

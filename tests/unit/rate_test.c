@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A limit of what flushes and compactions read and write: it is kept to, by threads and without, can
- * be changed while somebody waits for it, and shows in no byte. The simulator has it in all worlds. */
+/* A limit of what flushes and compactions read and write: it is kept to, by threads and without,
+ * can be changed while somebody waits for it, and shows in no byte. The simulator has it in all
+ * worlds. */
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
