@@ -341,7 +341,6 @@ static void test_slow_device(void)
     tac_memory_disk_free(disk);
 }
 
-/* Its requests are under way, and stay so, when it is to leave. */
 static void *abandon_main(void *argument)
 {
     struct load *load = argument;
@@ -362,6 +361,7 @@ static void requests_await(void)
     }
 }
 
+/* Its requests are under way, and stay so, when it is to leave. */
 static void test_leave(void)
 {
     struct tactus_pool     *pool = pool_open(1, 2, 1);

@@ -232,7 +232,7 @@ static void test_nothing(void)
 
 /* ---- with writes ---------------------------------------------------------------------------- */
 
-/* What had been written before is in the last level in the end, although more comes in than goes. */
+/* What had been written before is in the last level in the end, though more comes in than goes. */
 static void test_writes(uint32_t runs)
 {
     uint32_t       tree, bars;
@@ -276,7 +276,7 @@ static void *ingest_main(void *argument)
     return NULL;
 }
 
-/* One writes, one steps, one looks and cancels. */
+/* One thread writes; the other steps, looks and cancels. */
 static void test_threads(void)
 {
     struct ingest ingest = {.count = 0};

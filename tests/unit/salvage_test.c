@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a salvage makes of a store with deleted ranges and snapshots: what ranges have deleted is not
- * taken, and not lost where it cannot be read; snapshots are listed. And what `tactus repair` says of
- * them. Plain damage: tests/unit/damage_test and tests/tool_test.sh. */
+/* What a salvage makes of a store with deleted ranges and snapshots: what ranges have deleted is
+ * not taken, and not lost where it cannot be read; snapshots are listed. And what `tactus repair`
+ * says of them. Plain damage: tests/unit/damage_test and tests/tool_test.sh. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,8 +176,8 @@ static uint64_t records_in_tables(struct tac_salvage *salvage)
     return records;
 }
 
-/* Uses the salvage's memory. Where the table has a page all of whose keys the range has deleted, or (not `is_dead`) one that has
- * none of them; 0: nowhere. */
+/* Uses the salvage's memory. Where the table has a page all of whose keys the range has deleted, or
+ * (not `is_dead`) one that has none of them; 0: nowhere. */
 static uint64_t table_page_find(struct tac_salvage *salvage, const struct tac_table *table,
                                 const struct tac_range *range, bool is_dead)
 {

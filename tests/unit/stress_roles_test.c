@@ -383,7 +383,7 @@ static bool is_there(struct stage *stage, uint32_t tree, const struct record *re
            size == record->value_size && memcmp(value, record->value, size) == 0;
 }
 
-/* An eraser has done some steps, and then so many that the tree's first record of before is gone. */
+/* An eraser has done some steps, then so many that the tree's first record of before is gone. */
 static uint32_t eraser_fill(struct stage *stage, struct record *ret_gone)
 {
     struct tac_stress_course *course = &stage->scene.board->erasers[0];

@@ -429,7 +429,7 @@ static void test_log(void)
 
 /* ---- threads -------------------------------------------------------------------------------- */
 
-/* Readers beside a thread that creates, fills and drops: each value names the tree that it is of. */
+/* Readers beside a thread that creates, fills and drops: each value names the tree it is of. */
 struct busy {
     struct tactus *store;
     uint32_t       tree;           /* Atomic: the one that is there, or was a moment ago */
