@@ -86,7 +86,7 @@ uint32_t tac_manifest_log_room(const struct tac_manifest_log *log)
     return (uint32_t)tac_min_u64(log->blocks_max - log->pending_count, references_left);
 }
 
-static uint32_t event_bytes_max(uint32_t key_size)
+uint32_t tac_manifest_log_event_bytes(uint32_t key_size)
 {
     uint32_t table_bytes = (uint32_t)tac_round_up(TAC_MANIFEST_EVENT_TABLE_BYTES + 2 * key_size, 8);
 
@@ -102,16 +102,22 @@ static uint32_t event_bytes_max(uint32_t key_size)
 /* A block is closed by an event that does not fit: so much, at least, is in every closed block. */
 static uint64_t closed_bytes_min(const struct tac_geometry *geometry, uint32_t key_size_max)
 {
-    return tac_log_room_bytes(geometry) + 8 - event_bytes_max(key_size_max);
+    return tac_log_room_bytes(geometry) + 8 - tac_manifest_log_event_bytes(key_size_max);
 }
 
 uint64_t tac_manifest_log_blocks_for(const struct tac_geometry *geometry, uint64_t event_count,
                                      uint32_t key_size_max)
 {
+    uint64_t bytes = event_count * tac_manifest_log_event_bytes(key_size_max);
+
+    return tac_manifest_log_blocks_for_bytes(geometry, bytes, key_size_max);
+}
+
+uint64_t tac_manifest_log_blocks_for_bytes(const struct tac_geometry *geometry, uint64_t bytes,
+                                           uint32_t key_size_max)
+{
     /* The first event may close the open block; each further block is closed by these events. */
-    return event_count == 0 ? 0
-                            : 1 + event_count * event_bytes_max(key_size_max) /
-                                      closed_bytes_min(geometry, key_size_max);
+    return bytes == 0 ? 0 : 1 + bytes / closed_bytes_min(geometry, key_size_max);
 }
 
 static struct tac_log_block *block_begin(struct tac_manifest_log *log)
@@ -270,7 +276,7 @@ static void events_carry(struct tac_manifest_log *log, struct tac_manifest *mani
 }
 
 void tac_manifest_log_compact(struct tac_manifest_log *log, struct tac_manifest *manifest,
-                              uint32_t blocks_compact)
+                              uint64_t blocks_compact, uint64_t blocks_kept)
 {
     uint32_t key_size_max;
     uint64_t bytes = live_bytes(manifest, &key_size_max);
@@ -282,14 +288,15 @@ void tac_manifest_log_compact(struct tac_manifest_log *log, struct tac_manifest 
     if (count <= limit) {
         return;
     }
-    /* What has never been written stays until it is; what is carried must find room, and the trees'
-     * events with which a checkpoint begins. */
+    /* What has never been written stays until it is; what is carried must find room, and what is to
+     * come after it, and the trees' events with which a checkpoint begins. */
     trees = tac_manifest_log_blocks_for(log->geometry, tac_manifest_tree_count(manifest), 1);
     tac_assert(log->pending_count > 0 && log->pending[0].sequence >= log->sequence_oldest);
     drop = tac_min_u64(blocks_compact, count - limit);
     drop = tac_min_u64(drop, log->pending[0].sequence - log->sequence_oldest);
-    while (drop > 0 && 1 + drop * tac_log_room_bytes(log->geometry) / closed_bytes + trees >
-                           tac_manifest_log_room(log)) {
+    while (drop > 0 &&
+           1 + drop * tac_log_room_bytes(log->geometry) / closed_bytes + trees + blocks_kept >
+               tac_manifest_log_room(log)) {
         drop--;
     }
     if (drop > 0) {

@@ -32,7 +32,9 @@ uint64_t tac_manifest_log_memory_bytes(const struct tac_geometry *geometry, uint
 
 /* Appends set the table's (tree's) log_sequence. The caller has made sure of room:
  * tac_manifest_log_room tells how many more blocks may be begun before the next checkpoint,
- * tac_manifest_log_blocks_for how many so many events of trees with such keys begin at most. */
+ * tac_manifest_log_blocks_for how many so many events of trees with such keys begin at most, and
+ * tac_manifest_log_blocks_for_bytes how many events of so many bytes together, the longest of them of
+ * a tree with such keys. */
 void tac_manifest_log_tree(struct tac_manifest_log *log, struct tac_manifest_tree *tree);
 void tac_manifest_log_insert(struct tac_manifest_log *log, const struct tac_manifest_tree *tree,
                              struct tac_table *table);
@@ -45,11 +47,17 @@ void tac_manifest_log_range_over(struct tac_manifest_log *log, const struct tac_
 uint32_t tac_manifest_log_room(const struct tac_manifest_log *log);
 uint64_t tac_manifest_log_blocks_for(const struct tac_geometry *geometry, uint64_t event_count,
                                      uint32_t key_size_max);
+uint64_t tac_manifest_log_blocks_for_bytes(const struct tac_geometry *geometry, uint64_t bytes,
+                                           uint32_t key_size_max);
+/* Of an event of a tree with such keys, at most. */
+uint32_t tac_manifest_log_event_bytes(uint32_t key_size);
 /* One bar's share of compaction: re-appends the live events of up to blocks_compact oldest blocks,
- * as far as there is room. Every tree and table of the manifest must have been appended before. To
- * keep up, blocks_compact must be twice what is appended in a bar, and two. */
+ * as far as there is room with blocks_kept for what comes before the next checkpoint; that the trees'
+ * events with which it begins find room is seen to here. Every tree and table of the manifest must
+ * have been appended before. To keep up, blocks_compact must be twice what is appended in a bar, and
+ * two. */
 void tac_manifest_log_compact(struct tac_manifest_log *log, struct tac_manifest *manifest,
-                              uint32_t blocks_compact);
+                              uint64_t blocks_compact, uint64_t blocks_kept);
 
 /* A checkpoint: how many blocks must be written now (full ones since the last checkpoint and the
  * open one; 0 when nothing was appended); then, oldest first, seal block i under an address into

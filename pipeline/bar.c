@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "base/units.h"
+#include "lsm/manifest_log.h"
 #include "pipeline/admission.h"
 #include "pipeline/bar_internal.h"
 #include "pipeline/sweep.h"
@@ -295,7 +296,7 @@ void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order)
     bar->compaction_count = bar->discard_count = 0;
     bar->job_count = bar->jobs_seated = bar->jobs_done = 0;
     bar->bytes = 0;
-    bar->blocks_reserved = bar->tables_replaced = bar->log_events = 0;
+    bar->blocks_reserved = bar->tables_replaced = bar->log_bytes = 0;
     bar->reserve_cursor = 0;
     bar->skipped = 0;
     bar->flush_found_no_room = false;
@@ -317,4 +318,6 @@ void tac_bar_plan(struct tac_bar *bar, const struct tac_bar_order *order)
         }
     }
     jobs_order(bar);
+    bar->log_blocks =
+        tac_manifest_log_blocks_for_bytes(&bar->geometry, bar->log_bytes, order->key_size_max);
 }

@@ -90,7 +90,8 @@ struct tac_bar {
     uint64_t                   bytes; /* Input bytes of all jobs */
     uint64_t                   blocks_reserved;
     uint64_t                   tables_replaced; /* Descriptors that the plan's end takes, at most */
-    uint64_t                   log_events;      /* Of the manifest log, that the plan's end makes */
+    uint64_t                   log_bytes;       /* Of events that the plan's end makes, at most */
+    uint64_t                   log_blocks;      /* Of the manifest log, that these begin at most */
     uint64_t                   reserve_cursor;
     struct tac_bar_ranges      ranges[TACTUS_TREES_MAX];
     struct tac_table         **leaving; /* Ranges have deleted all of them (bar_ranges.c) */
@@ -119,6 +120,7 @@ struct tac_bar_order {
     uint64_t blocks_kept, tables_kept;
     uint64_t flush_blocks_kept, flush_tables_kept; /* Flushes leave this, or are tight */
     uint64_t log_blocks_max;                       /* Of the manifest log, for events of the plan */
+    uint64_t log_flush_bytes;                      /* Of these, what others leave for the flush */
     uint32_t key_size_max;                         /* Of all trees */
     uint64_t manual_trees;                         /* Bit per tree that is to be compacted whole */
     uint64_t rewrite_bytes_max;                    /* Of what deleted ranges have some records of */

@@ -17,10 +17,10 @@
 static const struct tac_cut whole = {.limit_bytes = TAC_PLAN_LIMIT_NONE};
 
 bool tac_bar_has_log_room(const struct tac_bar *bar, const struct tac_bar_order *order,
-                          uint64_t count)
+                          uint64_t bytes)
 {
-    uint64_t log_blocks =
-        tac_manifest_log_blocks_for(&bar->geometry, bar->log_events + count, order->key_size_max);
+    uint64_t log_blocks = tac_manifest_log_blocks_for_bytes(
+        &bar->geometry, bar->log_bytes + bytes + order->log_flush_bytes, order->key_size_max);
 
     return log_blocks <= order->log_blocks_max &&
            tac_free_set_free_count(order->free_set) >=
@@ -32,8 +32,9 @@ static uint64_t discards_count(const struct tac_bar *bar, const struct tac_bar_o
     uint64_t left = tac_manifest_discards_left(order->manifest) +
                     tac_snapshot_directory_unneeded(order->snapshots, order->manifest);
     uint64_t count = tac_min_u64(left, tac_min_u64(order->discards_max, TAC_BAR_DISCARDS_MAX));
+    uint64_t bytes = tac_manifest_log_event_bytes(order->key_size_max); /* Of one */
 
-    while (count > TAC_BAR_DISCARDS_LEAST && !tac_bar_has_log_room(bar, order, count)) {
+    while (count > TAC_BAR_DISCARDS_LEAST && !tac_bar_has_log_room(bar, order, count * bytes)) {
         count = tac_max_u64(count / 2, TAC_BAR_DISCARDS_LEAST);
     }
     return count;
@@ -93,7 +94,7 @@ static bool discard_make(struct tac_bar *bar, const struct tac_manifest_tree *tr
                bar->compaction_count < TAC_BAR_COMPACTIONS_MAX);
     bar->jobs[bar->job_count++] = job;
     bar->bytes += job->bytes;
-    bar->log_events++;
+    bar->log_bytes += tac_manifest_log_event_bytes(tree->layout.key_size);
     bar->compactions[bar->compaction_count++] = discard;
     bar->discard_count++;
     return true;

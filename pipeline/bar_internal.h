@@ -11,9 +11,10 @@
 void *tac_bar_allocate(struct tac_bar *bar, uint64_t count, uint64_t size);
 /* Names the table and makes room for the addresses of its blocks. False: the arena is full. */
 bool tac_bar_input_make(struct tac_bar *bar, struct tac_bar_input *input, struct tac_table *table);
-/* Do `count` more events find blocks in the manifest log, and these room in the file? */
+/* Do events of so many bytes more, and those of the flush, find blocks in the manifest log, and these
+ * room in the file? Before any tree's plan is taken. */
 bool tac_bar_has_log_room(const struct tac_bar *bar, const struct tac_bar_order *order,
-                          uint64_t count);
+                          uint64_t bytes);
 /* Before any tree's plan is taken. */
 void tac_bar_take_discards(struct tac_bar *bar, const struct tac_bar_order *order);
 /* ---- bar_ranges.c: before all else; before any tree's plan is made; after one was taken ---- */

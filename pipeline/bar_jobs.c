@@ -319,16 +319,16 @@ static bool compaction_inputs(struct bar_context *context, struct tac_bar_compac
     return true;
 }
 
-/* Events of the manifest log that the compaction's end makes at most. */
-static uint64_t compaction_events(const struct tac_bar            *bar,
-                                  const struct tac_bar_compaction *compaction)
+/* Of the events that the compaction's end makes, at most. */
+static uint64_t compaction_log_bytes(const struct bar_context        *context,
+                                     const struct tac_bar_compaction *compaction)
 {
     uint64_t events = compaction->input_count;
 
     for (uint32_t i = 0; i < compaction->job_count; i++) {
-        events += bar->jobs[compaction->job_first + i]->spare_count;
+        events += context->bar->jobs[compaction->job_first + i]->spare_count;
     }
-    return events;
+    return events * tac_manifest_log_event_bytes(context->layout.key_size);
 }
 
 /* Descriptors that the compaction's end takes at most: tables that move or lose their low end get
@@ -342,14 +342,14 @@ static uint64_t compaction_replaces(const struct tac_bar_compaction *compaction)
 
 /* With what it has reserved, is enough left for what may not be refused (pipeline/space.h)? */
 static bool compaction_leaves_room(const struct bar_context        *context,
-                                   const struct tac_bar_compaction *compaction, uint64_t events)
+                                   const struct tac_bar_compaction *compaction, uint64_t log_bytes)
 {
     const struct tac_bar       *bar = context->bar;
     const struct tac_bar_order *order = context->order;
-    uint64_t                    log_blocks =
-        tac_manifest_log_blocks_for(&bar->geometry, bar->log_events + events, order->key_size_max);
-
-    bool     is_flush = compaction->kind == TAC_PLAN_FLUSH;
+    bool                        is_flush = compaction->kind == TAC_PLAN_FLUSH;
+    uint64_t                    log_kept = is_flush ? 0 : order->log_flush_bytes;
+    uint64_t                    log_blocks = tac_manifest_log_blocks_for_bytes(
+                           &bar->geometry, bar->log_bytes + log_bytes + log_kept, order->key_size_max);
     uint64_t blocks = is_flush ? order->flush_blocks_kept : order->blocks_kept;
     uint64_t tables = is_flush ? order->flush_tables_kept : order->tables_kept;
 
@@ -381,7 +381,7 @@ static void compaction_make(struct bar_context *context, const struct tac_plan_c
     };
     uint64_t arena_mark = bar->arena.used;
     uint64_t cursor_mark = bar->reserve_cursor;
-    uint64_t events = 0;
+    uint64_t log_bytes = 0;
     bool     is_made = bar->compaction_count < TAC_BAR_COMPACTIONS_MAX &&
                    compaction_inputs(context, &compaction, planned);
 
@@ -389,8 +389,8 @@ static void compaction_make(struct bar_context *context, const struct tac_plan_c
         is_made = job_make(context, &compaction, &context->plan->jobs[planned->job_first + i]);
     }
     if (is_made) {
-        events = compaction_events(bar, &compaction);
-        is_made = compaction_leaves_room(context, &compaction, events);
+        log_bytes = compaction_log_bytes(context, &compaction);
+        is_made = compaction_leaves_room(context, &compaction, log_bytes);
     }
     if (!is_made) {
         compaction_undo(context, &compaction);
@@ -404,7 +404,7 @@ static void compaction_make(struct bar_context *context, const struct tac_plan_c
         bar->bytes += bar->jobs[compaction.job_first + i]->bytes;
         bar->blocks_reserved += bar->jobs[compaction.job_first + i]->address_count;
     }
-    bar->log_events += events;
+    bar->log_bytes += log_bytes;
     bar->tables_replaced += compaction_replaces(&compaction);
     bar->compactions[bar->compaction_count++] = compaction;
 }

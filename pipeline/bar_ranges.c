@@ -11,6 +11,7 @@
  *           hand: what they keep takes their place, in the same level with the same stamp. So the
  *           oldest ranges come to their end. */
 #include "base/units.h"
+#include "lsm/manifest_event.h"
 #include "lsm/manifest_log.h"
 #include "pipeline/bar_internal.h"
 
@@ -69,9 +70,12 @@ void tac_bar_know_ranges(struct tac_bar *bar, const struct tac_bar_order *order)
         if (order->ranges_table != NULL) {
             known->count += memtable_take(order->ranges_table, i, ranges + known->count);
         }
+        for (uint32_t j = 0; j < known->count;
+             j++) { /* Each may enter the manifest, or leave it. */
+            bar->log_bytes += tac_manifest_event_range_bytes(&known->ranges[j]);
+        }
         ranges += known->count;
     }
-    bar->log_events += 2 * (uint64_t)count; /* Each may enter the manifest, or leave it. */
 }
 
 /* ---- tables that leave ---------------------------------------------------------------------- */
@@ -111,7 +115,7 @@ static void tree_leave(struct tac_bar *bar, const struct tac_manifest_tree *tree
 
 void tac_bar_take_leaving(struct tac_bar *bar, const struct tac_bar_order *order)
 {
-    uint32_t count;
+    uint64_t bytes = 0;
 
     for (uint32_t i = 0; i < tac_manifest_tree_count(order->manifest); i++) {
         struct tac_manifest_tree *tree = tac_manifest_tree(order->manifest, i);
@@ -120,14 +124,16 @@ void tac_bar_take_leaving(struct tac_bar *bar, const struct tac_bar_order *order
             tree_leave(bar, tree);
         }
     }
-    count = bar->leaving_count;
-    while (count > 0 && !tac_bar_has_log_room(bar, order, count)) {
-        count /= 2;
+    for (uint32_t i = 0; i < bar->leaving_count; i++) {
+        bytes += tac_manifest_event_table_bytes(bar->leaving[i]);
     }
-    while (bar->leaving_count > count) {
-        bar->leaving[--bar->leaving_count]->is_leaving = false;
+    while (bar->leaving_count > 0 && !tac_bar_has_log_room(bar, order, bytes)) {
+        struct tac_table *table = bar->leaving[--bar->leaving_count];
+
+        table->is_leaving = false;
+        bytes -= tac_manifest_event_table_bytes(table);
     }
-    bar->log_events += count;
+    bar->log_bytes += bytes;
 }
 
 /* ---- tables that are rewritten -------------------------------------------------------------- */

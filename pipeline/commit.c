@@ -15,6 +15,7 @@
 
 #include "base/mutant.h"
 #include "base/units.h"
+#include "pipeline/space.h"
 #include "pipeline/store.h"
 
 static bool account_equal(struct tac_merge_account a, struct tac_merge_account b)
@@ -629,6 +630,7 @@ int tac_store_commit_plan(struct tactus *store, struct tac_error *error)
     }
     last_levels_sink(store);
     tac_sweep_move(store, is_sweep_kept);
-    tac_manifest_log_compact(store->manifest_log, store->manifest, tac_bar_log_carry(bar));
+    tac_manifest_log_compact(store->manifest_log, store->manifest, tac_bar_log_carry(bar),
+                             tac_space_log_kept(store));
     return TACTUS_OK;
 }

@@ -402,7 +402,6 @@ static void levels_watch(struct tactus *store)
 static int bar_end(struct tactus *store, struct tac_error *error)
 {
     struct tac_checkpoint *checkpoint = &store->checkpoint;
-    uint32_t               log_blocks = tac_checkpoint_log_blocks(store->geometry.block_size);
     bool                   is_due, has_entered;
 
     store->bar_count++;
@@ -428,7 +427,7 @@ static int bar_end(struct tactus *store, struct tac_error *error)
     is_due = checkpoint->bars_since >= store->shape.checkpoint_interval_bars ||
              store->wants_checkpoint || has_entered || tac_recovery_is_drained(store) ||
              tac_atomic_load_relaxed_u32(&store->fullness) != TAC_NOT_FULL ||
-             tac_manifest_log_room(store->manifest_log) < log_blocks / 2;
+             tac_space_log_is_short(store);
     if (is_due && store->ingest == NULL) {
         if (tac_checkpoint_begin(store, error) != TACTUS_OK) {
             return error->code;

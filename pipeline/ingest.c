@@ -286,12 +286,13 @@ static int room_make(struct tac_ingest *ingest, struct tac_error *error)
         return tac_error_set(error, TACTUS_EPOISONED, "writing has stopped: %s",
                              store->poison_error.message);
     }
-    if (ingest->table_count + 1u > ingest->room.tables ||
-        tac_manifest_log_blocks_for(&store->geometry, ingest->table_count + 1u,
+    if (ingest->table_count + 1u > ingest->room.tables) {
+        return no_room(ingest, error, "tables_max allows no more tables: ingest it in parts");
+    }
+    if (tac_manifest_log_blocks_for(&store->geometry, ingest->table_count + 1u,
                                     ingest->layout.key_size) > ingest->room.log_blocks) {
         return no_room(ingest, error,
-                       "tables_max, or the manifest log between two checkpoints, allows no more "
-                       "tables: ingest it in parts");
+                       "it has more tables than a checkpoint can note: ingest it in parts");
     }
     if (ingest->taken - ingest->written + needed > ingest->buffer_count &&
         sealed_write(ingest, error) != TACTUS_OK) {
@@ -631,7 +632,7 @@ void tac_ingest_enter(struct tactus *store)
         ingest->tables = table->next;
         tac_store_table_enter(store, table, ingest->tree, table->level, stamp, ingest->op);
     }
-    tac_manifest_log_compact(store->manifest_log, store->manifest, (uint32_t)(2 * log_blocks));
+    tac_manifest_log_compact(store->manifest_log, store->manifest, 2 * log_blocks, 0);
     store->persisted_op = ingest->op;
     store->ingest = NULL;
     store->ingest_enters = false;

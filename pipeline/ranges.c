@@ -4,6 +4,7 @@
 
 #include "base/mutant.h"
 #include "base/units.h"
+#include "lsm/manifest_event.h"
 #include "pipeline/store.h"
 
 uint32_t tac_ranges_count(struct tactus *store)
@@ -36,6 +37,39 @@ uint32_t tac_ranges_max(struct tactus *store)
         count++;
     }
     return (uint32_t)count;
+}
+
+static uint64_t memtable_log_bytes(const struct tac_memtable *memtable, uint32_t trees)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < trees && tac_memtable_range_count(memtable) > 0; i++) {
+        uint32_t ref = tac_memtable_ranges(memtable, i);
+
+        while (ref != 0) {
+            struct tac_range range = tac_memtable_range(memtable, ref, &ref);
+
+            bytes += tac_manifest_event_range_bytes(&range);
+        }
+    }
+    return bytes;
+}
+
+uint64_t tac_ranges_log_bytes(struct tactus *store, bool with_mutable)
+{
+    uint32_t trees = tac_manifest_tree_count(store->manifest);
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < tac_manifest_range_count(store->manifest); i++) {
+        bytes += tac_manifest_event_range_bytes(&tac_manifest_range(store->manifest, i)->range);
+    }
+    if (store->immutable_table != NULL) {
+        bytes += memtable_log_bytes(store->immutable_table, trees);
+    }
+    if (with_mutable) {
+        bytes += memtable_log_bytes(store->memtables[store->memtable_mutable], trees);
+    }
+    return bytes;
 }
 
 /* ---- tables that leave ---------------------------------------------------------------------- */

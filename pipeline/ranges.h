@@ -24,6 +24,9 @@ uint32_t tac_ranges_count(struct tactus *store);
 /* All there are. The writer, while the coordinator rests. */
 uint32_t tac_ranges_count_all(struct tactus *store);
 uint32_t tac_ranges_max(struct tactus *store);
+/* Of the events that a bar's end makes of them, at most: each enters the manifest, or leaves it.
+ * with_mutable: all there are, else as plans go by. */
+uint64_t tac_ranges_log_bytes(struct tactus *store, bool with_mutable);
 
 /* Coordinator, when the plan's results are about to enter the manifest: tables of which a range has
  * deleted all are discarded, or retained for snapshots. */

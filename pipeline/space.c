@@ -9,13 +9,24 @@
  *   is planned leaves room for it and for c. The flush of plan N + 1 itself takes the f that was
  *   kept for it since plan N: if it would take more as planned, it is planned again as a tight one.
  *   Writers that are not let in leave the memtable empty, but for an op that crosses a bar's end.
- * Descriptors of tables likewise, without the c. Not covered: the log's growth while a stuck store
+ * Descriptors of tables likewise, without the c.
+ *
+ * In blocks of the manifest log, of which a checkpoint leaves all but one free. m is what a plan's end
+ * takes in any case: its tight flush, what it notes of ranges, the least of discards. Plan N leaves m
+ * for plan N + 1, if that comes before the next checkpoint: behind half a bar, and where a sorted run
+ * comes, whose tables enter at the end of plan N + 1. For such a run it also leaves log_share, unless
+ * that and m are more than half of the room. Within plan N what may be refused leaves room for the
+ * tight flush, as order->log_flush_bytes. Old blocks are carried as far as all of this stays free. A
+ * bar that ends with less than 2m + log_share begins a checkpoint.
+ *
+ * Not covered: the log's growth while a stuck store
  * only makes checkpoints, and a tree created while the store is nearly full, which raises f.
  */
 #include "pipeline/space.h"
 
 #include "base/mutant.h"
 #include "base/units.h"
+#include "pipeline/checkpoint.h"
 #include "pipeline/ingest.h"
 #include "pipeline/recovery.h"
 #include "queues/atomics.h"
@@ -99,6 +110,8 @@ static struct need flushes_need(struct tactus *store, struct need fill, uint64_t
     return need;
 }
 
+/* ---- the manifest log ----------------------------------------------------------------------- */
+
 static uint32_t key_size_max(const struct tactus *store)
 {
     uint32_t key_size = 1;
@@ -109,6 +122,92 @@ static uint32_t key_size_max(const struct tactus *store)
     }
     return key_size;
 }
+
+static uint64_t log_blocks_for(const struct tactus *store, uint64_t bytes)
+{
+    return tac_manifest_log_blocks_for_bytes(&store->geometry, bytes, key_size_max(store));
+}
+
+/* The trees' events with which a checkpoint begins, and those of trees that are created before. */
+static uint64_t log_seal_blocks(const struct tactus *store)
+{
+    return tac_manifest_log_blocks_for(&store->geometry, 2 * TACTUS_TREES_MAX, 1);
+}
+
+/* For a run's tables, and for ranges that are deleted while the plan before it runs. */
+static uint64_t log_share(const struct tactus *store)
+{
+    bool has_runs = store->plans_per_bar == 1; /* See tactus_ingest. */
+
+    return has_runs ? tac_checkpoint_log_blocks(store->geometry.block_size) / 4 : 0;
+}
+
+/* Of a tight flush. With runs of 1 it also removes tables. */
+static uint64_t flush_log_bytes(struct tactus *store, struct need fill)
+{
+    uint64_t longest = tac_manifest_log_event_bytes(key_size_max(store));
+    uint64_t bytes = 0;
+
+    if (store->shape.runs_per_level == 1) {
+        return flushes_need(store, fill, 1).tables * 2 * longest;
+    }
+    for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
+        const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
+
+        if (!tree->is_gone) { /* As fill_need rounds up */
+            bytes += 2 * (uint64_t)tac_manifest_log_event_bytes(tree->layout.key_size);
+            fill.tables -= 2;
+        }
+    }
+    return bytes + fill.tables * longest;
+}
+
+/* What a plan's end takes in any case. */
+static uint64_t plan_log_blocks(struct tactus *store, struct need fill, bool with_mutable)
+{
+    uint64_t discard = tac_manifest_log_event_bytes(key_size_max(store));
+
+    return log_blocks_for(store, flush_log_bytes(store, fill) +
+                                     tac_ranges_log_bytes(store, with_mutable) +
+                                     TAC_BAR_DISCARDS_LEAST * discard);
+}
+
+/* For events of the plan that is to be made. */
+static uint64_t log_blocks_left(struct tactus *store, struct need fill)
+{
+    uint64_t plan = plan_log_blocks(store, fill, false);
+    uint64_t room =
+        tac_subtract_floor_zero(tac_manifest_log_room(store->manifest_log), log_seal_blocks(store));
+
+    if (store->plans_per_bar > 1) {
+        return store->half == 0 ? tac_subtract_floor_zero(room, plan) : room;
+    }
+    if (store->ingest != NULL) {
+        return tac_subtract_floor_zero(room, tac_ingest_log_blocks(store));
+    }
+    return tac_max_u64(tac_subtract_floor_zero(room, plan + log_share(store)), room / 2);
+}
+
+uint64_t tac_space_log_kept(struct tactus *store)
+{
+    bool has_next = store->half + 1 < store->plans_per_bar || store->is_flush_due ||
+                    (store->ingest != NULL && !store->ingest_enters);
+    uint64_t ranges = log_blocks_for(store, tac_ranges_log_bytes(store, true));
+    uint64_t next = has_next ? plan_log_blocks(store, fill_need(store), true) : 0;
+
+    return ranges + next + tac_ingest_log_blocks(store);
+}
+
+bool tac_space_log_is_short(struct tactus *store)
+{
+    uint64_t half = tac_checkpoint_log_blocks(store->geometry.block_size) / 2;
+    uint64_t plans = 2 * plan_log_blocks(store, fill_need(store), true);
+
+    return tac_manifest_log_room(store->manifest_log) <
+           tac_max_u64(half, plans + log_seal_blocks(store) + log_share(store));
+}
+
+/* ---- plans ---------------------------------------------------------------------------------- */
 
 /* Two checkpoints: the log's blocks that wait, and what a tight flush adds for each, and what plans
  * always take of the discarded tables. */
@@ -146,10 +245,6 @@ void tac_space_order(struct tactus *store, struct tac_bar_order *order)
     struct need fill = fill_need(store);
     struct need flushes = flushes_need(store, fill, flushes_to_come(store, false));
     uint64_t    checkpoints = checkpoints_need(store, fill);
-    uint64_t    room = tac_manifest_log_room(store->manifest_log);
-    uint64_t    seal =
-        tac_manifest_log_blocks_for(&store->geometry, tac_manifest_tree_count(store->manifest), 1) +
-        tac_ingest_log_blocks(store);
 
     order->blocks_kept = flushes.blocks + checkpoints;
     order->tables_kept = flushes.tables;
@@ -157,27 +252,21 @@ void tac_space_order(struct tactus *store, struct tac_bar_order *order)
     order->flush_blocks_kept = flushes.blocks + checkpoints;
     order->flush_tables_kept = flushes.tables;
     order->key_size_max = key_size_max(store);
-    order->log_blocks_max = room > seal ? room - seal : 0;
+    order->log_blocks_max = log_blocks_left(store, fill);
+    order->log_flush_bytes = flush_log_bytes(store, fill);
 }
 
 /* What fullness_update would have of a store that is not full, with a bar of work as small as can be.
- * In the log the running plan's events come first, then those of the flush that the ingest ends. */
+ * In the log the running plan's events come first, then those of the plan that ends with the run; there
+ * the mutable memtable's ranges are known. */
 void tac_space_ingest(struct tactus *store, struct tac_space_room *ret_room)
 {
     bool        is_planned = !tac_recovery_is_refilling(store);
-    uint64_t    trees = tac_manifest_tree_count(store->manifest);
     struct need fill = fill_need(store);
     struct need flushes = flushes_need(store, fill, flushes_to_come(store, is_planned) + 1);
-    uint64_t    carry = TAC_BAR_LOG_CARRY_BLOCKS * (trees + 1);
-    uint64_t    events = trees + fill.tables + 2 * (uint64_t)tac_ranges_count(store);
-    uint64_t    log_kept;
+    uint64_t    log_kept = plan_log_blocks(store, fill, true) + log_seal_blocks(store) +
+                        (is_planned ? store->bar.log_blocks : 0);
 
-    if (is_planned) {
-        carry += TAC_BAR_LOG_CARRY_BLOCKS * ((uint64_t)store->bar.compaction_count + 1);
-        events += store->bar.log_events;
-    }
-    log_kept =
-        tac_manifest_log_blocks_for(&store->geometry, events, key_size_max(store)) + carry + trees;
     *ret_room = (struct tac_space_room){
         .blocks = tac_subtract_floor_zero(tac_free_set_free_count(store->free_set),
                                           flushes.blocks + 4 * fill.blocks +

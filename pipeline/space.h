@@ -8,6 +8,8 @@
  *              (trees are planned one after the other), for the flush of the memtable that is being
  *              filled, unless nothing was let into it; for these flushes' events in the manifest
  *              log; for two checkpoints.
+ *              Of the manifest log, whose room until the next checkpoint is bounded: what the next
+ *              plan takes in any case, and a share for a sorted run.
  * Fullness     told at the end of plan N: deletes are taken if there is room for one more flush and
  *              for some compaction, puts if there is room for a plan's compactions beside it: what
  *              deletes free comes back only through compactions.
@@ -30,6 +32,12 @@ struct tac_space_room {
     uint64_t log_blocks; /* Of the manifest log, for what its tables' events begin */
 };
 void tac_space_ingest(struct tactus *store, struct tac_space_room *ret_room);
+
+/* At a plan's end, its tables noted: blocks of the manifest log for what is noted before the next
+ * checkpoint. */
+uint64_t tac_space_log_kept(struct tactus *store);
+/* At a bar's end: a checkpoint must begin, for the log to have room for what comes. */
+bool tac_space_log_is_short(struct tactus *store);
 
 /* After the plan has reserved: what its writers will be told at its end. */
 void tac_space_fullness_update(struct tactus *store);

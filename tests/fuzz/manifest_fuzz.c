@@ -332,7 +332,7 @@ static void log_go_on(struct replayed *replayed, struct tac_free_set *free_set)
             }
         }
     }
-    tac_manifest_log_compact(log, manifest, 4);
+    tac_manifest_log_compact(log, manifest, 4, 0);
     count = tac_manifest_log_checkpoint_blocks(log);
     for (uint32_t i = 0; i < count; i++) {
         tac_manifest_log_seal(log, i, chain.count + 1 + i, SEQUENCE + 1,

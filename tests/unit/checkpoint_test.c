@@ -254,7 +254,7 @@ static void bar_run(struct world *world)
         tac_manifest_tree(world->manifest, i)->planner.work_mean = tac_prng_next(&prng) >> 8;
     }
     tac_manifest_limbo_sweep(world->manifest, world->bar, NULL, NULL);
-    tac_manifest_log_compact(world->log, world->manifest, 4);
+    tac_manifest_log_compact(world->log, world->manifest, 4, 0);
     world->bar++;
 }
 

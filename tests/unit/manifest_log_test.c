@@ -59,7 +59,7 @@ static void test_random(uint64_t seed, uint32_t tree_count)
         manifest_store_bar(&store, (uint32_t)tac_prng_below(&store.prng, 20), target);
         limit = limit_recent(limits, bar, 2 * blocks_live(store.manifest) + 2);
         blocks_begun = tac_manifest_log_checkpoint_blocks(store.log) - blocks_before;
-        tac_manifest_log_compact(store.log, store.manifest, 2 * blocks_begun + 2);
+        tac_manifest_log_compact(store.log, store.manifest, 2 * blocks_begun + 2, 0);
         if (tac_prng_below(&store.prng, 4) == 0 || tac_manifest_log_room(store.log) < 40) {
             uint64_t count;
 
@@ -78,7 +78,7 @@ static void test_random(uint64_t seed, uint32_t tree_count)
     }
     /* Nothing happens any more: compaction brings the log to its limit. */
     for (uint32_t bar = 0; bar < 200; bar++) {
-        tac_manifest_log_compact(store.log, store.manifest, 2);
+        tac_manifest_log_compact(store.log, store.manifest, 2, 0);
         manifest_store_checkpoint(&store);
     }
     tap_ok(all_replay && manifest_store_replays(&store),
@@ -157,7 +157,7 @@ static void test_tree_carried(void)
                 manifest_store_change_discard(&store);
             }
         }
-        tac_manifest_log_compact(store.log, store.manifest, 4);
+        tac_manifest_log_compact(store.log, store.manifest, 4, 0);
         manifest_store_checkpoint(&store);
     }
     tap_ok(store.superblock.manifest_oldest_sequence > 5 && manifest_store_replays(&store),
