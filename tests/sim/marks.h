@@ -73,6 +73,7 @@
     X(HELD, "compaction held back over several bars")                                              \
     X(INGESTED_DEEP, "a table of a sorted run that went to the last level")                        \
     X(INGESTED_TOP, "a table of a sorted run that went above the last level")                      \
+    X(INGEST_BESIDE, "a sorted run beside a plan with four discarded tables or more")              \
     X(INGEST_BARS, "a sorted run that ended a bar for each memtable of it")                        \
     X(INGEST_OWING, "a crash while a sorted run still owed bars")                                  \
     X(INGEST_SPOILT, "a sorted run that went wrong, and changed nothing")                          \

@@ -2,6 +2,7 @@
 /* store_ingest -- the simulator's sorted runs from outside: drawn, handed over, spoilt. */
 #include <stdlib.h>
 
+#include "pipeline/recovery.h"
 #include "pipeline/trees.h"
 #include "tests/sim/store_sim.h"
 
@@ -45,8 +46,8 @@ static void ingest_spoil(struct sim *sim, struct tac_prng *prng, const struct si
     int      result =
         sim_ingest_run(sim, entries, count, is_swap ? UINT32_MAX : at, is_swap ? at : UINT32_MAX);
 
-    if (result == TACTUS_EPAUSED || result == TACTUS_EFULL || sim_is_down(sim) ||
-        sim_is_refused(sim, result)) {
+    if (result == TACTUS_EPAUSED || (result == TACTUS_EFULL && sim->world->is_small) ||
+        sim_is_down(sim) || sim_is_refused(sim, result)) {
         return;
     }
     if (result != (is_swap ? TACTUS_EINVAL : SIM_READER_CODE) ||
@@ -79,6 +80,21 @@ static void ingest_observe(struct sim *sim, uint32_t tree, uint64_t bar_before)
     }
 }
 
+/* Whether the running plan has many small things to note: such a run was refused once for want of room
+ * in the manifest log. As the ingest will find it. */
+static bool plan_discards(struct tactus *store)
+{
+    bool discards = false;
+
+    pthread_mutex_lock(&store->commit_lock);
+    if (!tac_recovery_is_refilling(store) && !tac_store_is_poisoned(store)) {
+        tac_writer_plan_wait(store);
+        discards = store->bar.discard_count >= TAC_BAR_DISCARDS_LEAST;
+    }
+    pthread_mutex_unlock(&store->commit_lock);
+    return discards;
+}
+
 void sim_run_ingest(struct sim *sim, const struct sim_op *op)
 {
     struct tac_prng   prng = {tac_mix_u64(op->seed)};
@@ -86,6 +102,7 @@ void sim_run_ingest(struct sim *sim, const struct sim_op *op)
     uint32_t          count;
     uint64_t          bar = sim->store->bar_count;
     int               result;
+    bool              is_beside;
 
     if (op->count == 0 || sim->world->options.runs_per_level == 1) {
         return; /* A fuzzer's */
@@ -97,12 +114,14 @@ void sim_run_ingest(struct sim *sim, const struct sim_op *op)
     if (tac_prng_below(&prng, 6) == 0) {
         ingest_spoil(sim, &prng, entries, count);
     } else {
+        is_beside = plan_discards(sim->store);
         result = sim_log_do(sim, SIM_RECORD_INGEST, op->tree, false, entries, count);
-        /* The manifest log between two checkpoints may be short of room in any store. */
-        if (result == TACTUS_EFULL && tactus_last_op(sim->store) == sim->model->op) {
-            sim->report->marks.count[MARK_FULL] += sim->world->is_small;
+        if (result == TACTUS_EFULL && sim->world->is_small &&
+            tactus_last_op(sim->store) == sim->model->op) {
+            sim->report->marks.count[MARK_FULL]++;
         } else if (sim_write_result(sim, result, "ingest") && !sim_is_down(sim)) {
             ingest_observe(sim, op->tree, bar);
+            sim->report->marks.count[MARK_INGEST_BESIDE] += is_beside;
         }
     }
     free(entries);
