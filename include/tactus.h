@@ -453,7 +453,9 @@ TACTUS_API int tactus_delete(struct tactus *store, uint32_t tree, const void *ke
  * few with each bar; others lose what was deleted when they are compacted. Bounds may be longer
  * than the tree's keys. A store notes up to 256 ranges (ranges of tactus_stat), fewer where keys
  * are long and blocks small, until compactions have gone over the tables at their ends; they see to
- * that from half of them on. A call that finds all noted ends bars until there is room, which in a
+ * that from half of them on. One is noted until a checkpoint says that it has come to its end, and a
+ * quarter is kept for what is taken while a checkpoint is written: so there is room for all in any
+ * replay. A call that finds none ends bars until there is some, each with a checkpoint, which in a
  * pause it cannot (TACTUS_EPAUSED). TACTUS_EINVAL: a bound is missing, or `first` is not below
  * `end`. TACTUS_EKEYSIZE: a bound has more than TACTUS_KEY_SIZE_MAX bytes. TACTUS_EFULL as for
  * tactus_delete, or because no range comes to its end: compaction is held back, or damage is in the

@@ -235,6 +235,7 @@ static void range_insert(struct tactus *store, uint32_t tree, struct tac_bytes l
     high = tac_range_bound_cut(high, key_size, high_cut);
     if (tac_bytes_compare(low, high) < 0) { /* Else no key of the tree is between them. */
         tac_memtable_delete_range(memtable, tree, store->last_op, low, high);
+        tac_ranges_taken(store);
         accounted -= tac_memtable_record_accounted(low.size, high.size);
     }
     tac_memtable_account(memtable, accounted);

@@ -402,7 +402,7 @@ static void levels_watch(struct tactus *store)
 static int bar_end(struct tactus *store, struct tac_error *error)
 {
     struct tac_checkpoint *checkpoint = &store->checkpoint;
-    bool                   is_due, has_entered;
+    bool                   is_due, has_entered, has_begun;
 
     store->bar_count++;
     store->bars_stuck = store->has_progressed ? 0 : store->bars_stuck + store->has_skipped;
@@ -428,13 +428,17 @@ static int bar_end(struct tactus *store, struct tac_error *error)
              store->wants_checkpoint || has_entered || tac_recovery_is_drained(store) ||
              tac_atomic_load_relaxed_u32(&store->fullness) != TAC_NOT_FULL ||
              tac_space_log_is_short(store);
-    if (is_due && store->ingest == NULL) {
+    has_begun = is_due && store->ingest == NULL;
+    if (has_begun) {
         if (tac_checkpoint_begin(store, error) != TACTUS_OK) {
             return error->code;
         }
         store->checkpoint_op = checkpoint->next.op_persisted;
     }
     tac_store_memtables_swap(store);
+    if (has_begun) {
+        tac_ranges_checkpointed(store);
+    }
     return TACTUS_OK;
 }
 

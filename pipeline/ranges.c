@@ -72,6 +72,29 @@ uint64_t tac_ranges_log_bytes(struct tactus *store, bool with_mutable)
     return bytes;
 }
 
+/* ---- room, for replays, too ----------------------------------------------------------------- */
+
+void tac_ranges_checkpointed(struct tactus *store)
+{
+    store->ranges_again = tac_ranges_count_all(store);
+    store->ranges_since = 0;
+}
+
+void tac_ranges_taken(struct tactus *store)
+{
+    store->ranges_again++;
+    store->ranges_since++;
+}
+
+bool tac_ranges_have_room(struct tactus *store)
+{
+    uint32_t most = tac_ranges_max(store);
+    uint32_t spare = most / 4;
+    bool     is_pending = store->checkpoint.bars_since == 0; /* The checkpoint may not be durable */
+
+    return store->ranges_again + spare < most && (!is_pending || store->ranges_since < spare);
+}
+
 /* ---- tables that leave ---------------------------------------------------------------------- */
 
 void tac_ranges_leave(struct tactus *store)

@@ -134,6 +134,7 @@ void tac_recovery_refill_end(struct tactus *store)
     tac_manifest_trees_forget(store->manifest, store->last_op);
     tac_trees_publish(store);
     tac_store_memtables_swap(store);
+    tac_ranges_checkpointed(store);
     tac_store_publish_view(store);
     tac_atomic_exchange_u32(&store->is_refilling, 0);
     tac_coordinator_wake(&store->stages);

@@ -523,6 +523,7 @@ int tac_store_open_in(struct tactus_pool *shared, struct tac_storage *storage,
         return error->code;
     }
     store->immutable_table = store->memtables[TAC_MEMTABLES - 1];
+    tac_ranges_checkpointed(store);
     store->read_side.bar_now = store->bar_count;
     store->read_side.visible_op = store->last_op;
     if (!tac_store_has_replay(store)) {

@@ -102,6 +102,8 @@ struct tactus {
 
     /* Set by the writer while the coordinator rests between two plans, read by the coordinator */
     bool     is_draining, is_held, wants_checkpoint;
+    uint32_t ranges_again; /* That a replay of the newest checkpoint begun may note (ranges.h) … */
+    uint32_t ranges_since; /* … and those of them taken since it began */
     bool     is_flushing; /* A drain that flushes first: as if held */
     uint64_t manual_trees;
     uint64_t control_op; /* A drain or a checkpoint that is under way; 0: none */

@@ -487,7 +487,7 @@ int tac_writer_tree_room(struct tactus *store, struct tac_error *error)
 
 int tac_writer_range_room(struct tactus *store, struct tac_error *error)
 {
-    uint32_t idle = 0, most;
+    uint32_t idle = 0;
     int      result = tac_writer_rest(store, error);
 
     if (result != TACTUS_OK) {
@@ -499,22 +499,25 @@ int tac_writer_range_room(struct tactus *store, struct tac_error *error)
         }
         tac_recovery_refill_end(store); /* Other ops than those that the checkpoint knew */
     }
-    most = tac_ranges_max(store);
-    while (result == TACTUS_OK && tac_ranges_count_all(store) >= most &&
-           idle < RANGES_IDLE_BARS_MAX) {
+    store->wants_checkpoint = true; /* In each bar that is ended for it */
+    while (result == TACTUS_OK && !tac_ranges_have_room(store) && idle < RANGES_IDLE_BARS_MAX) {
         uint32_t count = tac_ranges_count_all(store);
 
         result = room_bar_end(store, error);
         idle = tac_ranges_count_all(store) < count ? 0 : idle + 1;
     }
-    if (result == TACTUS_OK && tac_ranges_count_all(store) >= most) {
-        return tac_error_set(error, TACTUS_EFULL,
-                             "%u deleted ranges, as many as there can be, wait for compaction to "
-                             "come to the tables at their ends: end a tactus_compaction_hold, or "
-                             "call tactus_compact",
-                             most);
+    store->wants_checkpoint = false;
+    if (result != TACTUS_OK || tac_ranges_have_room(store)) {
+        return result;
     }
-    return result;
+    if (store->is_replaying && tac_ranges_count_all(store) < TAC_RANGES_MAX) {
+        return TACTUS_OK; /* There was room for it, and damage has come since. */
+    }
+    return tac_error_set(error, TACTUS_EFULL,
+                         "%u deleted ranges, as many as there can be, wait for compaction to come "
+                         "to the tables at their ends: end a tactus_compaction_hold, or call "
+                         "tactus_compact",
+                         tac_ranges_count_all(store));
 }
 
 int tac_writer_nothing(struct tactus *store, struct tac_error *error)
