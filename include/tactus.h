@@ -417,7 +417,9 @@ struct tactus_tree_info {
  * TACTUS_EEXISTS when the name is taken; TACTUS_EOPTION when file_size_max is too small for
  * memtables of such records. Names: 1 to 63 of [A-Za-z0-9_.-]. There are TACTUS_TREES_MAX at most;
  * where these and dropped trees whose space has not come back yet are as many, the call ends bars
- * until one's has, which in a pause it cannot (TACTUS_EPAUSED). TACTUS_EFULL: there are too many. */
+ * until one's has, which in a pause it cannot (TACTUS_EPAUSED). TACTUS_EFULL: there are too many; it
+ * takes an op if bars were ended before damage kept a number from becoming free. TACTUS_ENOMEM comes
+ * before any bar is ended, and changes nothing. */
 TACTUS_API int tactus_tree_create(struct tactus *store, const char *name,
                                   const struct tactus_layout *layout, uint32_t *ret_tree);
 /* TACTUS_ENOTREE when there is none of this name. */

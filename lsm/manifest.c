@@ -44,6 +44,7 @@ void tac_manifest_free(struct tac_manifest *manifest)
     for (uint32_t i = 0; i < manifest->tree_count; i++) {
         munmap(manifest->memory[i].mapping, manifest->memory[i].mapping_bytes);
     }
+    tac_manifest_tree_unprepare(manifest);
     free(manifest->bounds_memory);
     free(manifest->active);
     free(manifest);
@@ -64,35 +65,58 @@ uint64_t tac_manifest_memory_bytes(uint32_t tables_max)
            tables_max * per_table;
 }
 
-static int tree_memory_map(struct tac_manifest *manifest, uint32_t tree, uint32_t key_size)
+/* Of the arrays of a tree, one behind the other at the beginning of its mapping. */
+static size_t array_bytes(const struct tac_manifest *manifest)
+{
+    return manifest->tables_max * sizeof(struct tac_table *);
+}
+
+static size_t arrays_bytes(const struct tac_manifest *manifest)
+{
+    return (size_t)tac_round_up(TREE_ARRAYS * array_bytes(manifest), TAC_CACHE_LINE_BYTES);
+}
+
+/* Memory for a tree that is to be added. */
+static int spare_map(struct tac_manifest *manifest, uint32_t key_size)
 {
     struct tree_memory memory = {.descriptor_bytes = descriptor_bytes(key_size)};
-    size_t             array_bytes = manifest->tables_max * sizeof(struct tac_table *);
-    size_t   arrays_bytes = (size_t)tac_round_up(TREE_ARRAYS * array_bytes, TAC_CACHE_LINE_BYTES);
-    uint8_t *mapping;
 
-    memory.mapping_bytes = arrays_bytes + manifest->tables_max * memory.descriptor_bytes;
-    mapping = mmap(NULL, memory.mapping_bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (mapping == MAP_FAILED) {
+    memory.mapping_bytes = arrays_bytes(manifest) + manifest->tables_max * memory.descriptor_bytes;
+    memory.mapping = mmap(NULL, memory.mapping_bytes, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory.mapping == MAP_FAILED) {
         return TACTUS_ENOMEM;
     }
     /* Huge pages would make a tree of ten tables cost megabytes. A hint: it may fail. */
-    (void)madvise(mapping, memory.mapping_bytes, MADV_NOHUGEPAGE);
-    memory.mapping = mapping;
-    for (uint32_t i = 0; i < TACTUS_LEVELS_MAX; i++) {
-        struct tac_manifest_level *level = &manifest->trees[tree].levels[i];
+    (void)madvise(memory.mapping, memory.mapping_bytes, MADV_NOHUGEPAGE);
+    memory.slab = (uint8_t *)memory.mapping + arrays_bytes(manifest);
+    manifest->spare = memory;
+    return TACTUS_OK;
+}
 
-        level->tables = (struct tac_table **)(void *)(mapping + LEVEL_ARRAYS * i * array_bytes);
+/* The tree has the memory, in place of that of the one that had the number before. */
+static void spare_take(struct tac_manifest *manifest, uint32_t tree)
+{
+    struct tree_memory        before = manifest->memory[tree];
+    uint8_t                  *mapping = manifest->spare.mapping;
+    size_t                    bytes = array_bytes(manifest);
+    struct tac_manifest_tree *state = &manifest->trees[tree];
+
+    tac_assert(mapping != NULL);
+    tac_assert(before.tables_out == 0); /* Those who linger have seen to it. */
+    for (uint32_t i = 0; i < TACTUS_LEVELS_MAX; i++) {
+        struct tac_manifest_level *level = &state->levels[i];
+
+        level->tables = (struct tac_table **)(void *)(mapping + LEVEL_ARRAYS * i * bytes);
         level->tables_by_max = level->tables + manifest->tables_max;
     }
-    manifest->trees[tree].discards.tables =
-        (struct tac_table **)(void *)(mapping + (TREE_ARRAYS - 1) * array_bytes);
-    manifest->trees[tree].retained.tables =
-        (struct tac_table **)(void *)(mapping + (TREE_ARRAYS - 2) * array_bytes);
-    memory.slab = mapping + arrays_bytes;
-    manifest->memory[tree] = memory;
-    return TACTUS_OK;
+    state->discards.tables = (struct tac_table **)(void *)(mapping + (TREE_ARRAYS - 1) * bytes);
+    state->retained.tables = (struct tac_table **)(void *)(mapping + (TREE_ARRAYS - 2) * bytes);
+    manifest->memory[tree] = manifest->spare;
+    memset(&manifest->spare, 0, sizeof manifest->spare);
+    if (before.mapping != NULL) {
+        munmap(before.mapping, before.mapping_bytes);
+    }
 }
 
 /* ---- trees ---------------------------------------------------------------------------------- */
@@ -132,19 +156,27 @@ bool tac_manifest_number_is_coming(const struct tac_manifest *manifest)
     return false;
 }
 
-/* Memory for a tree that has this number, in place of that of the one before it. */
-static int tree_memory_renew(struct tac_manifest *manifest, uint32_t tree, uint32_t key_size)
+int tac_manifest_tree_prepare(struct tac_manifest *manifest, const char *name, uint32_t key_size,
+                              struct tac_error *error)
 {
-    struct tree_memory before = manifest->memory[tree];
-
-    tac_assert(before.tables_out == 0); /* Those who linger have seen to it. */
-    if (tree_memory_map(manifest, tree, key_size) != TACTUS_OK) {
-        return TACTUS_ENOMEM;
+    if (manifest->spare.descriptor_bytes == descriptor_bytes(key_size)) {
+        return TACTUS_OK;
     }
-    if (before.mapping != NULL) {
-        munmap(before.mapping, before.mapping_bytes);
+    tac_manifest_tree_unprepare(manifest);
+    if (spare_map(manifest, key_size) != TACTUS_OK) {
+        return tac_error_set(error, TACTUS_ENOMEM,
+                             "tree \"%s\": no memory for %u table descriptors", name,
+                             manifest->tables_max);
     }
     return TACTUS_OK;
+}
+
+void tac_manifest_tree_unprepare(struct tac_manifest *manifest)
+{
+    if (manifest->spare.mapping != NULL) {
+        munmap(manifest->spare.mapping, manifest->spare.mapping_bytes);
+    }
+    memset(&manifest->spare, 0, sizeof manifest->spare);
 }
 
 int tac_manifest_tree_add(struct tac_manifest *manifest, const char *name,
@@ -167,11 +199,10 @@ int tac_manifest_tree_add(struct tac_manifest *manifest, const char *name,
                              name, TACTUS_TREES_MAX);
     }
     tree = &manifest->trees[id];
-    if (tree_memory_renew(manifest, id, layout->key_size) != TACTUS_OK) {
-        return tac_error_set(error, TACTUS_ENOMEM,
-                             "tree \"%s\": no memory for %u table descriptors", name,
-                             manifest->tables_max);
+    if (tac_manifest_tree_prepare(manifest, name, layout->key_size, error) != TACTUS_OK) {
+        return error->code;
     }
+    spare_take(manifest, id);
     memset(tree->name, 0, sizeof tree->name);
     memcpy(tree->name, name, strlen(name));
     tree->id = id;
@@ -236,11 +267,11 @@ int tac_manifest_tree_restore(struct tac_manifest *manifest, uint64_t op_persist
             return tac_error_set(error, TACTUS_EEXISTS, "two trees are named \"%s\"", state->name);
         }
     }
-    if (tree_memory_renew(manifest, id, state->layout.key_size) != TACTUS_OK) {
-        return tac_error_set(error, TACTUS_ENOMEM,
-                             "tree \"%s\": no memory for %u table descriptors", state->name,
-                             manifest->tables_max);
+    if (tac_manifest_tree_prepare(manifest, state->name, state->layout.key_size, error) !=
+        TACTUS_OK) {
+        return error->code;
     }
+    spare_take(manifest, id);
     memcpy(tree->name, state->name, sizeof tree->name);
     tree->id = id;
     tree->generation = state->generation;

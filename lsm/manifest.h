@@ -94,6 +94,11 @@ uint64_t             tac_manifest_memory_bytes(uint32_t tables_max);
 TAC_MUST_CHECK int tac_manifest_tree_add(struct tac_manifest *manifest, const char *name,
                                          const struct tac_layout *layout, uint32_t *ret_tree,
                                          struct tac_error *error);
+/* The memory that the next _tree_add with such keys needs, so that it does not fail for want of it.
+ * ENOMEM. _unprepare gives it back, if no tree has it. */
+TAC_MUST_CHECK int tac_manifest_tree_prepare(struct tac_manifest *manifest, const char *name,
+                                             uint32_t key_size, struct tac_error *error);
+void               tac_manifest_tree_unprepare(struct tac_manifest *manifest);
 /* Takes back what _tree_add has added last, which nobody has seen yet. */
 void tac_manifest_tree_undo(struct tac_manifest *manifest, uint32_t tree);
 /* Adds a tree as the log of a checkpoint with this P has it, with the number after those there are.

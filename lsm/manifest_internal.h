@@ -29,6 +29,7 @@ struct tac_manifest {
     uint32_t                  tree_count;
     struct tac_manifest_tree  trees[TACTUS_TREES_MAX];
     struct tree_memory        memory[TACTUS_TREES_MAX];
+    struct tree_memory        spare; /* For the next tree that is added; mapping NULL: none */
     struct tac_table         *limbo_first, *limbo_last; /* In order of removed_bar */
     struct tac_table        **active;                   /* Scratch of the check; tables_max */
     uint32_t                  range_count;

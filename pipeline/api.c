@@ -262,8 +262,23 @@ static int tree_create_again(struct tactus *store, uint32_t number,
     return tac_writer_control(store, entry, &tac_api_error);
 }
 
+/* What may fail comes before bars are ended for room: that none is free afterwards only damage can
+ * bring about. */
+static int tree_room(struct tactus *store, const char *name, const struct tac_layout *layout)
+{
+    if (tac_writer_rest(store, &tac_api_error) != TACTUS_OK ||
+        tac_space_tree_check(store, layout, &tac_api_error) != TACTUS_OK ||
+        tac_manifest_tree_prepare(store->manifest, name, layout->key_size, &tac_api_error) !=
+            TACTUS_OK ||
+        tac_writer_tree_room(store, &tac_api_error) != TACTUS_OK) {
+        return tac_api_error.code;
+    }
+    return TACTUS_OK;
+}
+
+/* *ret_is_refused: the op has a number, but there is no tree. */
 static int tree_create(struct tactus *store, const char *name, const struct tac_layout *layout,
-                       uint32_t *ret_tree)
+                       uint32_t *ret_tree, bool *ret_is_refused)
 {
     uint8_t              layout_bytes[TAC_WAL_LAYOUT_BYTES];
     struct tac_wal_entry entry = {
@@ -274,6 +289,7 @@ static int tree_create(struct tactus *store, const char *name, const struct tac_
     };
     struct tac_manifest_tree *state;
     uint32_t                  tree;
+    int                       result;
 
     if (tac_manifest_tree_find(store->manifest, name, &tree) == TACTUS_OK) {
         return tac_error_set(&tac_api_error, TACTUS_EEXISTS, "tree \"%s\" exists already", name);
@@ -285,11 +301,15 @@ static int tree_create(struct tactus *store, const char *name, const struct tac_
         }
         tac_recovery_refill_end(store);
     }
-    if (tac_writer_rest(store, &tac_api_error) != TACTUS_OK ||
-        tac_space_tree_check(store, layout, &tac_api_error) != TACTUS_OK ||
-        tac_writer_tree_room(store, &tac_api_error) != TACTUS_OK ||
-        tac_manifest_tree_add(store->manifest, name, layout, &tree, &tac_api_error) != TACTUS_OK) {
-        return tac_api_error.code;
+    store->has_made_room = false;
+    result = tree_room(store, name, layout);
+    if (result == TACTUS_OK) {
+        result = tac_manifest_tree_add(store->manifest, name, layout, &tree, &tac_api_error);
+    }
+    tac_manifest_tree_unprepare(store->manifest);
+    *ret_is_refused = tac_writer_refusal_end(store, result);
+    if (result != TACTUS_OK) {
+        return result;
     }
     entry.tree = tree;
     tac_wal_layout_encode(layout_bytes, layout);
@@ -312,6 +332,7 @@ int tactus_tree_create(struct tactus *store, const char *name, const struct tact
     struct tac_layout inner;
     uint32_t          tree = 0;
     uint64_t          op;
+    bool              is_refused = false;
     int               result;
 
     if (layout == NULL || !tac_api_name_is_legal(name, TACTUS_TREE_NAME_MAX)) {
@@ -324,13 +345,13 @@ int tactus_tree_create(struct tactus *store, const char *name, const struct tact
     if (tac_api_lock(store) != TACTUS_OK) {
         return tac_api_error.code;
     }
-    result = tree_create(store, name, &inner, &tree);
+    result = tree_create(store, name, &inner, &tree, &is_refused);
     op = store->last_op;
     tac_api_unlock(store);
     if (result == TACTUS_OK && ret_tree != NULL) {
         *ret_tree = tree;
     }
-    return result == TACTUS_OK ? tac_wal_committed(&store->wal, op, &tac_api_error) : result;
+    return tac_api_committed(store, op, result, is_refused);
 }
 
 int tactus_tree_find(struct tactus *store, const char *name, uint32_t *ret_tree)

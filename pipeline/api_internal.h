@@ -41,6 +41,10 @@ static inline void tac_api_unlock(struct tactus *store)
 
 /* commit_lock, for what waits for flushes and compactions. TACTUS_EPAUSED. */
 TAC_MUST_CHECK int tac_api_maintenance_lock(struct tactus *store);
+/* After the lock: the op is durable if the log is to make it so. The code and text of a refusal that
+ * has a number stay, unless the log has failed: then the number is not kept. */
+TAC_MUST_CHECK int tac_api_committed(struct tactus *store, uint64_t op, int result,
+                                     bool is_refused);
 /* 1 to size_max of A-Z a-z 0-9 _ . - */
 bool tac_api_name_is_legal(const char *name, size_t size_max);
 /* Of the newest view, or of one that never goes. */

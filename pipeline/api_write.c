@@ -120,23 +120,7 @@ static void record_insert(struct tactus *store, uint32_t tree, struct tac_bytes 
     store->records_deleted += is_tombstone;
 }
 
-/* A delete that a full store has refused has ended bars all the same, and takes a number. A replay
- * does what it came to: a checkpoint. False: it takes none. */
-static bool refusal_end(struct tactus *store, int result)
-{
-    const struct tac_wal_entry entry = {.kind = TAC_WAL_CHECKPOINT, .is_last = true};
-
-    if (result != TACTUS_EFULL || !store->has_made_room ||
-        tac_wal_append(&store->wal, &entry, NULL) != TACTUS_OK) {
-        return false;
-    }
-    tac_writer_control_op(store);
-    return true;
-}
-
-/* After the lock: the op is durable if the log is to make it so. The code and text of a refusal that
- * has a number stay, unless the log has failed: then the number is not kept. */
-static int committed(struct tactus *store, uint64_t op, int result, bool is_refused)
+int tac_api_committed(struct tactus *store, uint64_t op, int result, bool is_refused)
 {
     struct tac_error later;
 
@@ -174,7 +158,7 @@ static int record_write(struct tactus *store, uint32_t tree, const void *key, si
     result = tac_trees_check(store, tree, &tac_api_error);
     if (result == TACTUS_OK) {
         result = write_begin(store, (uint64_t)1 << entry.tree, accounted, !is_tombstone);
-        is_refused = refusal_end(store, result);
+        is_refused = tac_writer_refusal_end(store, result);
     }
     if (result == TACTUS_OK) {
         result = tac_wal_append(&store->wal, &entry, &tac_api_error);
@@ -186,7 +170,7 @@ static int record_write(struct tactus *store, uint32_t tree, const void *key, si
     }
     op = store->last_op;
     tac_api_unlock(store);
-    return committed(store, op, result, is_refused);
+    return tac_api_committed(store, op, result, is_refused);
 }
 
 int tactus_put(struct tactus *store, uint32_t tree, const void *key, size_t key_size,
@@ -257,7 +241,7 @@ static int range_delete(struct tactus *store, uint32_t tree, const struct tac_wa
     if (result == TACTUS_OK) {
         result = tac_writer_begin(store, accounted, false, &tac_api_error);
     }
-    *ret_is_refused = refusal_end(store, result);
+    *ret_is_refused = tac_writer_refusal_end(store, result);
     if (result == TACTUS_OK) {
         result = tac_wal_append(&store->wal, entry, &tac_api_error);
     }
@@ -295,7 +279,7 @@ int tactus_delete_range(struct tactus *store, uint32_t tree, const void *first, 
     if (result == TACTUS_OK && ret_op != NULL) {
         *ret_op = op;
     }
-    return committed(store, op, result, is_refused);
+    return tac_api_committed(store, op, result, is_refused);
 }
 
 /* ---- batches -------------------------------------------------------------------------------- */
@@ -542,7 +526,7 @@ static int batch_write(struct tactus *store, const struct tactus_batch *batch, b
         return result;
     }
     result = write_begin(store, batch->trees, batch->accounted_bytes, batch->has_puts);
-    *ret_is_refused = refusal_end(store, result);
+    *ret_is_refused = tac_writer_refusal_end(store, result);
     if (result == TACTUS_OK && store->wal.storage != NULL) {
         result = batch_log(store, batch);
     }
@@ -600,7 +584,7 @@ int tactus_batch_commit(struct tactus_batch *batch, uint64_t *ret_op)
             *ret_op = op;
         }
     }
-    return committed(store, op, result, is_refused);
+    return tac_api_committed(store, op, result, is_refused);
 }
 
 /* ---- one record, with a condition ----------------------------------------------------------- */

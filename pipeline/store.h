@@ -315,11 +315,15 @@ void               tac_writer_control_op(struct tactus *store);
 TAC_MUST_CHECK int tac_writer_control(struct tactus *store, const struct tac_wal_entry *entry,
                                       struct tac_error *error);
 /* Ends bars until a number is free for another tree, if any is to come; the coordinator then rests.
- * TACTUS_EPAUSED. */
+ * has_made_room: as for tac_writer_range_room. TACTUS_EPAUSED. */
 TAC_MUST_CHECK int tac_writer_tree_room(struct tactus *store, struct tac_error *error);
 /* The same for a deleted range; has_made_room is false before, and says afterwards whether it has
  * ended some. TACTUS_EFULL: there is none, and none came in several bars. */
 TAC_MUST_CHECK int tac_writer_range_room(struct tactus *store, struct tac_error *error);
+/* What a full store has refused, or one without room for a tree or a range, has ended bars all the
+ * same if has_made_room says so, and takes a number. A replay does what it came to: a checkpoint.
+ * False: it takes none. */
+bool tac_writer_refusal_end(struct tactus *store, int result);
 /* An op that changes nothing. */
 TAC_MUST_CHECK int tac_writer_nothing(struct tactus *store, struct tac_error *error);
 /* A durable checkpoint that takes no op: for what else it says. Takes commit_lock itself. */

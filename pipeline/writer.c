@@ -471,7 +471,6 @@ int tac_writer_tree_room(struct tactus *store, struct tac_error *error)
 {
     int result = tac_writer_rest(store, error);
 
-    store->has_made_room = false;
     /* It ends: each bar takes some of the dropped trees' tables, or one off the bars that they
      * linger. */
     while (result == TACTUS_OK && !tac_manifest_number_is_free(store->manifest) &&
@@ -518,6 +517,18 @@ int tac_writer_range_room(struct tactus *store, struct tac_error *error)
                          "to the tables at their ends: end a tactus_compaction_hold, or call "
                          "tactus_compact",
                          tac_ranges_count_all(store));
+}
+
+bool tac_writer_refusal_end(struct tactus *store, int result)
+{
+    const struct tac_wal_entry entry = {.kind = TAC_WAL_CHECKPOINT, .is_last = true};
+
+    if (result != TACTUS_EFULL || !store->has_made_room ||
+        tac_wal_append(&store->wal, &entry, NULL) != TACTUS_OK) {
+        return false;
+    }
+    tac_writer_control_op(store);
+    return true;
 }
 
 int tac_writer_nothing(struct tactus *store, struct tac_error *error)
