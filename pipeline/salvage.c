@@ -113,20 +113,34 @@ static bool range_is_later(const struct tac_manifest_range *range, const struct 
     return range->tree == table->tree && range->range.op > table->snapshot_min;
 }
 
-/* One range has deleted all that there may have been. */
+/* Ranges have deleted all that there may have been: one, or several of them together. */
 static bool loss_is_deleted(struct tac_salvage *salvage, const struct tac_table *table,
                             const struct tac_salvage_loss *loss)
 {
+    struct tac_range ranges[TAC_RANGES_MAX];
+    struct tac_bytes key = loss->from;
+    uint32_t         count = 0;
+
     for (uint32_t i = 0; i < tac_manifest_range_count(salvage->manifest); i++) {
         const struct tac_manifest_range *range = tac_manifest_range(salvage->manifest, i);
-        int                              order = tac_bytes_compare(loss->to, range->range.high);
 
-        if (range_is_later(range, table) && tac_range_has(&range->range, loss->from) &&
-            (order < 0 || (order == 0 && loss->is_to_excluded))) {
-            return true;
+        if (range_is_later(range, table)) {
+            ranges[count++] = range->range;
         }
     }
-    return false;
+    while (true) { /* From one bound to the next one above it */
+        struct tac_range_span span = tac_ranges_span(ranges, count, key);
+        int                   order;
+
+        if (span.op == 0) {
+            return false;
+        }
+        order = tac_bytes_compare(loss->to, span.until);
+        if (order < 0 || (order == 0 && loss->is_to_excluded)) {
+            return true;
+        }
+        key = span.until;
+    }
 }
 
 /* Notes a loss of the survey; its keys are copied. */

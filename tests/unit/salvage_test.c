@@ -14,6 +14,7 @@
 #include "tests/lib/tap.h"
 
 #define TREE SMALL_VARIABLE
+#define MANY_RANGES 150
 
 static struct small_world  world;
 static struct tac_storage *storage;
@@ -71,14 +72,14 @@ static const struct tac_table *largest_table(struct tactus *store)
     return largest;
 }
 
-/* Deletes the middle of a table, so that no plan discards it, and writes some of that anew;
- * all of it in tables. */
-static void range_make(void)
+/* Deletes the middle of a table, so that no plan discards it, with one range or with many, each of
+ * which has few keys, and writes some of that anew; all of it in tables. */
+static void ranges_make(uint32_t count_max)
 {
     struct tactus          *store = open_or_bail();
     const struct tac_table *table;
     uint8_t                 low[SMALL_KEY_MAX], high[SMALL_KEY_MAX];
-    uint32_t                first, end;
+    uint32_t                first, end, step;
 
     expect(tactus_drain(store), "drain");
     table = largest_table(store);
@@ -87,9 +88,14 @@ static void range_make(void)
     first += (end - first) / 4;
     end -= (end - first) / 4;
     expect(tactus_compaction_hold(store, true), "hold");
-    expect(tactus_delete_range(store, TREE, low, small_key(TREE, first, low), high,
-                               small_key(TREE, end, high), NULL),
-           "delete range");
+    step = (uint32_t)tac_div_ceil(end - first, count_max);
+    for (uint32_t i = first; i < end; i += step) {
+        uint32_t next = (uint32_t)tac_min_u64(i + step, end);
+
+        expect(tactus_delete_range(store, TREE, low, small_key(TREE, i, low), high,
+                                   small_key(TREE, next, high), NULL),
+               "delete range");
+    }
     memset(&world.versions[TREE][first], 0, end - first);
     expect(tactus_checkpoint(store), "checkpoint");
     for (uint32_t i = first; i < end; i += 20) {
@@ -176,10 +182,29 @@ static uint64_t records_in_tables(struct tac_salvage *salvage)
     return records;
 }
 
-/* Uses the salvage's memory. Where the table has a page all of whose keys the range has deleted, or
- * (not `is_dead`) one that has none of them; 0: nowhere. */
+/* Is all from a key up to another within one of the ranges? */
+static bool one_range_has(struct tac_salvage *salvage, struct tac_bytes from, struct tac_bytes to)
+{
+    for (uint32_t i = 0; i < tac_manifest_range_count(salvage->manifest); i++) {
+        const struct tac_range *range = &tac_manifest_range(salvage->manifest, i)->range;
+
+        if (tac_bytes_compare(range->low, from) <= 0 && tac_bytes_compare(to, range->high) <= 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum page_kind {
+    PAGE_DEAD,          /* One range has deleted all its keys */
+    PAGE_DEAD_TOGETHER, /* None has, but all of them together */
+    PAGE_LIVE,          /* None has any of them */
+};
+
+/* Uses the salvage's memory. Where the table has a page of the kind; 0: nowhere. all: what the ranges
+ * have deleted together. */
 static uint64_t table_page_find(struct tac_salvage *salvage, const struct tac_table *table,
-                                const struct tac_range *range, bool is_dead)
+                                const struct tac_range *all, enum page_kind kind)
 {
     struct tac_index_block index;
     struct tac_error       error;
@@ -194,11 +219,13 @@ static uint64_t table_page_find(struct tac_salvage *salvage, const struct tac_ta
         struct tac_bytes from = tac_index_separator(&index, i);
         struct tac_bytes to = tac_index_separator(&index, i + 1);
         bool             is_within =
-            tac_bytes_compare(range->low, from) <= 0 && tac_bytes_compare(to, range->high) <= 0;
+            tac_bytes_compare(all->low, from) <= 0 && tac_bytes_compare(to, all->high) <= 0;
         bool is_outside =
-            tac_bytes_compare(to, range->low) <= 0 || tac_bytes_compare(range->high, from) <= 0;
+            tac_bytes_compare(to, all->low) <= 0 || tac_bytes_compare(all->high, from) <= 0;
 
-        if (is_dead ? is_within : is_outside) {
+        if (kind == PAGE_LIVE
+                ? is_outside
+                : is_within && one_range_has(salvage, from, to) == (kind == PAGE_DEAD)) {
             return tac_index_value_block(&index, tac_index_block_of_page(&index, i))
                            .reference.address *
                        SMALL_BLOCK_SIZE +
@@ -208,17 +235,19 @@ static uint64_t table_page_find(struct tac_salvage *salvage, const struct tac_ta
     return 0;
 }
 
-/* The same in any table from before the range. */
-static uint64_t page_find(struct tac_salvage *salvage, bool is_dead)
+/* The same in any table from before the ranges, which follow each other in order of op and key. */
+static uint64_t page_find(struct tac_salvage *salvage, enum page_kind kind)
 {
-    const struct tac_range         *range = &tac_manifest_range(salvage->manifest, 0)->range;
+    uint32_t                        last = tac_manifest_range_count(salvage->manifest) - 1;
+    struct tac_range                all = tac_manifest_range(salvage->manifest, 0)->range;
     const struct tac_manifest_tree *tree = tac_manifest_tree(salvage->manifest, TREE);
     uint64_t                        offset = 0;
 
+    all.high = tac_manifest_range(salvage->manifest, last)->range.high;
     for (uint32_t l = 0; l < TACTUS_LEVELS_MAX; l++) {
         for (uint32_t i = 0; i < tree->levels[l].table_count && offset == 0; i++) {
-            if (range->op > tree->levels[l].tables[i]->snapshot_min) {
-                offset = table_page_find(salvage, tree->levels[l].tables[i], range, is_dead);
+            if (all.op > tree->levels[l].tables[i]->snapshot_min) {
+                offset = table_page_find(salvage, tree->levels[l].tables[i], &all, kind);
             }
         }
     }
@@ -235,21 +264,23 @@ static void byte_damage(uint64_t offset)
     tac_memory_disk_damage(world.disk, offset, &byte, 1);
 }
 
-static void test_ranges(void)
+/* count_max: 1, or so many that a page has keys of several. */
+static void test_ranges(uint32_t count_max)
 {
+    enum page_kind     dead = count_max == 1 ? PAGE_DEAD : PAGE_DEAD_TOGETHER;
     struct tac_salvage salvage;
     uint64_t           dead_page, live_page, records;
 
-    range_make();
+    ranges_make(count_max);
     salvage_open(&salvage);
     records = salvage.records;
-    tap_ok(tac_manifest_range_count(salvage.manifest) == 1 && salvage.loss_count == 0 &&
-               records < records_in_tables(&salvage),
-           "%llu of %llu records are alive", (unsigned long long)records,
-           (unsigned long long)records_in_tables(&salvage));
+    tap_ok((tac_manifest_range_count(salvage.manifest) == 1) == (count_max == 1) &&
+               salvage.loss_count == 0 && records < records_in_tables(&salvage),
+           "%u ranges: %llu of %llu records are alive", tac_manifest_range_count(salvage.manifest),
+           (unsigned long long)records, (unsigned long long)records_in_tables(&salvage));
     tap_ok(salvage_wrong(&salvage) == 0, "these are taken, and what came after the range");
-    dead_page = page_find(&salvage, true);
-    live_page = page_find(&salvage, false);
+    dead_page = page_find(&salvage, dead);
+    live_page = page_find(&salvage, PAGE_LIVE);
     tap_ok(dead_page != 0 && live_page != 0, "one of the tables has pages of both");
     salvage_close(&salvage);
 
@@ -364,7 +395,10 @@ static void all(uint32_t runs_per_level)
 {
     tap_diag("runs per level: %u", runs_per_level);
     small_create(&world, runs_per_level);
-    test_ranges();
+    test_ranges(1);
+    small_destroy(&world);
+    small_create(&world, runs_per_level);
+    test_ranges(MANY_RANGES);
     small_destroy(&world);
     small_create(&world, runs_per_level);
     test_snapshots();
