@@ -371,7 +371,9 @@ TACTUS_API int tactus_pool_threads_change(struct tactus_pool *pool, uint32_t thr
 
 /* For a pool without threads: some of the background work of each of its stores. Returns true while
  * there is more that could be done now. It waits for no device: there may be more when the
- * descriptor of one of the stores (tactus_descriptor) can be read, or after a write. */
+ * descriptor of one of the stores (tactus_descriptor) can be read, or after a write. No lock of the
+ * pool is held while it tells events or lines of a store: what is called may open and close other
+ * stores of the pool. */
 TACTUS_API bool tactus_pool_step(struct tactus_pool *pool);
 
 /* Later versions add members at the end. Those that the library does not know are 0. */

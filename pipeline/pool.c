@@ -110,6 +110,10 @@ void tac_pool_store_remove(struct tactus *store)
     struct tactus_pool *pool = store->shared;
 
     pthread_mutex_lock(&pool->list_lock);
+    store->shared_leaves = true;
+    while (store->shared_steppers > 0) {
+        pthread_cond_wait(&pool->stepped, &pool->list_lock);
+    }
     for (struct tactus **link = &pool->stores; *link != NULL; link = &(*link)->shared_next) {
         if (*link == store) {
             *link = store->shared_next;
@@ -225,6 +229,7 @@ static struct tactus_pool *pool_new(const struct tactus_pool_options *options)
     pool->owner_pid = getpid();
     pthread_mutex_init(&pool->lock, NULL);
     pthread_mutex_init(&pool->list_lock, NULL);
+    pthread_cond_init(&pool->stepped, NULL);
     return pool;
 }
 
@@ -234,6 +239,7 @@ static void pool_free(struct tactus_pool *pool)
         tac_thread_pool_stop(&pool->threads);
     }
     pthread_mutex_destroy(&pool->lock);
+    pthread_cond_destroy(&pool->stepped);
     pthread_mutex_destroy(&pool->list_lock);
     free(pool);
 }
@@ -359,6 +365,22 @@ int tactus_pool_threads_change(struct tactus_pool *pool, uint32_t threads_read,
     return TACTUS_OK;
 }
 
+/* With list_lock, which it gives away meanwhile. Returns whether the step did anything. */
+static bool store_step(struct tactus_pool *pool, struct tactus *store)
+{
+    bool progressed;
+
+    store->shared_steppers++;
+    pthread_mutex_unlock(&pool->list_lock);
+    progressed = tac_api_step(store, false);
+    pthread_mutex_lock(&pool->list_lock);
+    store->shared_steppers--;
+    if (store->shared_steppers == 0) {
+        pthread_cond_broadcast(&pool->stepped);
+    }
+    return progressed;
+}
+
 bool tactus_pool_step(struct tactus_pool *pool)
 {
     bool progressed = false;
@@ -368,7 +390,7 @@ bool tactus_pool_step(struct tactus_pool *pool)
     }
     pthread_mutex_lock(&pool->list_lock);
     for (struct tactus *store = pool->stores; store != NULL; store = store->shared_next) {
-        progressed |= tac_api_step(store, false);
+        progressed |= !store->shared_leaves && store_step(pool, store);
     }
     pthread_mutex_unlock(&pool->list_lock);
     return progressed;

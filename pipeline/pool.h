@@ -4,7 +4,9 @@
  * Threads   with some, all its stores are members of one stages/thread_pool.h; a store's
  *           coordinator, and the threads of its log and its scrub, stay its own. Without, each
  *           store has virtual workers as if it were on its own, under its own commit_lock, and
- *           tactus_pool_step steps one store after the other.
+ *           tactus_pool_step steps one store after the other. No lock is held for that, as a step may
+ *           call the application, which may open and close other stores: the store that is being
+ *           stepped is counted, and stays in the list until it is not.
  * Memory    a store takes its whole budget at open, before it allocates any of it, and gives it
  *           back when all is freed: the sum is never more than memory_size.
  *
@@ -30,6 +32,7 @@ struct tactus_pool {
     uint32_t        store_count; /* Open, being opened or being closed */
 
     pthread_mutex_t list_lock; /* No store of the list goes meanwhile */
+    pthread_cond_t  stepped;   /* A store has no steppers any more */
     struct tactus  *stores;    /* Open ones, by shared_next */
 };
 

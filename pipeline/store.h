@@ -185,6 +185,8 @@ struct tactus {
 
     /* The shared pool's, under its locks */
     struct tactus *shared_next;
+    uint32_t       shared_steppers; /* Calls of tactus_pool_step that are at it … */
+    bool           shared_leaves;   /* … and no further ones come to it */
     uint64_t       shared_bytes; /* Of its memory */
 };
 

@@ -479,6 +479,60 @@ static void test_stepped(void)
            "all close");
 }
 
+/* A callback that closes another store of the pool, and opens one. */
+struct changer {
+    struct tactus_pool *pool;
+    struct load        *other, *opened;
+    uint32_t            calls;
+};
+
+static void changer_event(void *context, const struct tactus_event *event)
+{
+    struct changer *changer = context;
+
+    (void)event;
+    if (changer->calls == 0) {
+        if (tactus_close(changer->other->store) != TACTUS_OK) {
+            tap_bail("%s", tactus_message());
+        }
+        load_open(changer->opened, changer->pool, 2);
+    }
+    changer->calls++;
+}
+
+static void test_stepped_callback(void)
+{
+    struct tactus_pool *pool = pool_open(0, 0, 0);
+    struct load         loads[3];
+    struct changer      changer = {.pool = pool, .other = &loads[1], .opened = &loads[2]};
+    struct tactus_stats stats;
+    uint64_t            i = 0;
+
+    load_open(&loads[0], pool, 0);
+    load_open(&loads[1], pool, 1);
+    do { /* Until there is something to flush, and leave to do it. */
+        if (put(&loads[0], i) != TACTUS_OK) {
+            tap_bail("%s", tactus_message());
+        }
+        i++;
+        tactus_stat(loads[0].store, &stats);
+    } while (stats.bars < 3 || stats.beats < 8);
+    if (tactus_events_set(loads[0].store, changer_event, &changer, TACTUS_EVENT_JOB, 0) !=
+        TACTUS_OK) {
+        tap_bail("%s", tactus_message());
+    }
+    alarm(60); /* It would wait for ever. */
+    while (tactus_pool_step(pool)) {
+    }
+    alarm(0);
+    tap_ok(changer.calls > 0 && put(&loads[2], 0) == TACTUS_OK,
+           "what a step of the pool calls may close a store of it, and open one (%u events)",
+           changer.calls);
+    tap_ok(tactus_close(loads[0].store) == TACTUS_OK && tactus_close(loads[2].store) == TACTUS_OK &&
+               tactus_pool_close(pool) == TACTUS_OK,
+           "and the pool is empty afterwards");
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 static struct tactus_pool *memory_pool_open(uint64_t memory_size, uint32_t shares)
@@ -768,6 +822,7 @@ int main(void)
     test_failure();
     test_pause();
     test_stepped();
+    test_stepped_callback();
     test_budget();
     test_shares();
     test_log();
