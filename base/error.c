@@ -5,6 +5,31 @@
 #include <stdio.h>
 #include <string.h>
 
+static bool is_control(char byte) { return (uint8_t)byte < 0x20 || byte == 0x7f; }
+
+/* Names and paths may have any bytes in them; the text stays one line, as \xHH. */
+static void text_escape(char text[TACTUS_MESSAGE_BYTES])
+{
+    char   raw[TACTUS_MESSAGE_BYTES];
+    size_t used = 0;
+
+    memcpy(raw, text, sizeof raw);
+    for (const char *at = raw; *at != 0; at++) {
+        size_t bytes = is_control(*at) ? strlen("\\xHH") : 1;
+
+        if (used + bytes >= sizeof raw) {
+            break;
+        }
+        if (is_control(*at)) {
+            snprintf(text + used, bytes + 1, "\\x%02x", (unsigned)(uint8_t)*at);
+        } else {
+            text[used] = *at;
+        }
+        used += bytes;
+    }
+    text[used] = 0;
+}
+
 int tac_error_set(struct tac_error *error, int code, const char *format, ...)
 {
     va_list arguments;
@@ -17,6 +42,7 @@ int tac_error_set(struct tac_error *error, int code, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(error->message, sizeof error->message, format, arguments);
     va_end(arguments);
+    text_escape(error->message);
     return code;
 }
 
@@ -37,6 +63,7 @@ int tac_error_wrap(struct tac_error *error, const char *format, ...)
     text[sizeof text - 1] = 0;
     snprintf(error->message, sizeof error->message, "%s: %.*s", prefix,
              (int)(sizeof text - sizeof prefix - 2), text);
+    text_escape(error->message);
     return error->code;
 }
 

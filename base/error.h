@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* error -- what went wrong outside: a code of tactus.h and one line of text.
  *
- * The text says what failed, where, and what to do. Functions return the code (0 is success) and
- * write the text on failure only; a caller adds its own view with tac_error_wrap.
+ * The text says what failed, where, and what to do; of control characters in it there is \xHH,
+ * so that it is one line whatever names and paths hold. Functions return the code (0 is success)
+ * and write the text on failure only; a caller adds its own view with tac_error_wrap.
  */
 #ifndef TACTUS_BASE_ERROR_H
 #define TACTUS_BASE_ERROR_H

@@ -207,6 +207,7 @@ is "and the new tree empty" prints /dev/null scan a --tree passing
 is "tree drop again" run 0 tree a drop passing
 is "the others have what they had" prints sorted scan a --tree other
 is "an unknown tree is refused" fails 3 'no tree' scan a --tree nowhere
+is "and named in one line" fails 3 'no tree "no\\x0awhere"$' scan a --tree $'no\nwhere'
 is "also by put" fails 3 'no tree' put a --tree nowhere key value
 
 # ---- snapshots ----------------------------------------------------------------------------------

@@ -116,6 +116,19 @@ static void test_error_text(void)
            "without a place for the text the code is still returned");
     tac_error_clear(NULL);
 
+    tac_error_set(&error, TACTUS_ENOTREE, "no tree \"%s\"", "a\nb\tc\x7f");
+    tap_ok(strcmp(error.message, "no tree \"a\\x0ab\\x09c\\x7f\"") == 0,
+           "control characters are escaped");
+    tac_error_wrap(&error, "\xc3\xa4\r");
+    tap_ok(strcmp(error.message, "\xc3\xa4\\x0d: no tree \"a\\x0ab\\x09c\\x7f\"") == 0,
+           "those of a caller's view, too, and no other bytes");
+
+    memset(longest, '\n', sizeof longest);
+    longest[sizeof longest - 1] = 0;
+    tac_error_set(&error, TACTUS_EIO, "%s", longest);
+    tap_ok(strlen(error.message) == (TACTUS_MESSAGE_BYTES - 1) / 4 * 4 &&
+               strspn(error.message, "\\x0a") == strlen(error.message),
+           "none is cut in its middle");
     memset(longest, 'x', sizeof longest);
     longest[sizeof longest - 1] = 0;
     tac_error_set(&error, TACTUS_EIO, "%s", longest);
