@@ -324,6 +324,12 @@ is "and leaves it" holds b expected
 is "an impossible option" fails 2 'block_size' create new --option block_size=3
 is "an unknown option" fails 2 'no_such_option' create new --option no_such_option=1
 is "a failed create leaves no file" test ! -e new
+is "one that fails at its tree" fails 2 'must be at least' create new --option log=sync \
+    --option file_size_max=64MiB
+is "leaves no log either" test ! -e new -a ! -e new-wal
+is "create with a log" run 0 create new --option log=sync
+is "puts its tree where there is no log yet" test -e new -a ! -e new-wal
+rm new
 mkdir closed && chmod 500 closed
 if [ "$(id -u)" = 0 ]; then
     skip "a directory that may not be written" "root may write anywhere"

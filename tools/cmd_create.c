@@ -21,8 +21,9 @@ static int default_tree_create(struct tactus *store, const char *name)
 
 int tac_cmd_create(struct tac_arguments *arguments)
 {
-    struct tactus *store;
-    int            code, status;
+    struct tactus_options options = arguments->options;
+    struct tactus        *store;
+    int                   code, status;
 
     code = tactus_create(arguments->store_path, &arguments->options);
     if (code == TACTUS_ENOSTORE) {
@@ -34,7 +35,8 @@ int tac_cmd_create(struct tac_arguments *arguments)
     if (code != TACTUS_OK) {
         return tac_fail_code(code);
     }
-    code = tactus_open(arguments->store_path, &arguments->options, &store);
+    options.log = TACTUS_LOG_NONE; /* The tree goes into a checkpoint: there is but one file */
+    code = tactus_open(arguments->store_path, &options, &store);
     if (code == TACTUS_OK) {
         code = default_tree_create(store, arguments->tree);
         if (code == TACTUS_OK) {
