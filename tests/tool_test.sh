@@ -119,6 +119,8 @@ head -n 5 many.sorted >expected
 is "scan --limit" prints expected scan m --limit 5
 is "scan --limit 0 prints nothing" prints empty scan m --limit 0
 is "an empty range prints nothing" prints empty scan m --from b --to a
+is "an empty --from is no key" fails 4 '^tactus scan: --from: a key of 0 bytes' scan m --from ''
+is "nor is an empty --to" fails 4 '^tactus scan: --to: a key of 0 bytes' scan m --to ''
 echo 30000 >expected
 is "scan --count" prints expected scan m --count
 cut -f 1 many | awk 'NR % 3 == 0' >keys

@@ -174,21 +174,30 @@ static int scan_run(struct scan *scan)
     return code == TACTUS_ENOTFOUND ? TAC_EXIT_OK : tac_fail_code(code);
 }
 
-/* A bound from the command line; NULL text is none. */
-static int bound_take(const struct tac_arguments *arguments, const char *what, char *text,
+/* A bound from the command line, of the option; NULL text is none. */
+static int bound_take(const struct tac_arguments *arguments, const char *option, char *text,
                       struct span *ret_bound)
 {
+    char   what[32];
     size_t size;
     int    status;
 
     if (text == NULL) {
         return TAC_EXIT_OK;
     }
+    snprintf(what, sizeof what, "key of %s", option);
     status = tac_text_decode(arguments, what, text, &size);
-    if (status == TAC_EXIT_OK) {
-        *ret_bound = (struct span){text, size};
+    if (status != TAC_EXIT_OK) {
+        return status;
     }
-    return status;
+    if (size == 0 || size > TACTUS_KEY_SIZE_MAX) {
+        return tac_fail(TAC_EXIT_INPUT,
+                        "%s: a key of %zu bytes; keys have 1 to %d\n"
+                        "  Leave the option out to scan without this bound.",
+                        option, size, TACTUS_KEY_SIZE_MAX);
+    }
+    *ret_bound = (struct span){text, size};
+    return TAC_EXIT_OK;
 }
 
 int tac_cmd_scan(struct tac_arguments *arguments)
@@ -199,9 +208,9 @@ int tac_cmd_scan(struct tac_arguments *arguments)
 
     tac_assert(arguments->operand_count == 0);
     setvbuf(stdout, output_buffer, _IOFBF, sizeof output_buffer);
-    status = bound_take(arguments, "key of --from", arguments->from, &scan.from);
+    status = bound_take(arguments, "--from", arguments->from, &scan.from);
     if (status == TAC_EXIT_OK) {
-        status = bound_take(arguments, "key of --to", arguments->to, &scan.to);
+        status = bound_take(arguments, "--to", arguments->to, &scan.to);
     }
     if (status == TAC_EXIT_OK) {
         status = tac_session_open(arguments, false, &scan.session);
