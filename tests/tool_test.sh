@@ -566,7 +566,9 @@ is "too few operands" usage_fails get a
 is "too many operands" usage_fails scan a b
 is "no store" usage_fails scan
 is "a number that is none" usage_fails scan a --limit many
+is "and what one is" grep -q '^  Write it in decimal digits' err
 is "threads that are none" usage_fails scan a --threads 1,2
+is "threads of too many digits" usage_fails scan a --threads "1,1,$(printf '%060d' 2)"
 is "threads of which only some are 0" usage_fails scan a --threads 0,1,1
 is "a backend that is none" usage_fails scan a --backend tape
 is "an option without a value" usage_fails scan a --option ring_size

@@ -56,8 +56,10 @@ int tac_number_parse(const char *name, const char *text, uint64_t min, uint64_t 
     errno = 0;
     number = strtoull(text, &end, 10);
     if (text[0] < '0' || text[0] > '9' || *end != 0 || errno != 0 || number < min || number > max) {
-        return tac_fail(TAC_EXIT_USAGE, "--%s %s: not a number from %" PRIu64 " to %" PRIu64, name,
-                        text, min, max);
+        return tac_fail(TAC_EXIT_USAGE,
+                        "--%s %s: not a number from %" PRIu64 " to %" PRIu64 "\n"
+                        "  Write it in decimal digits alone, without a sign or a unit.",
+                        name, text, min, max);
     }
     *ret_number = number;
     return TAC_EXIT_OK;
@@ -141,7 +143,8 @@ int tac_threads_set(struct tactus_options *options, const char *text)
     char                    *rest = copy;
     bool                     is_one = strchr(text, ',') == NULL;
 
-    if (is_one && strcmp(text, "auto") != 0 && strcmp(text, "0") != 0) {
+    if (strlen(text) >= sizeof copy ||
+        (is_one && strcmp(text, "auto") != 0 && strcmp(text, "0") != 0)) {
         return tac_fail(TAC_EXIT_USAGE,
                         "--threads %s: not R,M,W such as 1,2,1; nor 0; nor auto\n"
                         "  R threads read, M merge, W write.",
@@ -166,25 +169,10 @@ int tac_threads_set(struct tactus_options *options, const char *text)
     return TAC_EXIT_OK;
 }
 
-static int number_set(uint64_t *ret_number, const char *name, const char *text, uint64_t max)
-{
-    char              *end;
-    unsigned long long number;
-
-    errno = 0;
-    number = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != 0 || errno != 0 || number > max) {
-        return tac_fail(TAC_EXIT_USAGE, "--%s %s: not a number from 0 to %llu", name, text,
-                        (unsigned long long)max);
-    }
-    *ret_number = number;
-    return TAC_EXIT_OK;
-}
-
 static int size_set(uint32_t *ret_size, const char *name, const char *text)
 {
     uint64_t number = 0;
-    int      status = number_set(&number, name, text, UINT32_MAX);
+    int      status = tac_number_parse(name, text, 0, UINT32_MAX, &number);
 
     *ret_size = (uint32_t)number;
     return status;
@@ -193,7 +181,10 @@ static int size_set(uint32_t *ret_size, const char *name, const char *text)
 static int layout_set(struct tactus_layout *layout, const char *text)
 {
     if (strcmp(text, "fixed") != 0 && strcmp(text, "variable") != 0) {
-        return tac_fail(TAC_EXIT_USAGE, "--layout %s: neither fixed nor variable", text);
+        return tac_fail(TAC_EXIT_USAGE,
+                        "--layout %s: neither fixed nor variable\n"
+                        "  `tactus tree --help` explains both.",
+                        text);
     }
     layout->kind = text[0] == 'f' ? TACTUS_LAYOUT_FIXED : TACTUS_LAYOUT_VARIABLE;
     return TAC_EXIT_OK;
@@ -242,7 +233,7 @@ static int argument_set(struct tac_arguments *arguments, enum tac_option option,
         arguments->to = value;
         return TAC_EXIT_OK;
     case TAC_OPTION_LIMIT:
-        return number_set(&arguments->limit, "limit", value, UINT64_MAX);
+        return tac_number_parse("limit", value, 0, UINT64_MAX, &arguments->limit);
     case TAC_OPTION_REVERSE:
         arguments->has_reverse = true;
         return TAC_EXIT_OK;
