@@ -378,6 +378,28 @@ loaded=$(sed -n 's/^ *\([0-9]*\) lines were loaded.*/\1/p' load.err)
 is "it says how many lines are stored" test "${loaded:-0}" -ge 1
 is "these are stored" holds_first "${loaded:-0}"
 
+# A run may be stored by the time that the signal comes: it is whole, and said to be, or not there.
+sorted_and_signal() { # SECONDS after its end
+    rm -f d && new_store d
+    "$tactus" load d "${caches[@]}" --sorted <pipe 2>load.err &
+    loader=$!
+    cat stream.sorted >pipe
+    sleep "$1"
+    kill -TERM $loader 2>/dev/null
+    wait $loader
+    status=$?
+    loaded=$(sed -n 's/^ *\([0-9]*\) lines were loaded.*/\1/p' load.err)
+    if [ $status = 0 ] || [ "$status,$loaded" = 143,20000 ]; then
+        holds d stream.sorted
+    else
+        [ "$status,$loaded" = 143,0 ] && holds d empty
+    fi
+}
+for seconds in 0 0.005 0.01 0.02 0.03 0.05; do
+    is "a signal $seconds s after a sorted run leaves all of it or nothing" \
+        sorted_and_signal $seconds
+done
+
 rm d && new_store d
 load_and_signal KILL
 run 0 scan d --count

@@ -41,7 +41,8 @@ struct load {
     bool                        is_at_end;
     bool                        has_progress;
     struct tactus_run_record    record;     /* --sorted: the line that the run's reader gives */
-    int                         run_status; /* Why that one has ended the run */
+    int                         run_status; /* With which that one has broken the run off … */
+    bool                        is_run_broken_off; /* … and has said why */
     uint64_t                    start_ns, progress_ns;
 };
 
@@ -275,7 +276,8 @@ static int run_read(void *context, const struct tactus_run_record **ret_records,
         load->run_status = line_add(load, line, size);
     }
     if (load->run_status != TAC_EXIT_OK || signal_taken != 0) {
-        return TACTUS_EINVAL; /* What it was has been said. */
+        load->is_run_broken_off = true;
+        return TACTUS_EINVAL;
     }
     *ret_records = &load->record;
     *ret_count = line != NULL;
@@ -286,7 +288,7 @@ static int run_load(struct load *load)
 {
     int code = tactus_ingest(load->session.store, load->session.tree, run_read, load, NULL);
 
-    if (load->run_status != TAC_EXIT_OK || signal_taken != 0) {
+    if (load->is_run_broken_off) {
         return load->run_status;
     }
     if (code != TACTUS_OK) {
