@@ -144,6 +144,24 @@ bool tac_py_bytes_take_any(struct tac_py_bytes *ret_bytes, PyObject *object, con
 
 void tac_py_bytes_drop(struct tac_py_bytes *bytes) { Py_CLEAR(bytes->object); }
 
+int tac_py_threads_convert(PyObject *object, void *address)
+{
+    uint32_t     *count = address;
+    PyObject     *number = PyNumber_Index(object);
+    unsigned long value = number == NULL ? 0 : PyLong_AsUnsignedLong(number);
+
+    Py_XDECREF(number);
+    if (PyErr_Occurred() != NULL) {
+        return 0;
+    }
+    if (value >= TACTUS_THREADS_AUTO) {
+        PyErr_Format(PyExc_OverflowError, "%lu is no number of threads", value);
+        return 0;
+    }
+    *count = (uint32_t)value;
+    return 1;
+}
+
 /* ---- the module ----------------------------------------------------------------------------- */
 
 PyDoc_STRVAR(

@@ -81,6 +81,10 @@ bool tac_py_bytes_take(struct tac_py_bytes *ret_bytes, PyObject *object, const c
 bool tac_py_bytes_take_any(struct tac_py_bytes *ret_bytes, PyObject *object, const char *what);
 void tac_py_bytes_drop(struct tac_py_bytes *bytes);
 
+/* For "O&" of PyArg_ParseTuple: an int as a uint32_t, without TACTUS_THREADS_AUTO. 0, and an
+ * exception is set: it is none. */
+int tac_py_threads_convert(PyObject *object, void *address);
+
 /* ---- store ---------------------------------------------------------------------------------- */
 
 /* What a store closes when it is closed. In a ring with the store's. */

@@ -364,10 +364,11 @@ static PyObject *store_threads_change(PyObject *object, PyObject *arguments)
 {
     struct tac_py_store *self = store_of(object);
     PyThreadState       *thread;
-    unsigned int         read, merge, write;
+    uint32_t             read, merge, write;
     int                  code;
 
-    if (!PyArg_ParseTuple(arguments, "III:threads_change", &read, &merge, &write) ||
+    if (!PyArg_ParseTuple(arguments, "O&O&O&:threads_change", tac_py_threads_convert, &read,
+                          tac_py_threads_convert, &merge, tac_py_threads_convert, &write) ||
         (thread = tac_py_begin(self)) == NULL) {
         return NULL;
     }

@@ -1054,6 +1054,10 @@ class MaintenanceTest(InMemory):
                 )
             with self.assertRaises(tactus.Option):
                 store.threads_change(1, 0, 1)
+            for number in (-1, 2**32 - 1, 2**32 + 1, 2**64):
+                self.assertRaises(OverflowError, store.threads_change, 1, number, 1)
+            self.assertRaises(TypeError, store.threads_change, 1, 1.0, 1)
+            self.assertEqual(store.stat()["threads_merge"], 4)
             with self.assertRaises(tactus.Option):
                 store.descriptor()
 
@@ -1241,6 +1245,8 @@ class PoolTest(InFolder):
                 self.assertEqual(stores[0].stat()["threads_read"], 1)
                 pool.threads_change(1, 2, 1)
                 self.assertEqual(pool.stat()["threads_merge"], 2)
+                self.assertRaises(OverflowError, pool.threads_change, 1, -1, 1)
+                self.assertRaises(OverflowError, pool.threads_change, 1, 1, 2**32 + 1)
                 pool.threads_change(1, 1, 1)
                 for store in stores:
                     store.drain()
