@@ -102,6 +102,7 @@ PyObject *tac_py_iterator_new(struct tac_py_tree *tree, struct tac_py_snapshot *
     struct tactus_iterator *iterator = NULL;
     struct iterator        *self;
     PyThreadState          *thread;
+    char                    message[TACTUS_MESSAGE_BYTES] = "";
     int                     code;
 
     if (range->prefix.object != NULL && (range->low.object != NULL || range->high.object != NULL)) {
@@ -122,17 +123,19 @@ PyObject *tac_py_iterator_new(struct tac_py_tree *tree, struct tac_py_snapshot *
         Py_DECREF(&self->ob_base);
         return NULL;
     }
-    code = snapshot == NULL
-               ? tactus_iterator_open(tree->store->handle, tree->info.id, &iterator)
-               : tactus_snapshot_iterator(snapshot->handle, tree->info.id, &iterator);
+    code = snapshot == NULL ? tactus_iterator_open(tree->store->handle, tree->info.id, &iterator)
+                            : tactus_snapshot_iterator(snapshot->handle, tree->info.id, &iterator);
     if (code == TACTUS_OK) {
         code = iterator_range_set(iterator, range);
+    }
+    if (code != TACTUS_OK) { /* As it is in no list, it has to be gone before the store can be */
+        strncpy(message, tactus_message(), sizeof message - 1);
+        tactus_iterator_close(iterator);
     }
     tac_py_end(tree->store, thread);
     calls_count(self, -1);
     if (code != TACTUS_OK) {
-        tac_py_raise(object, code);
-        tactus_iterator_close(iterator);
+        tac_py_raise_text(object, code, message);
         Py_DECREF(&self->ob_base);
         return NULL;
     }
