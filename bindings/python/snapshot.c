@@ -195,11 +195,11 @@ static PyObject *snapshot_get(PyObject *object, PyObject *arguments)
     int                     code = TACTUS_OK;
 
     if (!PyArg_ParseTuple(arguments, "OO|O:get", &tree_object, &key_object, &otherwise) ||
-        (tree = tac_py_tree_take(self->store, tree_object)) == NULL ||
-        !tac_py_snapshot_is_open(self)) {
+        (tree = tac_py_tree_take(self->store, tree_object)) == NULL) {
         return NULL;
     }
-    if (tac_py_bytes_take(&key, key_object, "the key")) {
+    /* Its __buffer__ may close the snapshot. */
+    if (tac_py_bytes_take(&key, key_object, "the key") && tac_py_snapshot_is_open(self)) {
         self->call_count++;
         value = value_read(self, tree->info.id, &key, &code);
         self->call_count--;
@@ -227,14 +227,13 @@ static PyObject *range_open(PyObject *object, PyObject *arguments, PyObject *key
 
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|OO$Op", names, &tree_object, &low,
                                      &high, &prefix, &is_reverse) ||
-        (tree = tac_py_tree_take(self->store, tree_object)) == NULL ||
-        !tac_py_snapshot_is_open(self)) {
+        (tree = tac_py_tree_take(self->store, tree_object)) == NULL) {
         return NULL;
     }
     range.is_reverse = is_reverse != 0;
     if (tac_py_bytes_take_any(&range.low, low, "low") &&
         tac_py_bytes_take_any(&range.high, high, "high") &&
-        tac_py_bytes_take_any(&range.prefix, prefix, "prefix")) {
+        tac_py_bytes_take_any(&range.prefix, prefix, "prefix") && tac_py_snapshot_is_open(self)) {
         iterator = tac_py_iterator_new(tree, self, content, &range);
     }
     tac_py_bytes_drop(&range.low);

@@ -794,6 +794,23 @@ class SnapshotTest(InMemory):
             self.assertEqual(list(snapshot.values(self.tree, prefix=b"0003")), [b"old 3"])
         self.assertEqual(self.tree[b"0002"], b"new")
 
+    @unittest.skipIf(sys.version_info < (3, 12), "needs __buffer__")
+    def test_closed_by_its_own_arguments(self):
+        snapshot = None
+
+        class Closing:
+            def __buffer__(self, flags):
+                snapshot.close()
+                return memoryview(b"0002")
+
+        for use in (lambda: snapshot.get(self.tree, Closing()),
+                    lambda: snapshot.items(self.tree, Closing()),
+                    lambda: snapshot.keys(self.tree, b"0", Closing()),
+                    lambda: snapshot.values(self.tree, prefix=Closing())):
+            snapshot = self.store.snapshot("s")
+            with self.assertRaisesRegex(tactus.Closed, "snapshot is closed"):
+                use()
+
     def test_large(self):
         value = bytes(range(256)) * 24
         with memory_store(memtable_size="256KiB", block_size="32KiB", page_size="4KiB",
