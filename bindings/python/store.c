@@ -118,8 +118,8 @@ static void store_dealloc(PyObject *object)
 
 /* ---- trees ---------------------------------------------------------------------------------- */
 
-/* The tree of this id as a Tree. Without the interpreter's lock another thread may drop it meanwhile:
- * TACTUS_ENOTREE. */
+/* What is known of the tree of this id. Without the interpreter's lock another thread may drop it
+ * meanwhile: TACTUS_OK, and the name is empty. */
 static int tree_look_up(struct tac_py_store *self, uint32_t id, struct tactus_tree_info *ret_info)
 {
     struct tactus_tree_info trees[TACTUS_TREES_MAX];
@@ -132,7 +132,19 @@ static int tree_look_up(struct tac_py_store *self, uint32_t id, struct tactus_tr
             return TACTUS_OK;
         }
     }
-    return code == TACTUS_OK ? TACTUS_ENOTREE : code;
+    ret_info->name[0] = 0;
+    return code;
+}
+
+/* What has been looked up as a Tree; or why not. */
+static PyObject *tree_answer(PyObject *object, int code, const struct tactus_tree_info *info)
+{
+    if (code != TACTUS_OK) {
+        return tac_py_raise(object, code);
+    }
+    return info->name[0] != 0 ? tac_py_tree_new(store_of(object), info)
+                              : tac_py_raise_text(object, TACTUS_ENOTREE,
+                                                  "another thread has just dropped the tree");
 }
 
 PyDoc_STRVAR(tree_doc, "tree($self, name, /)\n--\n\n"
@@ -155,7 +167,7 @@ static PyObject *store_tree(PyObject *object, PyObject *arguments)
         code = tree_look_up(self, id, &info);
     }
     tac_py_end(self, thread);
-    return code == TACTUS_OK ? tac_py_tree_new(self, &info) : tac_py_raise(object, code);
+    return tree_answer(object, code, &info);
 }
 
 PyDoc_STRVAR(trees_doc, "trees($self, /)\n--\n\nA list of all trees, in no particular order.");
@@ -246,7 +258,7 @@ static PyObject *store_create_tree(PyObject *object, PyObject *arguments, PyObje
         code = tree_look_up(self, id, &info);
     }
     tac_py_end(self, thread);
-    return code == TACTUS_OK ? tac_py_tree_new(self, &info) : tac_py_raise(object, code);
+    return tree_answer(object, code, &info);
 }
 
 PyDoc_STRVAR(
