@@ -2,6 +2,7 @@
 /* open -- Store.open and Store.create: their keywords, and the store that they make. */
 #include "module.h"
 
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -171,21 +172,62 @@ static PyObject *store_new(PyTypeObject *type, PyObject *path)
     return &self->ob_base;
 }
 
+/* The store's log. False: the path is longer than any file's. */
+static bool log_path_make(const char *path, char log[PATH_MAX])
+{
+    int length = PyOS_snprintf(log, PATH_MAX, "%s-wal", path);
+
+    return length >= 0 && length < PATH_MAX;
+}
+
+static bool log_is_there(const char *path)
+{
+    char log[PATH_MAX];
+
+    return log_path_make(path, log) && access(log, F_OK) == 0;
+}
+
+/* What an open that has failed leaves of a store that was created for it. has_log: it is older. */
+static void files_remove(const char *path, bool has_log)
+{
+    char log[PATH_MAX];
+
+    (void)unlink(path);
+    if (!has_log && log_path_make(path, log)) {
+        (void)unlink(log);
+    }
+}
+
 /* path: NULL for a store in memory. Without the interpreter's lock. */
-static int handle_open(struct tac_py_store *self, const char *path, const struct opening *opening,
-                       bool is_new)
+static int handle_open(struct tac_py_store *self, const char *path, const struct opening *opening)
 {
     const struct tactus_options *options = &opening->options;
     struct tactus               *handle;
-    int                          code = is_new ? tactus_create(path, options) : TACTUS_OK;
+    int                          code;
 
-    if (code == TACTUS_OK && self->pool != NULL) {
+    if (self->pool != NULL) {
         code = tactus_open_in(self->pool->handle, path, options, &handle);
-    } else if (code == TACTUS_OK) {
+    } else {
         code = tactus_open(path, options, &handle);
     }
     if (code == TACTUS_OK) {
         self->handle = handle;
+    }
+    return code;
+}
+
+/* The same for a store that is made before, and not left behind. Another process may have been
+ * faster to open it: then it is that one's. */
+static int handle_create(struct tac_py_store *self, const char *path, const struct opening *opening)
+{
+    bool has_log = path != NULL && log_is_there(path);
+    int  code = tactus_create(path, &opening->options);
+
+    if (code == TACTUS_OK) {
+        code = handle_open(self, path, opening);
+        if (code != TACTUS_OK && code != TACTUS_ELOCKED) {
+            files_remove(path, has_log);
+        }
     }
     return code;
 }
@@ -201,7 +243,7 @@ static bool store_begin(struct tac_py_store *self, const char *path, const struc
         return false;
     }
     thread = PyEval_SaveThread();
-    code = handle_open(self, path, opening, is_new);
+    code = is_new ? handle_create(self, path, opening) : handle_open(self, path, opening);
     PyEval_RestoreThread(thread);
     if (code != TACTUS_OK) {
         if (self->pool != NULL) {

@@ -1311,6 +1311,12 @@ class PoolTest(InFolder):
         with tactus.Pool.open(threads=0, memory_size="1MiB") as pool:
             with self.assertRaises(tactus.NoMemory):
                 memory_store(pool=pool)
+            with open(self.path + "-wal", "wb") as log:
+                log.write(b"a letter")
+            for _ in range(2):
+                with self.assertRaises(tactus.NoMemory):
+                    tactus.Store.create(self.path, pool=pool, **SMALL)
+            self.assertEqual(os.listdir(self.folder.name), ["store-wal"])
             self.assertRaises(tactus.NoStore, tactus.Store.open, self.path, pool=pool)
             self.assertEqual(pool.stat()["stores"], 0)
 
