@@ -504,7 +504,7 @@ static PyObject *tree_compact_range(PyObject *object, PyObject *arguments, PyObj
     PyThreadState      *thread = NULL;
     int                 code = TACTUS_OK;
 
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|OO", names, &low_object,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|OO:compact_range", names, &low_object,
                                      &high_object)) {
         return NULL;
     }
@@ -536,7 +536,7 @@ static PyObject *tree_delete_range(PyObject *object, PyObject *arguments)
     uint64_t            op = 0;
     int                 code = TACTUS_OK;
 
-    if (!PyArg_ParseTuple(arguments, "OO", &first_object, &end_object)) {
+    if (!PyArg_ParseTuple(arguments, "OO:delete_range", &first_object, &end_object)) {
         return NULL;
     }
     if (tac_py_bytes_take(&first, first_object, "first") &&
