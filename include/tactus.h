@@ -106,8 +106,9 @@ enum tactus_priority {
 enum tactus_io_priority {
     TACTUS_IO_PRIORITY_NORMAL = 0, /* As the system has it for a thread */
     TACTUS_IO_PRIORITY_LOW = 1,    /* The last of the best-effort class */
-    TACTUS_IO_PRIORITY_IDLE = 2,   /* The idle class: when nobody else wants the device. Where others
-                                      take all of it, compaction stands still, and writes wait */
+    TACTUS_IO_PRIORITY_IDLE = 2,   /* The idle class: when nobody else wants the device. Where
+                                      others take all of it, compaction stands still, and writes
+                                      wait */
 };
 
 enum tactus_backend {
@@ -183,9 +184,9 @@ struct tactus_options {
     uint32_t threads_merge;          /* AUTO: the rest. */
     uint32_t threads_write;          /* AUTO: a quarter. */
     enum tactus_priority threads_priority; /* TACTUS_PRIORITY_NORMAL. */
-    uint64_t level0_cache_size;      /* Blocks of the newest tables, kept in memory until a compaction
-                                        reads them, which it does once: nearly half of what
-                                        compactions read. Becomes resident as it is first used.
+    uint64_t level0_cache_size;      /* Blocks of the newest tables, kept in memory until a
+                                        compaction reads them, which it does once: nearly half of
+                                        what compactions read. Becomes resident as it is first used.
                                         AUTO: none without memory_size; else runs_per_level + 2
                                         memtables, which is all there can be, but not more than a
                                         quarter of what is left. */
@@ -217,21 +218,23 @@ struct tactus_options {
                                         io_uring; TACTUS_IO_PRIORITY_NORMAL. */
     uint32_t snapshots_max;          /* No snapshot is taken when there are so many; 0 to 24; 8. */
     uint64_t cache_size_max;         /* What tactus_cache_change may make of each of page_cache_size
-                                        and index_cache_size: so much address space. No memory, which
-                                        is taken by the change. 0: what they have at open; 0. */
+                                        and index_cache_size: so much address space. No memory,
+                                        which is taken by the change. 0: what they have at
+                                        open; 0. */
     void (*logger_fn)(void *context, enum tactus_logger_level level, const char *line);
                                      /* Called for what people would look for in a log: what an open
                                         found and derived, damage, writing that has stopped and why,
                                         a full store, pauses, other threads and caches, the close. A
                                         line is UTF-8 without control characters, valid during the
-                                        call; errors are in it as tactus_message has them. One call at
-                                        a time, in order, until the store is closed, or its open has
-                                        failed. With stage threads a thread of the store's own makes
-                                        them; without, tactus_open, tactus_step and other calls as
-                                        they return. No lock is held, but it must not use the store.
-                                        What it takes delays later lines, an open that fails, a close,
-                                        and without stage threads those calls. 128 lines may wait; of
-                                        more a line tells how many. NULL: none; NULL. */
+                                        call; errors are in it as tactus_message has them. One call
+                                        at a time, in order, until the store is closed, or its open
+                                        has failed. With stage threads a thread of the store's own
+                                        makes them; without, tactus_open, tactus_step and other
+                                        calls as they return. No lock is held, but it must not use
+                                        the store. What it takes delays later lines, an open that
+                                        fails, a close, and without stage threads those calls. 128
+                                        lines may wait; of more a line tells how many. NULL: none;
+                                        NULL. */
     void    *logger_context;         /* Given to logger_fn; NULL. */
     enum tactus_logger_level logger_level; /* Lines of this level and of those before it;
                                         TACTUS_LOGGER_INFO. */
@@ -349,15 +352,15 @@ static inline void tactus_pool_options_init(struct tactus_pool_options *options)
 TACTUS_API int tactus_pool_open(const struct tactus_pool_options *options,
                                 struct tactus_pool **ret_pool);
 /* Ends the threads and frees everything. No other call on the pool may be under way.
- * TACTUS_EINVAL: stores are still open in it, and all stays as it was. TACTUS_EFORKED: it is left to
- * the parent; so with every call on it that returns a code. */
+ * TACTUS_EINVAL: stores are still open in it, and all stays as it was. TACTUS_EFORKED: it is left
+ * to the parent; so with every call on it that returns a code. */
 TACTUS_API int tactus_pool_close(struct tactus_pool *pool);
 
 /* As tactus_open, in a pool, from any thread: its threads serve all its stores in turn, a step of
  * about a block each. The store's own options of threads are not looked at. A store may join or
  * leave, by tactus_close, while others are written to.
- * TACTUS_ENOMEM: the store's memory is more than the pool has left; the message tells both. It comes
- * back with the close.
+ * TACTUS_ENOMEM: the store's memory is more than the pool has left; the message tells both. It
+ * comes back with the close.
  * A step waits for no device, but with the backend "posix": there one slow device holds up threads
  * that others need. */
 TACTUS_API int tactus_open_in(struct tactus_pool *pool, const char *path,
@@ -419,9 +422,9 @@ struct tactus_tree_info {
  * TACTUS_EEXISTS when the name is taken; TACTUS_EOPTION when file_size_max is too small for
  * memtables of such records. Names: 1 to 63 of [A-Za-z0-9_.-]. There are TACTUS_TREES_MAX at most;
  * where these and dropped trees whose space has not come back yet are as many, the call ends bars
- * until one's has, which in a pause it cannot (TACTUS_EPAUSED). TACTUS_EFULL: there are too many; it
- * takes an op if bars were ended before damage kept a number from becoming free. TACTUS_ENOMEM comes
- * before any bar is ended, and changes nothing. */
+ * until one's has, which in a pause it cannot (TACTUS_EPAUSED). TACTUS_EFULL: there are too many;
+ * it takes an op if bars were ended before damage kept a number from becoming free. TACTUS_ENOMEM
+ * comes before any bar is ended, and changes nothing. */
 TACTUS_API int tactus_tree_create(struct tactus *store, const char *name,
                                   const struct tactus_layout *layout, uint32_t *ret_tree);
 /* TACTUS_ENOTREE when there is none of this name. */
@@ -457,10 +460,10 @@ TACTUS_API int tactus_delete(struct tactus *store, uint32_t tree, const void *ke
  * few with each bar; others lose what was deleted when they are compacted. Bounds may be longer
  * than the tree's keys. A store notes up to 256 ranges (ranges of tactus_stat), fewer where keys
  * are long and blocks small, until compactions have gone over the tables at their ends; they see to
- * that from half of them on. One is noted until a checkpoint says that it has come to its end, and a
- * quarter is kept for what is taken while a checkpoint is written: so there is room for all in any
- * replay. A call that finds none ends bars until there is some, each with a checkpoint, which in a
- * pause it cannot (TACTUS_EPAUSED). TACTUS_EINVAL: a bound is missing, or `first` is not below
+ * that from half of them on. One is noted until a checkpoint says that it has come to its end, and
+ * a quarter is kept for what is taken while a checkpoint is written: so there is room for all in
+ * any replay. A call that finds none ends bars until there is some, each with a checkpoint, which
+ * in a pause it cannot (TACTUS_EPAUSED). TACTUS_EINVAL: a bound is missing, or `first` is not below
  * `end`. TACTUS_EKEYSIZE: a bound has more than TACTUS_KEY_SIZE_MAX bytes. TACTUS_EFULL as for
  * tactus_delete, or because no range comes to its end: compaction is held back, or damage is in the
  * way. TACTUS_ECORRUPT as for tactus_put. */
@@ -507,24 +510,27 @@ struct tactus_run_record {
     bool        is_tombstone; /* Deletes the key */
 };
 
-/* Takes a sorted run, of any length, into a tree as tables, past memtable and write-ahead log: one op,
- * whole or not at all. Where nothing of the tree lies in the range of a table, it goes to the last
- * level at once and is not written again. When the call returns, the run and all ops before it are in
- * a durable checkpoint: an application with its own log may forget them. An empty run is no op.
- * read_fn gives the next records of the run: *ret_records points to *ret_count of them, keys strictly
- * ascending over the whole run. They stay its own, and as they are until its next call, or this one
- * returns. A count of 0, which it finds there, ends the run. Any other code than TACTUS_OK ends the
- * ingest with that code. It may get and iterate in the store, and call no other function on it.
+/* Takes a sorted run, of any length, into a tree as tables, past memtable and write-ahead log: one
+ * op, whole or not at all. Where nothing of the tree lies in the range of a table, it goes to the
+ * last level at once and is not written again. When the call returns, the run and all ops before it
+ * are in a durable checkpoint: an application with its own log may forget them. An empty run is no
+ * op.
+ * read_fn gives the next records of the run: *ret_records points to *ret_count of them, keys
+ * strictly ascending over the whole run. They stay its own, and as they are until its next call, or
+ * this one returns. A count of 0, which it finds there, ends the run. Any other code than TACTUS_OK
+ * ends the ingest with that code. It may get and iterate in the store, and call no other function
+ * on it.
  * Writes of other threads, tactus_stat and what else takes a place among the ops wait meanwhile, as
- * for tactus_drain; reads do not. It ends the bar, and then a bar for each memtable of what it could
- * not place in the last level, so that compaction keeps up.
+ * for tactus_drain; reads do not. It ends the bar, and then a bar for each memtable of what it
+ * could not place in the last level, so that compaction keeps up.
  * Whatever ends the ingest with an error before the run is whole in tables, the reader's code among
  * them, changes nothing and takes no number: TACTUS_EINVAL, TACTUS_EKEYSIZE, TACTUS_EVALUESIZE and
- * TACTUS_ELAYOUT name the record, the first is 1; TACTUS_EFULL: there is no room, or the run has more
- * tables than tables_max, or than the manifest can note at once (some thousands): ingest it in parts;
- * TACTUS_ENOMEM, TACTUS_EPAUSED, TACTUS_ECORRUPT as for tactus_put, TACTUS_EIO when the file cannot
- * grow. TACTUS_EOPTION: with runs_per_level of 1 there are no sorted runs. After TACTUS_EPOISONED open
- * the store again: the run is in it if tactus_last_op says so. *ret_op may be NULL. */
+ * TACTUS_ELAYOUT name the record, the first is 1; TACTUS_EFULL: there is no room, or the run has
+ * more tables than tables_max, or than the manifest can note at once (some thousands): ingest it in
+ * parts; TACTUS_ENOMEM, TACTUS_EPAUSED, TACTUS_ECORRUPT as for tactus_put, TACTUS_EIO when the file
+ * cannot grow. TACTUS_EOPTION: with runs_per_level of 1 there are no sorted runs. After
+ * TACTUS_EPOISONED open the store again: the run is in it if tactus_last_op says so. *ret_op may be
+ * NULL. */
 TACTUS_API int tactus_ingest(struct tactus *store, uint32_t tree,
                              int (*read_fn)(void *context,
                                             const struct tactus_run_record **ret_records,
@@ -616,14 +622,14 @@ struct tactus_snapshot_info {
 };
 
 /* Ends the bar early until all ops before the call are in tables, and takes the snapshot with a
- * durable checkpoint. An op, the one that the snapshot is of: *ret_op, which may be NULL. Names: 1 to
- * 63 of [A-Za-z0-9_.-]. TACTUS_EEXISTS when there is one of this name; TACTUS_EOPTION: there are
+ * durable checkpoint. An op, the one that the snapshot is of: *ret_op, which may be NULL. Names: 1
+ * to 63 of [A-Za-z0-9_.-]. TACTUS_EEXISTS when there is one of this name; TACTUS_EOPTION: there are
  * snapshots_max; TACTUS_EFULL: no room for the list of its tables. With that one there is no
  * snapshot, but a checkpoint, and the op. */
 TACTUS_API int tactus_snapshot_create(struct tactus *store, const char *name, uint64_t *ret_op);
-/* Gives back what no other snapshot and no tree needs: with the plans to come, some of it in each. An
- * op, with a durable checkpoint like the other. TACTUS_ENOTFOUND; TACTUS_EAGAIN while somebody has
- * it open; TACTUS_ECORRUPT: the list of its tables is damaged, and nothing has changed. */
+/* Gives back what no other snapshot and no tree needs: with the plans to come, some of it in each.
+ * An op, with a durable checkpoint like the other. TACTUS_ENOTFOUND; TACTUS_EAGAIN while somebody
+ * has it open; TACTUS_ECORRUPT: the list of its tables is damaged, and nothing has changed. */
 TACTUS_API int tactus_snapshot_release(struct tactus *store, const char *name);
 /* Copies up to snapshots_max descriptions, the oldest first; *ret_count is how many there are. */
 TACTUS_API int tactus_snapshot_list(struct tactus *store, struct tactus_snapshot_info *snapshots,
@@ -658,26 +664,26 @@ TACTUS_API int tactus_drain(struct tactus *store);
  * wait until it is done: see tactus_compact_range for one that they do not wait for. An op. */
 TACTUS_API int tactus_compact(struct tactus *store, uint32_t tree);
 
-/* Compacting a key range beside the writes: it is begun, goes on with each bar that ends, and can be
- * looked at and cancelled. Bars end when their memtable is full; a store that nobody writes to is
- * stepped, by a loop of tactus_compact_step. One range at a time. With a log it goes on after an open;
- * without one, an open or a close ends it. What has been done is kept in any case. */
+/* Compacting a key range beside the writes: it is begun, goes on with each bar that ends, and can
+ * be looked at and cancelled. Bars end when their memtable is full; a store that nobody writes to
+ * is stepped, by a loop of tactus_compact_step. One range at a time. With a log it goes on after an
+ * open; without one, an open or a close ends it. What has been done is kept in any case. */
 
 /* Begins to bring every record of the tree with a key from `low` on and before `high`, in order of
- * memcmp, that has been written so far into the last level; NULL (with size 0): no bound. Of a bound
- * the first 392 bytes count: one that is longer is taken as if nothing followed at `low`, and as the
- * next string of 392 bytes at `high`. Returns at once. Until it is done each bar has up to four
- * memtables' bytes to compact beside its own work, and a write waits for its beat's part of that. An
- * op, which ends a tactus_compaction_hold; a later hold holds it back. TACTUS_EINVAL: `low` is not
- * below `high`. TACTUS_EKEYSIZE: a bound has size 0 or more than TACTUS_KEY_SIZE_MAX.
+ * memcmp, that has been written so far into the last level; NULL (with size 0): no bound. Of a
+ * bound the first 392 bytes count: one that is longer is taken as if nothing followed at `low`, and
+ * as the next string of 392 bytes at `high`. Returns at once. Until it is done each bar has up to
+ * four memtables' bytes to compact beside its own work, and a write waits for its beat's part of
+ * that. An op, which ends a tactus_compaction_hold; a later hold holds it back. TACTUS_EINVAL:
+ * `low` is not below `high`. TACTUS_EKEYSIZE: a bound has size 0 or more than TACTUS_KEY_SIZE_MAX.
  * TACTUS_EEXISTS: a range is being compacted already. */
 TACTUS_API int tactus_compact_range(struct tactus *store, uint32_t tree, const void *low,
                                     size_t low_size, const void *high, size_t high_size);
 /* Does what is left of the bar's work at once, whatever beat it is, and ends the bar. Other threads
- * write on meanwhile, but for the end itself. An op, with or without a range. *ret_is_done: no range
- * is being compacted, or none any more: tactus_compact_progress says why. For a settled store call
- * tactus_drain when it is done. TACTUS_EAGAIN: tactus_compaction_hold holds the range back, and no op
- * was taken. TACTUS_EPAUSED. */
+ * write on meanwhile, but for the end itself. An op, with or without a range. *ret_is_done: no
+ * range is being compacted, or none any more: tactus_compact_progress says why. For a settled store
+ * call tactus_drain when it is done. TACTUS_EAGAIN: tactus_compaction_hold holds the range back,
+ * and no op was taken. TACTUS_EPAUSED. */
 TACTUS_API int tactus_compact_step(struct tactus *store, bool *ret_is_done);
 /* From the next bar on no more is done for the range; the plan of this bar is still carried out.
  * Returns within a beat or two, as any write. An op, also if there is no range. */
@@ -685,7 +691,8 @@ TACTUS_API int tactus_compact_cancel(struct tactus *store);
 
 enum tactus_compact_state {
     TACTUS_COMPACT_NONE = 0,      /* No range since open */
-    TACTUS_COMPACT_FLUSHING = 1,  /* What was in the memtables is coming to tables: two bars' ends */
+    TACTUS_COMPACT_FLUSHING = 1,  /* What was in the memtables is coming to tables: two bars'
+                                     ends */
     TACTUS_COMPACT_RUNNING = 2,
     TACTUS_COMPACT_DONE = 3,      /* What lies under damaged tables apart (tables_damaged) */
     TACTUS_COMPACT_CANCELLED = 4,
@@ -693,11 +700,11 @@ enum tactus_compact_state {
                                      more keys than a bar compacts are alike in 392 bytes */
 };
 
-/* Of the last range since open, as of the last bar's end. Bytes are those of the tables that overlap
- * the range above the last level and have not been taken yet, as the manifest has them: keys and
- * values, which also may be newer than the range's begin. A pass is a byte's way down one level;
- * passes are what the speed is of, since all have to be made before the bytes in the last one are
- * gone. */
+/* Of the last range since open, as of the last bar's end. Bytes are those of the tables that
+ * overlap the range above the last level and have not been taken yet, as the manifest has them:
+ * keys and values, which also may be newer than the range's begin. A pass is a byte's way down one
+ * level; passes are what the speed is of, since all have to be made before the bytes in the last
+ * one are gone. */
 struct tactus_compact_progress {
     enum tactus_compact_state state;
     uint32_t tree;
@@ -717,29 +724,30 @@ TACTUS_API void tactus_compact_progress(struct tactus *store,
                                         struct tactus_compact_progress *ret_progress);
 
 /* Holds back (true) or allows again (false) every compaction but the flush. An op. A drain ends it,
- * and so does the close of a store without a log. For bulk loads that end with tactus_compact; reads
- * slow down meanwhile. */
+ * and so does the close of a store without a log. For bulk loads that end with tactus_compact;
+ * reads slow down meanwhile. */
 TACTUS_API int tactus_compaction_hold(struct tactus *store, bool hold);
 
 /* The next beat, for a host with a clock of its own. A bar has beats_per_bar beats. By itself one
  * is over when that part of memtable_size has been written; this ends the one that runs at once,
  * whatever has been written in it, and with the last one the bar, whose memtable is then flushed as
- * it is. So a store that few writes come to goes on with what compaction is due, in equal parts: one
- * for each call, which may be each op of a replicated log, or each tick. Writes that are further
- * than the calls begin beats as ever: the bar is where whichever is further has brought it. An op:
- * stores that are to be equal need it in the same places. It waits as a write in that beat does.
- * TACTUS_EPAUSED: it would have to wait, and took no op. TACTUS_EPOISONED. */
+ * it is. So a store that few writes come to goes on with what compaction is due, in equal parts:
+ * one for each call, which may be each op of a replicated log, or each tick. Writes that are
+ * further than the calls begin beats as ever: the bar is where whichever is further has brought it.
+ * An op: stores that are to be equal need it in the same places. It waits as a write in that beat
+ * does. TACTUS_EPAUSED: it would have to wait, and took no op. TACTUS_EPOISONED. */
 TACTUS_API int tactus_beat(struct tactus *store);
 
 /* Pauses flushes and compactions: when it returns nothing more of them is begun, and what was under
  * way ends within a block's time; what is done stays done. A checkpoint that is being written is
  * finished. A write of another thread that waits, or is about to, is let through first, which takes
- * one beat's work at most; so is a drain, a compaction, a delete in a full store, or a call that ends
- * bars to make room for a tree or a range, which may take long. No op: no byte of the file depends on it, and a close, or opening again, ends it. Reads, and
- * the write-ahead log, go on. So do writes for lag_beats and for what had been done ahead; one that
- * would have to wait for compaction, tactus_drain, tactus_compact, tactus_checkpoint, the ops of
- * snapshots, and tactus_sync without a write-ahead log, return TACTUS_EPAUSED and change nothing. Pausing twice is pausing once.
- * TACTUS_EPOISONED: nothing runs anyway. */
+ * one beat's work at most; so is a drain, a compaction, a delete in a full store, or a call that
+ * ends bars to make room for a tree or a range, which may take long. No op: no byte of the file
+ * depends on it, and a close, or opening again, ends it. Reads, and the write-ahead log, go on. So
+ * do writes for lag_beats and for what had been done ahead; one that would have to wait for
+ * compaction, tactus_drain, tactus_compact, tactus_checkpoint, the ops of snapshots, and
+ * tactus_sync without a write-ahead log, return TACTUS_EPAUSED and change nothing. Pausing twice is
+ * pausing once. TACTUS_EPOISONED: nothing runs anyway. */
 TACTUS_API int tactus_pause(struct tactus *store);
 /* Goes on. No error if nothing was paused. */
 TACTUS_API int tactus_resume(struct tactus *store);
@@ -747,20 +755,21 @@ TACTUS_API int tactus_resume(struct tactus *store);
 /* Other numbers of stage threads for a store that was opened with some: each at least 1, or
  * TACTUS_THREADS_AUTO. The threads there are end with their step and their I/O, and the new ones go
  * on. A write of another thread waits for that, and this call for a write, a drain or a compaction
- * of another thread. No op: no byte of the file depends on it. Memory, and how many jobs run side by
- * side, stay as the open made them: open with the most threads that there will be.
- * TACTUS_EOPTION. TACTUS_ENOMEM, TACTUS_EIO: those there were go on; but if the system refuses the new
- * threads when the old ones have ended there are none, as tactus_stat says: writes then do the work
- * themselves, and another call may bring threads back. Of a store in a pool they are the pool's. */
+ * of another thread. No op: no byte of the file depends on it. Memory, and how many jobs run side
+ * by side, stay as the open made them: open with the most threads that there will be.
+ * TACTUS_EOPTION. TACTUS_ENOMEM, TACTUS_EIO: those there were go on; but if the system refuses the
+ * new threads when the old ones have ended there are none, as tactus_stat says: writes then do the
+ * work themselves, and another call may bring threads back. Of a store in a pool they are the
+ * pool's. */
 TACTUS_API int tactus_threads_change(struct tactus *store, uint32_t threads_read,
                                      uint32_t threads_merge, uint32_t threads_write);
 
-/* Another io_rate_max_bytes from now on; 0: no limit. Where compaction is held up by it writes wait,
- * evenly, as they do for a slow device; drains and closes keep to it, too: take the limit away before
- * a close that is to be quick. For 20 ms what was not used is kept. Reads of the application, the
- * scrub, the write-ahead log and what an open loads are not limited. No op: no byte of the file
- * depends on it. Waits for nothing. TACTUS_EOPTION. TACTUS_ENOMEM: there is no thread for it; the
- * limit stays as it was. */
+/* Another io_rate_max_bytes from now on; 0: no limit. Where compaction is held up by it writes
+ * wait, evenly, as they do for a slow device; drains and closes keep to it, too: take the limit
+ * away before a close that is to be quick. For 20 ms what was not used is kept. Reads of the
+ * application, the scrub, the write-ahead log and what an open loads are not limited. No op: no
+ * byte of the file depends on it. Waits for nothing. TACTUS_EOPTION. TACTUS_ENOMEM: there is no
+ * thread for it; the limit stays as it was. */
 TACTUS_API int tactus_io_rate_change(struct tactus *store, uint64_t io_rate_max_bytes);
 
 /* Other sizes of the readers' caches from now on: from 0 to what cache_size_max of the open
@@ -769,8 +778,8 @@ TACTUS_API int tactus_io_rate_change(struct tactus *store, uint64_t io_rate_max_
  * calling thread, which takes up to some seconds a GiB. Memory that a cache gains is touched as
  * it fills; what it gives up goes back to the system before this returns, but for pages that are
  * pinned (by an iterator, a struct tactus_value), which follow when they are released, and for
- * index blocks of tables that gets have looked at, up to half of the cache, which follow within five
- * bars. Of a page that a cache has once had room for 64 bytes stay, and count in its size.
+ * index blocks of tables that gets have looked at, up to half of the cache, which follow within
+ * five bars. Of a page that a cache has once had room for 64 bytes stay, and count in its size.
  * memory_budget_bytes changes with it, and, in a pool, what the pool has left. Calls wait for
  * each other, and for nothing else. No op: no byte of the file depends on it. TACTUS_EOPTION: out
  * of range, or more than memory_size. TACTUS_ENOMEM: more than the pool has left. With both all
@@ -794,10 +803,10 @@ TACTUS_API uint64_t tactus_last_op(struct tactus *store);
  * The store is then byte for byte as if it had never stopped. Ops before it may be forgotten.
  * An op is any call that writes, and any other that this header calls one; a call that failed took
  * no number, but for writes that end with TACTUS_ECONFLICT, as they do when done again; for drains
- * and compactions that end with TACTUS_EFULL or TACTUS_ECORRUPT; for snapshots that are refused with
- * TACTUS_EFULL; and for deletes, ranges too, and batches of
- * deletes that end with TACTUS_EFULL: in place of these do tactus_checkpoint again. The application
- * notes an op before it makes the call: a crash may find it half-way. */
+ * and compactions that end with TACTUS_EFULL or TACTUS_ECORRUPT; for snapshots that are refused
+ * with TACTUS_EFULL; and for deletes, ranges too, and batches of deletes that end with
+ * TACTUS_EFULL: in place of these do tactus_checkpoint again. The application notes an op before it
+ * makes the call: a crash may find it half-way. */
 TACTUS_API uint64_t tactus_replay_op(struct tactus *store);
 /* After the last op of the application's log, or when there is none, and before anything new. */
 TACTUS_API void tactus_replay_end(struct tactus *store);
@@ -806,9 +815,10 @@ TACTUS_API void tactus_replay_end(struct tactus *store);
  * more that could be done now. When only the device has something to do it waits for that. */
 TACTUS_API bool tactus_step(struct tactus *store);
 /* For a loop that sleeps in poll or epoll: a descriptor that can be read when the device has done
- * something, or when a limit of I/O lets something go on. From this call on tactus_step does not wait for the device: it returns false, and there
- * may be more to do when the descriptor can be read, or after a write. It is not to be read from or
- * closed, and goes with the store. TACTUS_EOPTION: the store has stage threads. TACTUS_EIO, ENOMEM. */
+ * something, or when a limit of I/O lets something go on. From this call on tactus_step does not
+ * wait for the device: it returns false, and there may be more to do when the descriptor can be
+ * read, or after a write. It is not to be read from or closed, and goes with the store.
+ * TACTUS_EOPTION: the store has stage threads. TACTUS_EIO, ENOMEM. */
 TACTUS_API int tactus_descriptor(struct tactus *store, int *ret_descriptor);
 
 /* ---- observing ------------------------------------------------------------------------------ */
@@ -896,8 +906,8 @@ struct tactus_stats {
     uint64_t live_bytes;            /* Keys and values in tables, tombstones included */
     uint64_t tables_damaged;        /* Found so by a compaction: left where they are, with what
                                        lies over them */
-    uint64_t tables_discarded;      /* That no level has any more, while their blocks are still to be
-                                       given back: a few with each bar */
+    uint64_t tables_discarded;      /* That no level has any more, while their blocks are still to
+                                       be given back: a few with each bar */
     uint64_t discarded_bytes;       /* What these take in the file */
     uint64_t discards_done;         /* Tables whose blocks were given back so since open */
     uint64_t discards_damaged;      /* Of tables_discarded: their index block is damaged, and what
@@ -929,8 +939,8 @@ struct tactus_stats {
                                        had deleted them */
 };
 
-/* As tactus_stat. struct_size: of the struct that the program was compiled with, no more of which is
- * written; for calls from other languages, C and C++ have tactus_stat. */
+/* As tactus_stat. struct_size: of the struct that the program was compiled with, no more of which
+ * is written; for calls from other languages, C and C++ have tactus_stat. */
 TACTUS_API void tactus_stat_sized(struct tactus *store, struct tactus_stats *ret_stats,
                                   size_t struct_size);
 /* Any thread, at any time: what the bars have done is as of the last one's end. */
@@ -964,15 +974,15 @@ struct tactus_plan_entry {
     uint32_t                tree;
     enum tactus_plan_kind   kind;
     enum tactus_plan_reason reason;
-    bool     is_due;       /* Not in the plan that is being carried out: left for later bars. Then it
-                              stands for all that is due of the level for this reason */
+    bool     is_due;       /* Not in the plan that is being carried out: left for later bars. Then
+                              it stands for all that is due of the level for this reason */
     uint32_t level_from, level_to;
     uint32_t tables;       /* That it takes. FOR_DEPTH and due: so many over one key */
     uint64_t input_bytes;  /* Keys and values that it reads, as planned; of a move 0. FOR_SIZE and
                               due: above capacity. BY_HAND and due: of the range, in this level and
                               further down; FOR_DEPTH and due: 0 */
-    /* The keys between which it lies; 0: none known. The whole sizes, of which there may be more than
-     * the first bytes that are here. */
+    /* The keys between which it lies; 0: none known. The whole sizes, of which there may be more
+     * than the first bytes that are here. */
     uint32_t low_size, high_size;
     uint8_t  low[TACTUS_PLAN_KEY_BYTES], high[TACTUS_PLAN_KEY_BYTES];
 };
@@ -984,8 +994,8 @@ struct tactus_plan_entry {
 TACTUS_API int tactus_plan(struct tactus *store, struct tactus_plan_entry *entries,
                            uint32_t entries_max, uint32_t *ret_count);
 
-/* The statistics as text for Prometheus (exposition format 0.0.4): names begin with tactus_, units are
- * seconds and bytes. labels: what each sample is to have, such as "store=\"orders\"", or NULL.
+/* The statistics as text for Prometheus (exposition format 0.0.4): names begin with tactus_, units
+ * are seconds and bytes. labels: what each sample is to have, such as "store=\"orders\"", or NULL.
  * Writes at most buffer_size bytes, a terminator included; *ret_size is what the whole text has,
  * without it: when that is not below buffer_size, call again with more. */
 TACTUS_API int tactus_metrics(struct tactus *store, const char *labels, char *buffer,
@@ -1019,24 +1029,26 @@ struct tactus_event {
     uint32_t tree;                  /* JOB, FLUSH, COMPACTION, MOVE: its id */
     uint32_t level_from, level_to;  /* The same, of tables; a flush: both 0 */
     uint32_t jobs;                  /* FLUSH, COMPACTION */
-    uint64_t tables_in, tables_out; /* JOB, FLUSH, COMPACTION: read, written. MOVE: both those moved */
+    uint64_t tables_in, tables_out; /* JOB, FLUSH, COMPACTION: read, written. MOVE: both those
+                                       moved */
     uint64_t bytes_in, bytes_out;   /* The same: keys and values. CHECKPOINT: written to the file */
     uint64_t records_in, records_out; /* JOB, FLUSH, COMPACTION: tombstones and versions included */
-    uint64_t op;                    /* FLUSH: the last one whose records are in. CHECKPOINT: the last
-                                       one that is durable. WAIT: the one that waited */
+    uint64_t op;                    /* FLUSH: the last one whose records are in. CHECKPOINT: the
+                                       last one that is durable. WAIT: the one that waited */
     uint64_t missed_count;          /* Events before this one that found 512 waiting to be told */
     const char *text;               /* JOB, ERROR with a code: in words. Else NULL. Valid during the
                                        call */
 };
 
 /* From now on event_fn is called for each event of `kinds` (bits of enum tactus_event_kind), with
- * the context, one at a time, in order; of waits for those of at least wait_ns_min. NULL: no longer;
- * when that returns no call is under way. A close tells what there is, and ends it too.
+ * the context, one at a time, in order; of waits for those of at least wait_ns_min. NULL: no
+ * longer; when that returns no call is under way. A close tells what there is, and ends it too.
  * With stage threads a thread of the store's own calls it; without, tactus_step and any other call
  * of the application does as it returns. No lock is held: event_fn may call everything of the store
  * but tactus_close, tactus_abandon and this (TACTUS_EINVAL). What it takes delays later events, and
  * without stage threads that call, nothing else. It allocates memory for 512 events. No op: no byte
- * of the file depends on it. TACTUS_EINVAL changes nothing; TACTUS_ENOMEM: nobody is told any more. */
+ * of the file depends on it. TACTUS_EINVAL changes nothing; TACTUS_ENOMEM: nobody is told any
+ * more. */
 TACTUS_API int tactus_events_set(struct tactus *store,
                                  void (*event_fn)(void *context, const struct tactus_event *event),
                                  void *context, uint32_t kinds, uint64_t wait_ns_min);
