@@ -187,7 +187,7 @@ printf 'default\tvariable\t1024\t3072\nother\tvariable\t1024\t3072\nfixed\tfixed
 is "tree list shows them" prints expected tree a list
 is "a fixed layout needs its key size" fails 2 'size of the keys' tree a create x --layout fixed
 is "a name that is taken is refused" fails 3 'exists' tree a create other
-is "an illegal name is refused" run 2 tree a create 'a/b'
+is "an illegal name is refused" fails 2 'name' tree a create 'a/b'
 is "a layout too large for a block is refused" fails 4 'key size' tree a create big --key-size 9999
 is "load --tree" load sorted a --tree other
 is "scan --tree" prints sorted scan a --tree other
@@ -231,7 +231,7 @@ is "a snapshot to read must be there" fails 3 'no snapshot "first"' scan s --sna
 load many.sorted s
 is "snapshot create" run 0 snapshot s create first
 is "a name that is taken is refused" fails 3 'first' snapshot s create first
-is "an illegal name is refused" run 2 snapshot s create 'a/b'
+is "an illegal name is refused" fails 2 'name' snapshot s create 'a/b'
 load keys s --delete
 run 0 put s key000000 later
 run 0 tree s create later
@@ -301,6 +301,10 @@ is "and sound" run 0 verify b
 
 # ---- stores that are not there, or not ours -----------------------------------------------------
 
+is "a directory" fails 2 'is a directory' get . key
+is "a store to be repaired into a missing directory" \
+    fails 3 'no_such_directory' repair b no_such_directory/store
+is "which is to be made" grep -q 'Make the directory' err
 is "a missing store" fails 3 'no_such_store' get no_such_store key
 is "is not made by reading it" test ! -e no_such_store
 is "a store in a missing directory" fails 3 'no_such_directory' create no_such_directory/store

@@ -72,7 +72,7 @@ static int store_create(struct tac_bench_store *bench, const char *path)
         return tac_fail(TAC_EXIT_FAILED,
                         "%s exists\n  Choose another path, or overwrite it with --force.", path);
     }
-    return code == TACTUS_OK ? TAC_EXIT_OK : tac_fail_code(code);
+    return code == TACTUS_OK ? TAC_EXIT_OK : tac_fail_create(code);
 }
 
 /* A temporary file loses its name here, so it goes away however the process ends. */
@@ -88,7 +88,8 @@ static int store_create_open(struct tac_bench_store *bench)
                               folder == NULL || folder[0] == 0 ? "." : folder, (long)getpid());
 
         if (length < 0 || length >= (int)sizeof temporary) {
-            return tac_fail(TAC_EXIT_FAILED, "TMPDIR is too long a path");
+            return tac_fail(TAC_EXIT_FAILED,
+                            "TMPDIR is too long a path\n  Set it to another, or use --store.");
         }
         path = temporary;
     }

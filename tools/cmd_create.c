@@ -26,14 +26,8 @@ int tac_cmd_create(struct tac_arguments *arguments)
     int                   code, status;
 
     code = tactus_create(arguments->store_path, &arguments->options);
-    if (code == TACTUS_ENOSTORE) {
-        return tac_fail(tac_code_status(code),
-                        "%s\n  Make the directory first: create makes only "
-                        "the file.",
-                        tactus_message());
-    }
     if (code != TACTUS_OK) {
-        return tac_fail_code(code);
+        return tac_fail_create(code);
     }
     options.log = TACTUS_LOG_NONE; /* The tree goes into a checkpoint: there is but one file */
     code = tactus_open(arguments->store_path, &options, &store);

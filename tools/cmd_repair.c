@@ -75,11 +75,12 @@ static int target_make(struct repair *repair)
     tac_options_from_shape(&options, &repair->salvage.superblock.shape);
     options.log = TACTUS_LOG_NONE;
     code = tactus_create(repair->path, &options);
-    if (code == TACTUS_OK) {
-        code = tactus_open(repair->path, &options, &repair->target);
-        if (code != TACTUS_OK) {
-            (void)unlink(repair->path);
-        }
+    if (code != TACTUS_OK) {
+        return tac_fail_create(code);
+    }
+    code = tactus_open(repair->path, &options, &repair->target);
+    if (code != TACTUS_OK) {
+        (void)unlink(repair->path);
     }
     return code == TACTUS_OK ? trees_make(repair, repair->target, false) : tac_fail_code(code);
 }

@@ -108,8 +108,19 @@ int tac_fail_code(int code)
     tac_fail(TAC_EXIT_FAILED, "%s", message[0] != 0 ? message : tactus_strerror(code));
     if (advice != NULL) {
         fprintf(stderr, "  %s\n", advice);
+    } else if (tac_code_status(code) == TAC_EXIT_USAGE) {
+        fprintf(stderr, "  `tactus %s --help` explains.\n", command_name);
     }
     return tac_code_status(code);
+}
+
+int tac_fail_create(int code)
+{
+    if (code != TACTUS_ENOSTORE) {
+        return tac_fail_code(code);
+    }
+    return tac_fail(TAC_EXIT_FAILED, "%s\n  Make the directory first: only the file is made.",
+                    tactus_message());
 }
 
 int tac_fail_snapshot(int code)

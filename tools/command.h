@@ -116,6 +116,9 @@ void tac_logger_print(void *context, enum tactus_logger_level level, const char 
 /* Says the engine's last error and what to do about it; returns the exit status for its code. */
 int tac_fail_code(int code);
 
+/* The same for a code of tactus_create: with TACTUS_ENOSTORE there is no directory. */
+int tac_fail_create(int code);
+
 /* The same for a code of a snapshot's name: TACTUS_ENOTFOUND is not a key's. */
 int tac_fail_snapshot(int code);
 

@@ -234,7 +234,7 @@ static int store_make(const struct tac_stress_settings *settings)
     }
     code = tactus_create(settings->path, &settings->options);
     if (code != TACTUS_OK) {
-        return tac_fail_code(code);
+        return tac_fail_create(code);
     }
     status = trees_make(settings);
     if (status != TAC_EXIT_OK) {
@@ -288,8 +288,8 @@ static void life_begin(struct run *run)
                   .snapshots = &run->snapshots},
     };
     run->life.scene.has_size_limit = is_given(run->settings, "file_size_max");
-    run->life.scene.keeps_caches = is_given(run->settings, "page_cache_size") ||
-                                   is_given(run->settings, "index_cache_size");
+    run->life.scene.keeps_caches =
+        is_given(run->settings, "page_cache_size") || is_given(run->settings, "index_cache_size");
 }
 
 static int life_draw(struct run *run)
