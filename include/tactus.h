@@ -526,11 +526,11 @@ struct tactus_run_record {
  * Whatever ends the ingest with an error before the run is whole in tables, the reader's code among
  * them, changes nothing and takes no number: TACTUS_EINVAL, TACTUS_EKEYSIZE, TACTUS_EVALUESIZE and
  * TACTUS_ELAYOUT name the record, the first is 1; TACTUS_EFULL: there is no room, or the run has
- * more tables than tables_max, or than the manifest can note at once (some thousands): ingest it in
- * parts; TACTUS_ENOMEM, TACTUS_EPAUSED, TACTUS_ECORRUPT as for tactus_put, TACTUS_EIO when the file
- * cannot grow. TACTUS_EOPTION: with runs_per_level of 1 there are no sorted runs. After
- * TACTUS_EPOISONED open the store again: the run is in it if tactus_last_op says so. *ret_op may be
- * NULL. */
+ * more tables than tables_max leaves, or than the manifest can note at once (some thousands, with
+ * the longest keys a hundred): ingest it in parts; TACTUS_ENOMEM, TACTUS_EPAUSED, TACTUS_ECORRUPT as
+ * for tactus_put, TACTUS_EIO when the file cannot grow. TACTUS_EOPTION: with runs_per_level of 1
+ * there are no sorted runs. After TACTUS_EPOISONED open the store again: the run is in it if
+ * tactus_last_op says so. *ret_op may be NULL. */
 TACTUS_API int tactus_ingest(struct tactus *store, uint32_t tree,
                              int (*read_fn)(void *context,
                                             const struct tactus_run_record **ret_records,
@@ -735,7 +735,8 @@ TACTUS_API int tactus_compaction_hold(struct tactus *store, bool hold);
  * one for each call, which may be each op of a replicated log, or each tick. Writes that are
  * further than the calls begin beats as ever: the bar is where whichever is further has brought it.
  * An op: stores that are to be equal need it in the same places. It waits as a write in that beat
- * does. TACTUS_EPAUSED: it would have to wait, and took no op. TACTUS_EPOISONED. */
+ * does. TACTUS_EPAUSED: it would have to wait, and took no op. TACTUS_EFULL: the log has no room for
+ * it; it took none. TACTUS_EPOISONED. */
 TACTUS_API int tactus_beat(struct tactus *store);
 
 /* Pauses flushes and compactions: when it returns nothing more of them is begun, and what was under

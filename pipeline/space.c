@@ -19,8 +19,8 @@
  * tight flush, as order->log_flush_bytes. Old blocks are carried as far as all of this stays free. A
  * bar that ends with less than 2m + log_share begins a checkpoint.
  *
- * Not covered: the log's growth while a stuck store
- * only makes checkpoints, and a tree created while the store is nearly full, which raises f.
+ * Not covered: the log's growth while a stuck store only makes checkpoints, and a tree created while
+ * the store is nearly full, which raises f.
  */
 #include "pipeline/space.h"
 
