@@ -15,9 +15,10 @@
  * takes in any case: its tight flush, what it notes of ranges, the least of discards. Plan N leaves m
  * for plan N + 1, if that comes before the next checkpoint: behind half a bar, and where a sorted run
  * comes, whose tables enter at the end of plan N + 1. For such a run it also leaves log_share, unless
- * that and m are more than half of the room. Within plan N what may be refused leaves room for the
- * tight flush, as order->log_flush_bytes. Old blocks are carried as far as all of this stays free. A
- * bar that ends with less than 2m + log_share begins a checkpoint.
+ * that and m are more than half of the room, or compactions that were due found no room in the bar
+ * before: they go first then, and a run may be refused. Within plan N what may be refused leaves room
+ * for the tight flush, as order->log_flush_bytes. Old blocks are carried as far as all of this stays
+ * free. A bar that ends with less than 2m + log_share begins a checkpoint.
  *
  * Not covered: the log's growth while a stuck store only makes checkpoints, and a tree created while
  * the store is nearly full, which raises f.
@@ -184,6 +185,9 @@ static uint64_t log_blocks_left(struct tactus *store, struct need fill)
     }
     if (store->ingest != NULL) {
         return tac_subtract_floor_zero(room, tac_ingest_log_blocks(store));
+    }
+    if (store->bars_stuck > 0) {
+        return room;
     }
     return tac_max_u64(tac_subtract_floor_zero(room, plan + log_share(store)), room / 2);
 }
