@@ -462,8 +462,8 @@ TACTUS_API int tactus_delete(struct tactus *store, uint32_t tree, const void *ke
  * are long and blocks small, until compactions have gone over the tables at their ends; they see to
  * that from half of them on. One is noted until a checkpoint says that it has come to its end, and
  * a quarter is kept for what is taken while a checkpoint is written: so there is room for all in
- * any replay. A call that finds none ends bars until there is some, each with a checkpoint, which
- * in a pause it cannot (TACTUS_EPAUSED). TACTUS_EINVAL: a bound is missing, or `first` is not below
+ * any replay. A call that finds none ends bars until there is some, with checkpoints, which in
+ * a pause it cannot (TACTUS_EPAUSED). TACTUS_EINVAL: a bound is missing, or `first` is not below
  * `end`. TACTUS_EKEYSIZE: a bound has more than TACTUS_KEY_SIZE_MAX bytes. TACTUS_EFULL as for
  * tactus_delete, or because no range comes to its end: compaction is held back, or damage is in the
  * way. TACTUS_ECORRUPT as for tactus_put. */

@@ -86,13 +86,14 @@ void tac_ranges_taken(struct tactus *store)
     store->ranges_since++;
 }
 
-bool tac_ranges_have_room(struct tactus *store)
+bool tac_ranges_have_room(struct tactus *store, bool *ret_wants_checkpoint)
 {
     uint32_t most = tac_ranges_max(store);
     uint32_t spare = most / 4;
     bool     is_pending = store->checkpoint.bars_since == 0; /* The checkpoint may not be durable */
 
-    return store->ranges_again + spare < most && (!is_pending || store->ranges_since < spare);
+    *ret_wants_checkpoint = store->ranges_again + spare >= most;
+    return !*ret_wants_checkpoint && (!is_pending || store->ranges_since < spare);
 }
 
 /* ---- tables that leave ---------------------------------------------------------------------- */

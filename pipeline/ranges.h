@@ -39,8 +39,9 @@ uint64_t tac_ranges_log_bytes(struct tactus *store, bool with_mutable);
 void tac_ranges_checkpointed(struct tactus *store);
 /* One more is in the memtable. */
 void tac_ranges_taken(struct tactus *store);
-/* For one more. The writer, while the coordinator rests. */
-bool tac_ranges_have_room(struct tactus *store);
+/* For one more; *ret_wants_checkpoint: only a further checkpoint can make it. The writer, while the
+ * coordinator rests. */
+bool tac_ranges_have_room(struct tactus *store, bool *ret_wants_checkpoint);
 
 /* Coordinator, when the plan's results are about to enter the manifest: tables of which a range has
  * deleted all are discarded, or retained for snapshots. */

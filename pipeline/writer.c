@@ -487,6 +487,7 @@ int tac_writer_tree_room(struct tactus *store, struct tac_error *error)
 int tac_writer_range_room(struct tactus *store, struct tac_error *error)
 {
     uint32_t idle = 0;
+    bool     has_room;
     int      result = tac_writer_rest(store, error);
 
     if (result != TACTUS_OK) {
@@ -498,15 +499,16 @@ int tac_writer_range_room(struct tactus *store, struct tac_error *error)
         }
         tac_recovery_refill_end(store); /* Other ops than those that the checkpoint knew */
     }
-    store->wants_checkpoint = true; /* In each bar that is ended for it */
-    while (result == TACTUS_OK && !tac_ranges_have_room(store) && idle < RANGES_IDLE_BARS_MAX) {
+    has_room = tac_ranges_have_room(store, &store->wants_checkpoint);
+    while (result == TACTUS_OK && !has_room && idle < RANGES_IDLE_BARS_MAX) {
         uint32_t count = tac_ranges_count_all(store);
 
         result = room_bar_end(store, error);
         idle = tac_ranges_count_all(store) < count ? 0 : idle + 1;
+        has_room = tac_ranges_have_room(store, &store->wants_checkpoint);
     }
     store->wants_checkpoint = false;
-    if (result != TACTUS_OK || tac_ranges_have_room(store)) {
+    if (result != TACTUS_OK || has_room) {
         return result;
     }
     if (store->is_replaying && tac_ranges_count_all(store) < TAC_RANGES_MAX) {
