@@ -20,7 +20,7 @@
  * last: so n >= 63 (32^(h - 2)), and the 31 - 27.1 = 3.9 bytes that are left over per key, more
  * than 245 (32^(h - 2)) bytes together, pay for them.
  *
- * A deleted range of s bytes of bounds takes 16 + s bytes, rounded up to eight, accounts for s + 56
+ * A deleted range of s bytes of bounds takes 24 + s bytes, rounded up to eight, accounts for s + 56
  * and has no node.
  *
  * Aligning nodes costs nothing, as they are taken from an aligned end in whole cache lines. The
@@ -48,10 +48,24 @@ struct memrange {
     uint64_t op;
     uint32_t older; /* Reference of the tree's one before it; 0: none */
     uint16_t low_size, high_size;
+    uint32_t run;     /* 1 + index of the run of the tree's ranges up to this one; 0: none */
     uint8_t  bytes[]; /* Both bounds */
 };
 
-tac_static_assert(offsetof(struct memrange, bytes) == 16, "the arena's bound counts 16 bytes");
+tac_static_assert(sizeof(struct memrange) == 24, "the arena's bound counts 24 bytes");
+
+/* Ranges are a list, which is searched from the newest on. Every RUN_RANGES of a tree the edges of
+ * all that it has by then are written down in order, as a run: who comes to it searches no further.
+ * A run is there before its range can be seen, and stays as it is. */
+#define RUN_RANGES 32
+/* As many as the ranges that there can be make, if all are of one tree: after 32, 64, … ranges,
+ * with two edges each. Where there is no room a search goes on along the list. */
+#define RUNS_MAX (TAC_RANGES_MAX / RUN_RANGES)
+#define RUN_EDGES_MAX (RUN_RANGES * RUNS_MAX * (RUNS_MAX + 1))
+
+struct memrun {
+    uint32_t first, count; /* Edges */
+};
 
 struct tac_memtable {
     /* Fixed at create. */
@@ -60,6 +74,9 @@ struct tac_memtable {
     /* Written by the writer. */
     TAC_CACHE_ALIGNED uint64_t accounted; /* Any thread reads it: atomic, relaxed */
     uint32_t                   range_count;
+    uint32_t                   run_count, edge_count;
+    struct memrun              runs[RUNS_MAX];
+    struct tac_range_edge      edges[RUN_EDGES_MAX]; /* Their keys are in the arena */
     struct tac_memarena        arena;
     struct tac_memtree         trees[TACTUS_TREES_MAX];
 };
@@ -108,7 +125,7 @@ void tac_memtable_reset(struct tac_memtable *memtable)
 {
     memset(memtable->trees, 0, sizeof memtable->trees);
     tac_memarena_reset(&memtable->arena);
-    memtable->range_count = 0;
+    memtable->range_count = memtable->run_count = memtable->edge_count = 0;
     __atomic_store_n(&memtable->accounted, 0, __ATOMIC_RELAXED);
 }
 
@@ -140,6 +157,60 @@ void tac_memtable_put(struct tac_memtable *memtable, uint32_t tree, uint64_t op,
     __atomic_store_n(&memtable->accounted, memtable->accounted + bytes, __ATOMIC_RELAXED);
 }
 
+static const struct memrange *range_at(const struct tac_memtable *memtable, uint32_t ref)
+{
+    return tac_memarena_at(&memtable->arena, ref);
+}
+
+static struct tac_range range_of(const struct memrange *range)
+{
+    return (struct tac_range){
+        .op = range->op,
+        .low = {range->bytes, range->low_size},
+        .high = {range->bytes + range->low_size, range->high_size},
+    };
+}
+
+/* The run of what one begins with and of these ranges, the newest first. */
+static uint32_t run_make(struct tac_memtable *memtable, const struct memrun *before,
+                         const struct memrange *const ranges[RUN_RANGES])
+{
+    struct memrun         *run = &memtable->runs[memtable->run_count];
+    struct tac_range_edge *edges = memtable->edges + memtable->edge_count;
+
+    *run = (struct memrun){.first = memtable->edge_count, .count = before->count};
+    memcpy(edges, memtable->edges + before->first, before->count * sizeof *edges);
+    for (uint32_t i = RUN_RANGES; i > 0; i--) {
+        struct tac_range range = range_of(ranges[i - 1]);
+
+        run->count = tac_range_edges_add(edges, run->count, &range);
+    }
+    memtable->edge_count += run->count;
+    return ++memtable->run_count;
+}
+
+/* If so many have come since the last run, and there is room. The range is not in the list yet. */
+static uint32_t run_of(struct tac_memtable *memtable, const struct memrange *range)
+{
+    const struct memrange *ranges[RUN_RANGES] = {range};
+    struct memrun          before = {0, 0};
+    uint32_t               count = 1, ref = range->older;
+
+    while (ref != 0 && range_at(memtable, ref)->run == 0 && count < RUN_RANGES) {
+        ranges[count++] = range_at(memtable, ref);
+        ref = ranges[count - 1]->older;
+    }
+    if (ref != 0 && range_at(memtable, ref)->run != 0) {
+        before = memtable->runs[range_at(memtable, ref)->run - 1];
+    } else if (ref != 0) {
+        return 0; /* There has been no room for one. */
+    }
+    return count == RUN_RANGES && memtable->run_count < RUNS_MAX &&
+                   memtable->edge_count + before.count + 2 * RUN_RANGES <= RUN_EDGES_MAX
+               ? run_make(memtable, &before, ranges)
+               : 0;
+}
+
 void tac_memtable_delete_range(struct tac_memtable *memtable, uint32_t tree, uint64_t op,
                                struct tac_bytes low, struct tac_bytes high)
 {
@@ -160,6 +231,7 @@ void tac_memtable_delete_range(struct tac_memtable *memtable, uint32_t tree, uin
     range->high_size = (uint16_t)high.size;
     memcpy(range->bytes, low.data, low.size);
     memcpy(range->bytes + low.size, high.data, high.size);
+    range->run = run_of(memtable, range);
     __atomic_store_n(&memtree->ranges, ref, __ATOMIC_RELEASE);
     memtable->range_count++;
     __atomic_store_n(&memtable->accounted, memtable->accounted + bytes, __ATOMIC_RELAXED);
@@ -246,14 +318,10 @@ uint32_t tac_memtable_ranges(const struct tac_memtable *memtable, uint32_t tree)
 struct tac_range tac_memtable_range(const struct tac_memtable *memtable, uint32_t ref,
                                     uint32_t *ret_older)
 {
-    const struct memrange *range = tac_memarena_at(&memtable->arena, ref);
+    const struct memrange *range = range_at(memtable, ref);
 
     *ret_older = range->older;
-    return (struct tac_range){
-        .op = range->op,
-        .low = {range->bytes, range->low_size},
-        .high = {range->bytes + range->low_size, range->high_size},
-    };
+    return range_of(range);
 }
 
 uint64_t tac_memtable_range_op(const struct tac_memtable *memtable, uint32_t tree,
@@ -262,11 +330,18 @@ uint64_t tac_memtable_range_op(const struct tac_memtable *memtable, uint32_t tre
     uint32_t ref = tac_memtable_ranges(memtable, tree);
 
     while (ref != 0) {
-        struct tac_range range = tac_memtable_range(memtable, ref, &ref);
+        const struct memrange *memrange = range_at(memtable, ref);
+        struct tac_range       range = range_of(memrange);
 
+        if (range.op <= visible_op && memrange->run != 0) {
+            const struct memrun *run = &memtable->runs[memrange->run - 1];
+
+            return tac_range_edges_op(memtable->edges + run->first, run->count, key);
+        }
         if (range.op <= visible_op && tac_range_has(&range, key)) {
             return range.op; /* Those that follow are older. */
         }
+        ref = memrange->older;
     }
     return 0;
 }

@@ -733,6 +733,69 @@ static void test_facts(void)
     tac_memtable_free(memtable);
 }
 
+/* ---- deleted ranges ------------------------------------------------------------------------- */
+
+#define RANGES 700 /* More than a store has: there is no room for runs of all of them */
+#define RANGE_KEYS 200
+#define RANGE_QUESTIONS 20
+
+/* What each range by itself says. */
+static uint64_t ranges_say(const struct tac_memtable *memtable, uint32_t tree, struct tac_bytes key,
+                           uint64_t visible_op)
+{
+    uint32_t ref = tac_memtable_ranges(memtable, tree);
+    uint64_t op = 0;
+
+    while (ref != 0) {
+        struct tac_range range = tac_memtable_range(memtable, ref, &ref);
+
+        if (range.op <= visible_op && range.op > op && tac_range_has(&range, key)) {
+            op = range.op;
+        }
+    }
+    return op;
+}
+
+/* Of keys of two bytes. */
+static struct tac_bytes range_key(uint64_t number, uint8_t key[2])
+{
+    key[0] = (uint8_t)(1 + number / 16);
+    key[1] = (uint8_t)(number % 16);
+    return (struct tac_bytes){key, 2};
+}
+
+static void test_ranges(uint64_t seed, uint32_t trees)
+{
+    struct tac_prng      prng = {seed};
+    struct tac_memtable *memtable = tac_memtable_new(TAC_MIB, trees);
+    uint64_t             wrong = 0, deleted = 0;
+    uint8_t              key[2], end[2];
+
+    for (uint32_t round = 0; round < 2; round++) {
+        for (uint64_t op = 1; op <= RANGES; op++) {
+            uint64_t low = tac_prng_below(&prng, RANGE_KEYS);
+            uint64_t high = low + 1 + tac_prng_below(&prng, 8);
+
+            tac_memtable_delete_range(memtable, (uint32_t)(op % trees), op, range_key(low, key),
+                                      range_key(high, end));
+            for (uint32_t i = 0; i < RANGE_QUESTIONS; i++) {
+                uint32_t         tree = (uint32_t)tac_prng_below(&prng, trees);
+                uint64_t         visible_op = op - tac_prng_below(&prng, i % 2 == 0 ? 1 : op);
+                struct tac_bytes asked = range_key(tac_prng_below(&prng, RANGE_KEYS + 8), key);
+                uint64_t         found = tac_memtable_range_op(memtable, tree, asked, visible_op);
+
+                wrong += found != ranges_say(memtable, tree, asked, visible_op);
+                deleted += found != 0;
+            }
+        }
+        tac_memtable_reset(memtable);
+    }
+    tap_ok(wrong == 0 && deleted > 0,
+           "ranges of %u tree%s: the newest that has a key is found, as of any op", trees,
+           trees == 1 ? "" : "s");
+    tac_memtable_free(memtable);
+}
+
 static void test_hash(void)
 {
     const uint8_t   bytes[] = "keyvalue";
@@ -756,6 +819,8 @@ int main(void)
     test_facts();
     test_below_of_one_size();
     test_hash();
+    test_ranges(seed, 1);
+    test_ranges(seed, 3);
     for (enum shape shape = 0; shape < SHAPE_COUNT_; shape++) {
         test_model(seed, shape);
         test_each_put(seed, shape);
