@@ -13,8 +13,14 @@ static void text_escape(char text[TACTUS_MESSAGE_BYTES])
     char   raw[TACTUS_MESSAGE_BYTES];
     size_t used = 0;
 
+    while (text[used] != 0 && !is_control(text[used])) {
+        used++;
+    }
+    if (text[used] == 0) {
+        return;
+    }
     memcpy(raw, text, sizeof raw);
-    for (const char *at = raw; *at != 0; at++) {
+    for (const char *at = raw + used; *at != 0; at++) {
         size_t bytes = is_control(*at) ? strlen("\\xHH") : 1;
 
         if (used + bytes >= sizeof raw) {
