@@ -339,6 +339,9 @@ static void log_go_on(struct replayed *replayed, struct tac_free_set *free_set)
                               chain.blocks[chain.count + i]);
     }
     tac_manifest_log_checkpoint_done(log, free_set, &chain.superblock);
+    /* The file has grown for them, whatever size was made up for it. */
+    chain.superblock.blocks_in_file =
+        tac_max_u64(chain.superblock.blocks_in_file, chain.count + count + 1);
     chain.superblock.sequence = SEQUENCE + 1;
     chain.superblock.op_persisted = OP_PERSISTED + 1;
     chain.superblock.table_count = tac_manifest_table_count(manifest);
