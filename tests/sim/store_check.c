@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "tests/lib/blocks_in_use.h"
 #include "tests/sim/store_sim.h"
 
 #define FULL_TRIES_MAX 20
@@ -176,25 +177,8 @@ void sim_check_tree(struct sim *sim, uint32_t tree)
 static void accounting_check(struct sim *sim)
 {
     struct tactus *store = sim->store;
-    uint64_t       blocks = TAC_SUPERBLOCK_COPIES + store->checkpoint.next.free_set_block_count +
-                      tac_manifest_log_block_count(store->manifest_log);
+    uint64_t       blocks = blocks_in_use(store);
 
-    for (uint32_t i = 0; i < tac_manifest_tree_count(store->manifest); i++) {
-        const struct tac_manifest_tree *tree = tac_manifest_tree(store->manifest, i);
-
-        for (uint32_t level = 0; level <= tree->planner.last_level; level++) {
-            for (uint32_t t = 0; t < tree->levels[level].table_count; t++) {
-                const struct tac_table *table = tree->levels[level].tables[t];
-
-                blocks += (uint64_t)table->value_block_count + table->filter_block_count + 1;
-            }
-        }
-        blocks += tree->discards.blocks + tree->retained.blocks;
-    }
-    blocks += store->snapshots.directory.count > 0;
-    for (uint32_t i = 0; i < store->snapshots.directory.count; i++) {
-        blocks += store->snapshots.directory.entries[i].block_count;
-    }
     if (tac_free_set_acquired_count(store->free_set) != blocks) {
         sim_fail(sim, "%llu blocks are acquired, %llu are in use",
                  (unsigned long long)tac_free_set_acquired_count(store->free_set),
