@@ -164,7 +164,7 @@ struct tactus_options {
                                         of them) less 3. 0: an eighth of a plan's beats, at most
                                         8; 0. */
     uint32_t checkpoint_interval_bars; /* 1 to 64; 4. */
-    uint32_t filter_bits_per_key;    /* 0 (no filter) to 20; 10. */
+    uint32_t filter_bits_per_key;    /* 0 (no filter) to 20; 10. More where there is room. */
     uint64_t file_size_max;          /* The file never grows beyond this; 1 TiB, or with smaller
                                         blocks as much as they can have. */
     uint8_t  uuid[TACTUS_UUID_BYTES]; /* All zero: random. */

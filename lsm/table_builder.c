@@ -160,6 +160,17 @@ static uint32_t filter_blocks_needed(const struct tac_table_builder *builder)
     return (uint32_t)tac_div_ceil(bytes, filter_block_bytes(&builder->geometry));
 }
 
+/* Bits per key of the open table's filter: more than it must have where they cost no room. */
+static uint32_t filter_bits(const struct tac_table_builder *builder)
+{
+    uint32_t bits = builder->options.filter_bits_per_key;
+    uint32_t more = tac_filter_bits_with_spare(bits);
+    bool     fits = tac_index_builder_filter_fits(&builder->index,
+                                                  tac_filter_bytes(builder->table_records, more));
+
+    return fits ? more : bits;
+}
+
 /* Writes the table's filter into blocks of its own. A key's line may be in any of them, so all are
  * taken first. */
 static void filter_blocks_write(struct tac_table_builder *builder, uint32_t block_count,
@@ -224,7 +235,7 @@ static void table_end(struct tac_table_builder *builder)
     struct tac_index_seal     seal = {
             .tree = builder->options.tree,
             .sequence = builder->options.sequence,
-            .filter_bits_per_key = builder->options.filter_bits_per_key,
+            .filter_bits_per_key = filter_bits(builder),
             .hashes = builder->hashes,
     };
     struct tac_table table = {.tree = builder->options.tree};

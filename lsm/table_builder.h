@@ -21,7 +21,7 @@ struct tac_table_builder_options {
     struct tac_layout          layout;
     uint32_t                   tree;
     uint64_t                   sequence; /* Checkpoint sequence for block headers */
-    uint32_t                   filter_bits_per_key;
+    uint32_t                   filter_bits_per_key; /* At least; see tac_filter_bits_with_spare */
     uint64_t                   table_bytes_min; /* See tac_plan_cut */
     const struct tac_cut      *cuts;            /* Borrowed until the end; at least one */
     uint32_t                   cut_count;

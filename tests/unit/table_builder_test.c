@@ -19,7 +19,8 @@ struct job {
     struct fixture_store            *store;
 };
 
-static bool buffers_right, bound_right, totals_right, ends_right, contents_right, lookups_right;
+static bool     buffers_right, bound_right, totals_right, ends_right, contents_right, lookups_right;
+static uint32_t filters_with_more, filters_without_more;
 
 static uint64_t log_between(struct tac_prng *prng, uint64_t low, uint64_t high)
 {
@@ -127,20 +128,28 @@ static void job_run(struct job *job)
     tac_table_builder_free(builder);
 }
 
+/* Bytes of an index block before its filter. */
+static uint64_t index_bytes(const struct tac_index_block *index)
+{
+    uint64_t used =
+        320 + 64 * (uint64_t)index->value_block_count + 40 * (uint64_t)index->page_count;
+
+    for (uint32_t i = 0; i < index->page_count; i++) {
+        used += tac_index_separator(index, i).size;
+    }
+    return used;
+}
+
 /* The table ended before records[next] because its index had no room for one more page, in a new
  * block at worst. */
 static bool index_was_full(const struct job *job, const struct tac_index_block *index,
                            uint32_t next)
 {
-    uint64_t used =
-        320 + 64 * (uint64_t)index->value_block_count + 40 * (uint64_t)index->page_count;
+    uint64_t         used = index_bytes(index);
     struct tac_bytes last = fixture_key(&job->records[next - 1]);
     struct tac_bytes first = fixture_key(&job->records[next]);
     uint32_t         shared = 0;
 
-    for (uint32_t i = 0; i < index->page_count; i++) {
-        used += tac_index_separator(index, i).size;
-    }
     while (shared < last.size && last.data[shared] == first.data[shared]) {
         shared++;
     }
@@ -191,6 +200,25 @@ static void check_ends(const struct job *job)
     }
     ends_right = ends_right && table + 1 == job->store->table_count &&
                  in_table == job->store->tables[table].records;
+}
+
+static uint64_t filter_bytes(const struct tac_index_block *index, uint32_t bits)
+{
+    return (index->record_count * bits + 511) / 512 * 64;
+}
+
+/* Four bits per key more than asked for, at most 20, just where they fit behind the index. */
+static bool filter_is_as_asked(const struct job *job, const struct tac_index_block *index)
+{
+    uint32_t asked = job->options.filter_bits_per_key;
+    uint32_t more = asked == 0 ? 0 : asked + 4 > 20 ? 20 : asked + 4;
+    uint64_t left = job->geometry->block_size - (index_bytes(index) + 63) / 64 * 64;
+    bool     fits = filter_bytes(index, more) <= left;
+
+    filters_with_more += fits && more > asked;
+    filters_without_more += !fits && filter_bytes(index, asked) <= left;
+    return index->filter_bits_per_key == (fits ? more : asked) &&
+           index->filter_bytes == filter_bytes(index, index->filter_bits_per_key);
 }
 
 static bool filter_may_contain(const struct job *job, const struct tac_index_block *index,
@@ -276,8 +304,7 @@ static void check_contents(const struct job *job)
             table->filter_block_count == index.filter_block_count &&
             tac_bytes_compare(table->key_min, fixture_key(&job->records[first])) == 0 &&
             tac_bytes_compare(table->key_max, fixture_key(&job->records[at - 1])) == 0 &&
-            index.filter_bytes ==
-                tac_filter_bytes(table->records, job->options.filter_bits_per_key);
+            filter_is_as_asked(job, &index);
     }
     contents_right = contents_right && at == job->count && blocks == job->store->block_count &&
                      job->store->is_in_order;
@@ -340,6 +367,7 @@ static void whole_job(struct job *job, uint32_t key_size, uint32_t count, uint32
 static void test_extremes(void)
 {
     struct job job;
+    bool       all_right = true;
 
     whole_job(&job, 500, 2000, 10);
     tap_ok(job.store->table_count > 100 && ends_right && contents_right && lookups_right &&
@@ -351,6 +379,14 @@ static void test_extremes(void)
                contents_right && lookups_right && buffers_right && bound_right && totals_right,
            "a table ends before its filter needs a ninth block");
     job_free(&job);
+    filters_with_more = filters_without_more = 0;
+    for (uint32_t count = 500; count <= 5000; count += 100) {
+        whole_job(&job, 4, count, 10);
+        all_right = all_right && contents_right && lookups_right && buffers_right && bound_right;
+        job_free(&job);
+    }
+    tap_ok(all_right && filters_with_more > 0 && filters_without_more > 0,
+           "a filter has more bits where its index block has room for them, and elsewhere not");
 }
 
 /* The buffers' earlier contents, and whether a builder was used before, do not show. */
