@@ -215,7 +215,10 @@
     M(94, BEAT_NOT_REPLAYED, "sim/store_sim_test", "none",                                           \
       "a replay takes a beat for an op that does nothing")                                           \
     M(95, BEAT_AGAIN, "sim/store_sim_test", "none",                                                  \
-      "a refill runs beats that had run before the checkpoint")
+      "a refill runs beats that had run before the checkpoint")                                      \
+    /* Fences of versions */                                                                         \
+    M(97, FENCE_LOW, "unit/manifest_test", "none",                                                   \
+      "a get does not look at tables that begin behind the fence below the key")
 /* clang-format on */
 
 #define TAC_MUTANT_NUMBER(number, name, killer, stands_for, wrong) TAC_MUTANT_##name = (number),

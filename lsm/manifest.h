@@ -216,6 +216,14 @@ struct tac_version_level {
     struct tac_version_run *runs;
     uint32_t                run_count;
 };
+/* Where the runs are at some keys: see lsm/version_search.c. */
+struct tac_version_fences {
+    uint64_t *keys; /* Prefixes, ascending; the first is 0 */
+    /* For each fence a number for each run: its tables that begin at or below the fence. One more
+     * row at the end: all tables. */
+    uint32_t *floors;
+    uint32_t  count;
+};
 struct tac_version_tree {
     uint32_t                 id; /* For callers; atomic, as a tree may join or be dropped later:
                                     TAC_TREE_ID_NONE, and then nobody but the scrub looks at the
@@ -225,7 +233,9 @@ struct tac_version_tree {
     struct tac_layout        layout;
     char                     name[TACTUS_TREE_NAME_MAX + 1];
     uint32_t                 level_count; /* The last level's number and one */
+    /* The runs of all levels lie behind each other, from levels[0].runs on. */
     struct tac_version_level levels[TACTUS_LEVELS_MAX];
+    struct tac_version_fences fences;
     const struct tac_range  *ranges; /* That were deleted, in order of op */
     uint32_t                 range_count;
     uint32_t                 edge_count;
@@ -250,7 +260,9 @@ const struct tac_version_tree *tac_version_tree_find(const struct tac_version *v
                                                      uint32_t                  id);
 /* The last table of the run that begins at or below the key; table_count: none does. */
 uint32_t tac_version_run_floor(const struct tac_version_run *run, struct tac_bytes key);
-/* The table of the run that may hold the key, or NULL. */
-struct tac_table *tac_version_run_find(const struct tac_version_run *run, struct tac_bytes key);
+/* For each run of the tree, level by level, the table that may hold the key, or NULL. Returns the
+ * number of runs, which is at most tables_max. */
+uint32_t tac_version_find(const struct tac_version_tree *tree, struct tac_bytes key,
+                          struct tac_table **ret_tables, uint32_t tables_max);
 
 #endif

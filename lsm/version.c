@@ -3,6 +3,7 @@
 
 #include "base/units.h"
 #include "lsm/manifest.h"
+#include "lsm/version_search.h"
 
 #define BOUNDS_BYTES (2 * (size_t)TACTUS_KEY_SIZE_MAX)
 
@@ -14,6 +15,8 @@ struct version_object {
     struct tac_table      **tables;
     uint64_t               *key_min_prefixes, *key_max_prefixes; /* Of the tables, in order */
     struct tac_version_run *runs;
+    uint64_t               *fence_keys;   /* One for each table at most */
+    uint32_t               *fence_floors; /* TAC_VERSION_FLOORS for each table at most */
     uint32_t                ranges_used;
     struct tac_range        ranges[TAC_RANGES_MAX];
     uint32_t                edges_used;
@@ -25,8 +28,8 @@ struct version_object {
 uint64_t tac_version_memory_bytes(uint32_t tables_max)
 {
     return sizeof(struct version_object) + TAC_RANGES_MAX * BOUNDS_BYTES +
-           tables_max * (sizeof(struct tac_table *) + 2 * sizeof(uint64_t) +
-                         sizeof(struct tac_version_run)) +
+           tables_max * (sizeof(struct tac_table *) + 3 * sizeof(uint64_t) +
+                         TAC_VERSION_FLOORS * sizeof(uint32_t) + sizeof(struct tac_version_run)) +
            tac_div_ceil(tables_max, 64) * 8;
 }
 
@@ -43,11 +46,14 @@ struct tac_version *tac_version_new(uint32_t tables_max)
     object->key_min_prefixes = calloc(tables_max, sizeof *object->key_min_prefixes);
     object->key_max_prefixes = calloc(tables_max, sizeof *object->key_max_prefixes);
     object->runs = calloc(tables_max, sizeof *object->runs);
+    object->fence_keys = calloc(tables_max, sizeof *object->fence_keys);
+    object->fence_floors =
+        calloc((size_t)tables_max * TAC_VERSION_FLOORS, sizeof *object->fence_floors);
     object->ended = calloc(tac_div_ceil(tables_max, 64), 8);
     object->bounds = calloc(TAC_RANGES_MAX, BOUNDS_BYTES);
     if (object->tables == NULL || object->key_min_prefixes == NULL ||
-        object->key_max_prefixes == NULL || object->runs == NULL || object->ended == NULL ||
-        object->bounds == NULL) {
+        object->key_max_prefixes == NULL || object->runs == NULL || object->fence_keys == NULL ||
+        object->fence_floors == NULL || object->ended == NULL || object->bounds == NULL) {
         tac_version_free(&object->version);
         return NULL;
     }
@@ -69,6 +75,8 @@ void tac_version_free(struct tac_version *version)
     }
     free(object->bounds);
     free(object->ended);
+    free(object->fence_floors);
+    free(object->fence_keys);
     free(object->runs);
     free(object->key_max_prefixes);
     free(object->key_min_prefixes);
@@ -157,6 +165,22 @@ static void level_fill(struct version_object *object, struct tac_version_level *
     *ret_level = (struct tac_version_level){.runs = runs, .run_count = run_count};
 }
 
+static void levels_fill(struct version_object *object, struct tac_version_tree *copy,
+                        const struct tac_manifest_tree *tree)
+{
+    uint32_t tables_before = object->tables_used;
+
+    copy->level_count = tree->planner.last_level + 1;
+    tac_assert(copy->level_count <= TACTUS_LEVELS_MAX);
+    for (uint32_t i = 0; i < TACTUS_LEVELS_MAX; i++) {
+        tac_assert(i < copy->level_count || tree->levels[i].table_count == 0);
+        level_fill(object, &copy->levels[i], &tree->levels[i]);
+    }
+    copy->fences.keys = object->fence_keys + tables_before;
+    copy->fences.floors = object->fence_floors + (size_t)tables_before * TAC_VERSION_FLOORS;
+    tac_version_fences_fill(copy, object->tables_used - tables_before);
+}
+
 static void retained_fill(struct version_object *object, struct tac_version_tree *copy,
                           const struct tac_manifest_retained *retained)
 {
@@ -231,12 +255,7 @@ void tac_version_fill(struct tac_version *version, struct tac_manifest *manifest
         copy->has_tables = true;
         copy->layout = tree->layout;
         memcpy(copy->name, tree->name, sizeof copy->name);
-        copy->level_count = tree->planner.last_level + 1;
-        tac_assert(copy->level_count <= TACTUS_LEVELS_MAX);
-        for (uint32_t j = 0; j < TACTUS_LEVELS_MAX; j++) {
-            tac_assert(j < copy->level_count || tree->levels[j].table_count == 0);
-            level_fill(object, &copy->levels[j], &tree->levels[j]);
-        }
+        levels_fill(object, copy, tree);
         retained_fill(object, copy, &tree->retained);
         ranges_fill(object, copy, manifest, i);
     }
@@ -253,56 +272,4 @@ const struct tac_version_tree *tac_version_tree_find(const struct tac_version *v
     tree = &version->trees[number];
     return id != TAC_TREE_ID_NONE && __atomic_load_n(&tree->id, __ATOMIC_ACQUIRE) == id ? tree
                                                                                         : NULL;
-}
-
-/* The last table that begins at or below the key, as far as prefixes tell: with equal ones it is the
- * highest of them. A binary search without branches on the data; table_count: none. */
-static uint32_t run_find_prefix(const struct tac_version_run *run, uint64_t prefix)
-{
-    uint32_t base = 0;
-
-    for (uint32_t count = run->table_count; count > 1;) {
-        uint32_t half = count / 2;
-        bool     is_reached = run->key_min_prefixes[base + half] <= prefix;
-
-        base += half & -(uint32_t)is_reached;
-        count -= half;
-    }
-    return run->key_min_prefixes[base] <= prefix ? base : run->table_count;
-}
-
-uint32_t tac_version_run_floor(const struct tac_version_run *run, struct tac_bytes key)
-{
-    uint64_t prefix = tac_key_prefix(key.data, key.size);
-    uint32_t at = run_find_prefix(run, prefix);
-    uint32_t low = 0, high = at;
-
-    if (at == run->table_count || run->key_min_prefixes[at] != prefix ||
-        tac_bytes_compare(run->tables[at]->key_min, key) <= 0) {
-        return at;
-    }
-    /* The prefixes do not decide: how many of the tables below it begin at or below the key? */
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (tac_bytes_compare(run->tables[middle]->key_min, key) <= 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low == 0 ? run->table_count : low - 1;
-}
-
-struct tac_table *tac_version_run_find(const struct tac_version_run *run, struct tac_bytes key)
-{
-    uint64_t prefix = tac_key_prefix(key.data, key.size);
-    uint32_t at = tac_version_run_floor(run, key);
-
-    if (at == run->table_count || prefix > run->key_max_prefixes[at] ||
-        (prefix == run->key_max_prefixes[at] &&
-         tac_bytes_compare(key, run->tables[at]->key_max) > 0)) {
-        return NULL;
-    }
-    return run->tables[at];
 }

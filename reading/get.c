@@ -114,29 +114,36 @@ static uint64_t deleted_op_find(const struct get *get, const struct tac_view *vi
     return tac_range_edges_op(tree->edges, tree->edge_count, get->key);
 }
 
-/* The tables of one level over the key, higher stamps first. */
-static void get_tables_of_level(struct get *get, const struct tac_version_level *level)
+/* The tables of one level, higher stamps first, behind those that the get has. found: what was found
+ * in the level's runs; it may be the same memory. */
+static void get_tables_of_level(struct get *get, struct tac_table *const *found, uint32_t run_count)
 {
     uint32_t first = get->table_count;
 
-    for (uint32_t i = 0; i < level->run_count; i++) {
-        struct tac_table *table = tac_version_run_find(&level->runs[i], get->key);
+    for (uint32_t i = 0; i < run_count; i++) {
+        struct tac_table *table = found[i];
+        uint32_t          at = get->table_count;
 
-        if (table != NULL && (get->deleted_op == 0 || table->snapshot_min >= get->deleted_op)) {
-            tac_assert(get->table_count < CANDIDATES_MAX);
-            __builtin_prefetch(table);
-            get->tables[get->table_count++] = table;
+        if (table == NULL || (get->deleted_op != 0 && table->snapshot_min < get->deleted_op)) {
+            continue;
         }
-    }
-    for (uint32_t i = first; i < get->table_count; i++) {
-        struct tac_table *table = get->tables[i];
-        uint32_t          at = i;
-
         for (; at > first && get->tables[at - 1]->stamp < table->stamp; at--) {
             get->tables[at] = get->tables[at - 1];
         }
         get->tables[at] = table;
+        get->table_count++;
     }
+}
+
+static void get_tables(struct get *get, const struct tac_version_tree *tree)
+{
+    uint32_t found = 0, count = tac_version_find(tree, get->key, get->tables, CANDIDATES_MAX);
+
+    for (uint32_t i = 0; i < tree->level_count; i++) {
+        get_tables_of_level(get, get->tables + found, tree->levels[i].run_count);
+        found += tree->levels[i].run_count;
+    }
+    tac_assert(found == count);
 }
 
 /* A table while its group is screened. */
@@ -288,9 +295,7 @@ static int get_from_view(struct get *get, const struct tac_view *view, uint64_t 
         return rv;
     }
     get->layout = tree->layout;
-    for (uint32_t i = 0; i < tree->level_count; i++) {
-        get_tables_of_level(get, &tree->levels[i]);
-    }
+    get_tables(get, tree);
     if (get->table_count > 0) {
         get->hash = tac_filter_hash(get->key);
     }

@@ -218,6 +218,18 @@ static void ranges_check(struct tac_manifest *manifest, const struct tac_version
     }
 }
 
+/* Among what a reader finds for the table's last key. */
+static uint32_t times_found(const struct tac_version_tree *tree, const struct tac_table *table)
+{
+    struct tac_table *found[TABLES_MAX];
+    uint32_t          count = tac_version_find(tree, table->key_max, found, TABLES_MAX), times = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        times += found[i] == table;
+    }
+    return times;
+}
+
 /* Readers find every table of an open tree by its keys, in the version of the manifest. */
 static void version_check(struct tac_manifest *manifest)
 {
@@ -237,13 +249,7 @@ static void version_check(struct tac_manifest *manifest)
             tac_assert(tables->table_count == 0 || level <= tree->planner.last_level);
             tac_assert(runs->run_count == tac_manifest_level_depth(tables));
             for (uint32_t j = 0; j < tables->table_count; j++) {
-                uint32_t found = 0;
-
-                for (uint32_t k = 0; k < runs->run_count; k++) {
-                    found += tac_version_run_find(&runs->runs[k], tables->tables[j]->key_max) ==
-                             tables->tables[j];
-                }
-                tac_assert(found == 1);
+                tac_assert(times_found(&version->trees[i], tables->tables[j]) == 1);
             }
         }
     }

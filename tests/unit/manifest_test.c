@@ -133,31 +133,44 @@ static bool level_version_is_right(const struct tac_manifest_level *level,
     return count == level->table_count && copy->run_count == tac_manifest_level_depth(level);
 }
 
-static bool finds_are_right(const struct tac_manifest_level *level,
-                            const struct tac_version_level *copy, const struct tac_layout *layout,
-                            struct tac_prng *prng)
+static uint32_t tables_over(const struct tac_manifest_level *level, struct tac_bytes key)
 {
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < level->table_count; i++) {
+        count += tac_bytes_compare(level->tables[i]->key_min, key) <= 0 &&
+                 tac_bytes_compare(key, level->tables[i]->key_max) <= 0;
+    }
+    return count;
+}
+
+/* Found in the runs of each level: all of its tables over the key, and no others. */
+static bool finds_are_right(const struct tac_manifest_tree *tree,
+                            const struct tac_version_tree *copy, struct tac_prng *prng)
+{
+    struct tac_table *tables[TABLES_MAX];
+
     for (uint32_t i = 0; i < 50; i++) {
         uint8_t          buffer[TACTUS_KEY_SIZE_MAX];
-        struct tac_bytes key = key_make(buffer, layout, tac_prng_below(prng, 1100), prng);
-        uint32_t         expected = 0, found = 0;
+        struct tac_bytes key = key_make(buffer, &tree->layout, tac_prng_below(prng, 1100), prng);
+        uint32_t         run_count = tac_version_find(copy, key, tables, TABLES_MAX);
+        uint32_t         run = 0;
 
-        for (uint32_t j = 0; j < level->table_count; j++) {
-            expected += tac_bytes_compare(level->tables[j]->key_min, key) <= 0 &&
-                        tac_bytes_compare(key, level->tables[j]->key_max) <= 0;
-        }
-        for (uint32_t j = 0; j < copy->run_count; j++) {
-            struct tac_table *table = tac_version_run_find(&copy->runs[j], key);
+        for (uint32_t level = 0; level < copy->level_count; level++) {
+            uint32_t run_end = run + copy->levels[level].run_count, found = 0;
 
-            if (table != NULL) {
-                found++;
-                if (tac_bytes_compare(table->key_min, key) > 0 ||
-                    tac_bytes_compare(key, table->key_max) > 0) {
+            for (; run < run_end; run++) {
+                found += tables[run] != NULL;
+                if (tables[run] != NULL && (tac_bytes_compare(tables[run]->key_min, key) > 0 ||
+                                            tac_bytes_compare(key, tables[run]->key_max) > 0)) {
                     return false;
                 }
             }
+            if (found != tables_over(&tree->levels[level], key)) {
+                return false;
+            }
         }
-        if (found != expected) {
+        if (run != run_count) {
             return false;
         }
     }
@@ -190,8 +203,8 @@ static void manifest_judge(struct tac_manifest *manifest, struct tac_version *ve
             truth->has_depth =
                 truth->has_depth && tac_manifest_level_depth(level) == depth_brute(level);
             truth->has_runs = truth->has_runs && level_version_is_right(level, copy);
-            truth->finds = truth->finds && finds_are_right(level, copy, &tree->layout, prng);
         }
+        truth->finds = truth->finds && finds_are_right(tree, &version->trees[i], prng);
     }
 }
 
