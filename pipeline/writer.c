@@ -109,8 +109,8 @@ static uint64_t steps_per_plan(const struct tactus *store)
 static uint64_t step_now(const struct tactus *store)
 {
     const struct tac_memtable *memtable = store->memtables[store->memtable_mutable];
-    uint64_t step = (uint64_t)((unsigned __int128)tac_memtable_accounted(memtable) *
-                               steps_per_bar(store) / store->shape.memtable_size);
+    uint64_t                   step =
+        tac_memtable_accounted(memtable) * steps_per_bar(store) / store->shape.memtable_size;
     uint64_t called = store->beat_called * TAC_PACING_STEPS_PER_BEAT;
 
     return tac_min_u64(tac_max_u64(step, called), steps_per_bar(store) - 1);
