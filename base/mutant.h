@@ -193,7 +193,7 @@
       "tables from after a deleted range are given back with those of before")                       \
     M(84, RANGE_TOO_SOON, "unit/range_delete_test", "none",                                          \
       "a deleted range is over when no table of level 0 has keys of it")                             \
-    M(85, RANGE_NOT_REPLAYED, "unit/range_delete_test", "none",                                      \
+    M(85, RANGE_NOT_REPLAYED, "unit/range_replay_test", "none",                                      \
       "a replay leaves out deleted ranges")                                                          \
     M(86, RANGE_NOT_IN_IMAGE, "unit/range_delete_test", "none",                                      \
       "a snapshot does not have the ranges of its moment")                                           \
