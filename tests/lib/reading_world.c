@@ -28,6 +28,8 @@ static void storage_wait(struct world_storage *storage)
 {
     uint64_t bar = tac_atomic_load_acquire_u64(storage->bar_now) + 3;
 
+    /* Only now: who has seen the count, and lets three bars pass, has ended the wait. */
+    tac_atomic_fetch_add_acq_rel_u32(&storage->waits, 1);
     while (tac_atomic_load_acquire_u64(storage->bar_now) < bar &&
            tac_atomic_load_acquire_u32(&storage->is_over) == 0) {
         sched_yield();

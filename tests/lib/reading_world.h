@@ -28,6 +28,7 @@ struct world_storage {
     uint64_t            fail_every;    /* One read in so many fails; 0: none */
     bool                fails_again;   /* … and so does the second attempt */
     uint64_t            wait_every; /* One read in so many waits for three bars to pass; 0: none */
+    uint32_t            waits;      /* Atomic: how many have begun to */
     uint32_t            is_over;    /* Atomic: no bars will pass any more */
     const uint64_t     *bar_now;    /* Atomic: what to wait for */
     void (*before_read)(void *context, uint64_t offset); /* Once, then forgotten; or NULL */

@@ -24,6 +24,10 @@
 /* Bars that a block rests before it is written again; the address of a table's region. */
 #define REGIONS 3
 #define REGION_BLOCKS 400
+/* A run that has to see a get made again writes on until it does: so many times it waits until one
+ * more read is held, and lets the blocks be reused. One such read in a few is a get's. */
+#define HOLDS_MAX 1000
+#define BARS_OF_HOLD (REGIONS + 1)
 
 struct op {
     uint8_t group;
@@ -32,7 +36,8 @@ struct op {
 
 struct stress {
     struct world *world;
-    uint64_t      bars, op_count;
+    uint64_t      op_count; /* At least */
+    uint64_t      holds_max;
     struct op    *ops; /* From 1 */
 };
 
@@ -71,35 +76,60 @@ static void table_gone(void *context, struct tac_table *table)
     tac_table_index_let_go(context, table);
 }
 
-static void writer_run(struct stress *stress)
+/* tables: the model as of the last swap. */
+static void bar_end(struct world *world, uint32_t *tables)
 {
-    struct world *world = stress->world;
-    uint32_t     *tables = calloc(KEYS, sizeof *tables); /* The model as of the last swap */
-    uint32_t     *newest = world->model;
+    uint32_t *newest = world->model;
 
-    for (uint64_t op = 1; op <= stress->op_count; op++) {
-        apply(stress, op);
+    while (!tac_read_side_quiesced(world->side)) {
+        sched_yield();
+    }
+    /* The tables take in the immutable memtable; the oldest region is overwritten. */
+    world->address_end = 1 + world->bar % REGIONS * REGION_BLOCKS;
+    world_remove_tables(world);
+    tac_manifest_limbo_sweep(world->manifest, world->bar, table_gone, world->side);
+    world->model = tables;
+    world_add_model(world, 2);
+    world->model = newest;
+    tac_assert(world->address_end <= 1 + (world->bar % REGIONS + 1) * REGION_BLOCKS);
+    memcpy(tables, newest, KEYS * sizeof *tables);
+    world_swap(world);
+    world_publish(world);
+}
+
+/* Whole bars. Returns the last op. */
+static uint64_t ops_run(struct stress *stress, uint32_t *tables, uint64_t op, uint64_t count)
+{
+    for (uint64_t end = op + count; op < end;) {
+        apply(stress, ++op);
         if (op % (OPS_OF_BAR / 2) == 0) {
             sched_yield();
         }
-        if (op % OPS_OF_BAR != 0) {
-            continue;
+        if (op % OPS_OF_BAR == 0) {
+            bar_end(stress->world, tables);
         }
-        while (!tac_read_side_quiesced(world->side)) {
+    }
+    return op;
+}
+
+static void writer_run(struct stress *stress)
+{
+    struct world *world = stress->world;
+    uint32_t     *tables = calloc(KEYS, sizeof *tables);
+    uint64_t      op = ops_run(stress, tables, 0, stress->op_count);
+    uint64_t      holds = 0;
+    uint32_t      waits = 0; /* Of reads, when the last hold began */
+
+    for (; holds < stress->holds_max && tac_atomic_load_relaxed_u64(&world->side->retries) == 0;
+         holds++) {
+        while (tac_atomic_load_acquire_u32(&world->storage.waits) == waits) {
             sched_yield();
         }
-        /* The tables take in the immutable memtable; the oldest region is overwritten. */
-        world->address_end = 1 + world->bar % REGIONS * REGION_BLOCKS;
-        world_remove_tables(world);
-        tac_manifest_limbo_sweep(world->manifest, world->bar, table_gone, world->side);
-        world->model = tables;
-        world_add_model(world, 2);
-        world->model = newest;
-        tac_assert(world->address_end <= 1 + (world->bar % REGIONS + 1) * REGION_BLOCKS);
-        memcpy(tables, newest, KEYS * sizeof *tables);
-        world_swap(world);
-        world_publish(world);
+        waits = tac_atomic_load_acquire_u32(&world->storage.waits);
+        op = ops_run(stress, tables, op, BARS_OF_HOLD * OPS_OF_BAR);
     }
+    tap_diag("%llu ops; %llu held reads were waited for", (unsigned long long)op,
+             (unsigned long long)holds);
     free(tables);
 }
 
@@ -354,13 +384,17 @@ static void stress_run(uint64_t seed, uint64_t bars, uint64_t cache_bytes, uint6
         .page_cache_bytes = cache_bytes / 4,
         .index_cache_bytes = cache_bytes,
     };
-    struct stress   stress = {.bars = bars, .op_count = bars * OPS_OF_BAR};
+    struct stress stress = {
+        .op_count = bars * OPS_OF_BAR,
+        .holds_max = wait_every > 0 && cache_bytes == 0 ? HOLDS_MAX : 0,
+    };
+    uint64_t        ops_max = stress.op_count + stress.holds_max * BARS_OF_HOLD * OPS_OF_BAR;
     struct tac_prng prng = {seed};
     struct worker   total;
 
     stress.world = world_new(&options);
-    stress.ops = calloc(stress.op_count + 1, sizeof *stress.ops);
-    for (uint64_t i = 1; i <= stress.op_count; i++) {
+    stress.ops = calloc(ops_max + 1, sizeof *stress.ops);
+    for (uint64_t i = 1; i <= ops_max; i++) {
         stress.ops[i].group = (uint8_t)tac_prng_below(&prng, GROUPS);
         stress.ops[i].is_delete = tac_prng_below(&prng, 5) == 0;
     }
@@ -374,7 +408,7 @@ static void stress_run(uint64_t seed, uint64_t bars, uint64_t cache_bytes, uint6
            (unsigned long long)cache_bytes);
     tap_ok(total.wrong == 0, "every answer is the state at an op of its time");
     tap_ok(total.answers > 0, "there were answers");
-    if (wait_every > 0 && cache_bytes == 0) {
+    if (stress.holds_max > 0) {
         tap_ok(stress.world->side->retries > 0, "gets whose blocks were reused were made again");
     }
     world_free(stress.world);
