@@ -28,4 +28,17 @@ int tac_error_wrap(struct tac_error *error, const char *format, ...)
 
 void tac_error_clear(struct tac_error *error);
 
+/* A path as texts have it. Two of them, the caller's view and what failed, leave room for the
+ * reason, which comes last. */
+#define TAC_PATH_TEXT_BYTES 200
+
+struct tac_path_text {
+    char text[TAC_PATH_TEXT_BYTES];
+};
+
+/* The path, or if it is too long "..." and its end, which tells more than its beginning. Control
+ * characters are \xHH already, and no character of UTF-8 is cut. Used within one call:
+ * tac_error_set(error, code, "cannot open %s: %s", tac_path_text(path).text, reason). */
+struct tac_path_text tac_path_text(const char *path);
+
 #endif

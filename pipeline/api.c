@@ -167,7 +167,8 @@ static int store_open(struct tactus_pool *pool, const char *path,
                                &tac_api_error);
     if (result != TACTUS_OK) {
         storage->ops->close(storage);
-        return path == NULL ? result : tac_error_wrap(&tac_api_error, "%s", path);
+        return path == NULL ? result
+                            : tac_error_wrap(&tac_api_error, "%s", tac_path_text(path).text);
     }
     return TACTUS_OK;
 }

@@ -52,23 +52,25 @@ static int file_take(struct taking *taking, const char *path, FILE *file)
     int line = ini_parse_file(file, line_take, taking);
 
     if (ferror(file) != 0) {
-        return tac_error_set(&tac_api_error, TACTUS_EIO, "cannot read %s: %s", path,
-                             strerror(errno));
+        return tac_error_set(&tac_api_error, TACTUS_EIO, "cannot read %s: %s",
+                             tac_path_text(path).text, strerror(errno));
     }
     if (line < 0) {
-        return tac_error_set(&tac_api_error, TACTUS_ENOMEM, "out of memory for %s", path);
+        return tac_error_set(&tac_api_error, TACTUS_ENOMEM, "out of memory for %s",
+                             tac_path_text(path).text);
     }
     if (taking->error.code != TACTUS_OK) {
-        return tac_error_set(&tac_api_error, taking->error.code, "%s, line %d: %s", path, line,
-                             taking->error.message);
+        return tac_error_set(&tac_api_error, taking->error.code, "%s, line %d: %s",
+                             tac_path_text(path).text, line, taking->error.message);
     }
     if (line > 0) {
         return tac_error_set(&tac_api_error, TACTUS_EOPTION,
-                             "%s, line %d: neither NAME = VALUE nor [SECTION]", path, line);
+                             "%s, line %d: neither NAME = VALUE nor [SECTION]",
+                             tac_path_text(path).text, line);
     }
     if (!taking->has_section && taking->section[0] != 0) {
-        return tac_error_set(&tac_api_error, TACTUS_EOPTION, "%s: no option under [%s]", path,
-                             taking->section);
+        return tac_error_set(&tac_api_error, TACTUS_EOPTION, "%s: no option under [%s]",
+                             tac_path_text(path).text, taking->section);
     }
     return TACTUS_OK;
 }
@@ -88,8 +90,8 @@ int tactus_options_load(struct tactus_options *options, const char *path, const 
     }
     file = fopen(path, "re");
     if (file == NULL) {
-        return tac_error_set(&tac_api_error, TACTUS_EIO, "cannot open %s: %s", path,
-                             strerror(errno));
+        return tac_error_set(&tac_api_error, TACTUS_EIO, "cannot open %s: %s",
+                             tac_path_text(path).text, strerror(errno));
     }
     result = file_take(&taking, path, file);
     (void)fclose(file);

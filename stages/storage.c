@@ -273,7 +273,8 @@ int tac_file_error_set(struct tac_error *error, int os_error, const char *action
     const char *text = strerror_r(os_error, buffer, sizeof buffer);
 
     tac_assert(os_error > 0);
-    return tac_error_set(error, errno_code(os_error), "cannot %s %.300s: %s", action, path, text);
+    return tac_error_set(error, errno_code(os_error), "cannot %s %s: %s", action,
+                         tac_path_text(path).text, text);
 }
 
 static struct tac_file_storage *file_of(struct tac_storage *storage)
@@ -341,9 +342,9 @@ static int file_perform_one(struct tac_storage *storage, struct tac_io *io, stru
     if (io->os_error != 0) {
         text = strerror_r(io->os_error, buffer, sizeof buffer);
     }
-    return tac_error_set(error, io->result, "cannot %s %llu bytes at %llu of %.300s: %s", verb,
+    return tac_error_set(error, io->result, "cannot %s %llu bytes at %llu of %s: %s", verb,
                          (unsigned long long)io->size_bytes, (unsigned long long)io->offset_bytes,
-                         file->path, text);
+                         tac_path_text(file->path).text, text);
 }
 
 int tac_file_read(struct tac_storage *storage, void *data, uint64_t size, uint64_t offset,
@@ -389,8 +390,8 @@ static int grow_error_set(struct tac_error *error, int os_error, const char *pat
                          : os_error == ENOSPC || os_error == EDQUOT ? "; make room, then reopen"
                                                                     : "";
 
-    return tac_error_set(error, errno_code(os_error), "cannot grow %.300s to %llu bytes: %s%s",
-                         path, (unsigned long long)size, text, advice);
+    return tac_error_set(error, errno_code(os_error), "cannot grow %s to %llu bytes: %s%s",
+                         tac_path_text(path).text, (unsigned long long)size, text, advice);
 }
 
 /* The kernel would end the process with SIGXFSZ, where that has its default action: the limit is
@@ -469,8 +470,8 @@ static int file_type_check(const struct stat *status, const char *path, struct t
     if (S_ISREG(status->st_mode)) {
         return TACTUS_OK;
     }
-    return tac_error_set(error, TACTUS_EINVAL, "%.300s is %s; a store is a regular file", path,
-                         what);
+    return tac_error_set(error, TACTUS_EINVAL, "%s is %s; a store is a regular file",
+                         tac_path_text(path).text, what);
 }
 
 int tac_file_open_above_standard(const char *path, int flags)
@@ -508,7 +509,8 @@ static int file_lock(int fd, const char *path, struct tac_error *error)
         }
     }
     return tac_error_set(error, TACTUS_ELOCKED,
-                         "%.300s is open already, in this process or in another one", path);
+                         "%s is open already, in this process or in another one",
+                         tac_path_text(path).text);
 }
 
 int tac_file_fsync(int fd)
@@ -643,7 +645,8 @@ static int storage_new(int fd, const char *path, bool is_new, enum tactus_backen
     }
     file = malloc(sizeof *file + path_bytes);
     if (file == NULL) {
-        return tac_error_set(error, TACTUS_ENOMEM, "no memory to open %.300s", path);
+        return tac_error_set(error, TACTUS_ENOMEM, "no memory to open %s",
+                             tac_path_text(path).text);
     }
     alignment = direct_io ? file_try_direct(fd, is_new) : 0;
     tac_storage_create(&file->base, ops, alignment != 0,

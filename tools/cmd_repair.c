@@ -141,7 +141,8 @@ static int record_take(void *context, const struct tac_salvage_record *found,
         code = doubt_note(repair, found);
     }
     if (code != TACTUS_OK) {
-        return tac_error_set(error, code, "%s: %s", repair->path, tactus_message());
+        return tac_error_set(error, code, "%s: %s", tac_path_text(repair->path).text,
+                             tactus_message());
     }
     repair->records++;
     return TACTUS_OK;

@@ -3,6 +3,7 @@
  * process. */
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -137,6 +138,42 @@ static void test_error_text(void)
     }
     tap_ok(memchr(error.message, 0, sizeof error.message) != NULL && error.code == TACTUS_EIO,
            "texts that are too long are cut, not overrun");
+}
+
+static bool path_text_is(const char *path, const char *text)
+{
+    return strcmp(tac_path_text(path).text, text) == 0;
+}
+
+static void test_path_text(void)
+{
+    struct tac_error error = {0};
+    char             path[2 * TAC_PATH_TEXT_BYTES], text[TAC_PATH_TEXT_BYTES];
+    char            *last = path + sizeof path - 1, *shortest = last - (TAC_PATH_TEXT_BYTES - 1);
+
+    memset(path, 'p', sizeof path);
+    *last = 0;
+    tap_ok(path_text_is("", "") && path_text_is("a/b\n", "a/b\\x0a") &&
+               path_text_is(shortest, shortest),
+           "a path is in a text as it is, but for control characters");
+    snprintf(text, sizeof text, "...%s", shortest + 3);
+    tap_ok(path_text_is(shortest - 1, text) && path_text_is(path, text),
+           "a long one loses its beginning");
+    shortest[0] = '\n';
+    snprintf(text, sizeof text, "...%s", shortest + 3);
+    tap_ok(path_text_is(shortest, text), "one that is long with its control characters, too");
+    for (int i = 0; i < 3; i++) { /* U+20AC, of which the end has three, two and one byte */
+        memset(path, 'p', sizeof path - 1);
+        memcpy(shortest + 3 - i, "\xe2\x82\xac", 3);
+        snprintf(text, sizeof text, "...%s", shortest + (i == 0 ? 3 : 6 - i));
+        tap_ok(path_text_is(path, text), "no character of a path is cut: %d", i);
+    }
+    tac_error_set(&error, TACTUS_EIO, "cannot write %llu bytes at %llu of %s: %s",
+                  (unsigned long long)TAC_GIB, (unsigned long long)UINT64_MAX,
+                  tac_path_text(path).text, "no space left on device");
+    tac_error_wrap(&error, "%s", tac_path_text(path).text);
+    tap_ok(strstr(error.message, "no space left on device") != NULL,
+           "after two long paths there is room for a reason");
 }
 
 static void test_error_names(void)
@@ -382,6 +419,7 @@ int main(void)
     prng.state = tap_seed();
     test_assert();
     test_error_text();
+    test_path_text();
     test_error_names();
     test_bytes_compare();
     test_bytes_prefix(&prng);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Options from text and from files, and what is derived from memory_size and threads. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +117,38 @@ static void test_load(void)
            "no file: %s", tactus_message());
     tap_ok(tactus_options_load(&options, "/", NULL) == TACTUS_EIO && is_default(&options),
            "a directory: %s", tactus_message());
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    return strlen(text) >= strlen(end) && strcmp(text + strlen(text) - strlen(end), end) == 0;
+}
+
+/* The reason comes last in a text that has room for less than the path. */
+static void test_long_path(void)
+{
+    struct tactus_options options;
+    struct tactus        *store;
+    char                  long_path[2 * TACTUS_MESSAGE_BYTES + sizeof path];
+    const char           *name = strrchr(path, '/');
+
+    memset(long_path, '/', 2 * TACTUS_MESSAGE_BYTES);
+    memcpy(long_path + 2 * TACTUS_MESSAGE_BYTES, path, sizeof path);
+    tactus_options_init(&options);
+    tap_ok(tactus_options_load(&options, long_path, NULL) == TACTUS_EIO && says("open ...") &&
+               says(name) && ends_with(tactus_message(), strerror(ENOENT)),
+           "no options, at a long path: %s", tactus_message());
+    tap_ok(tactus_open(long_path, NULL, &store) == TACTUS_ENOSTORE && says("open ...") &&
+               says(name) && ends_with(tactus_message(), strerror(ENOENT)),
+           "no store: %s", tactus_message());
+    file_write("io_depth = 2\nwhat is this\n");
+    tap_ok(tactus_options_load(&options, long_path, NULL) == TACTUS_EOPTION && says(name) &&
+               ends_with(tactus_message(), "[SECTION]"),
+           "a wrong line: %s", tactus_message());
+    tap_ok(tactus_open(long_path, NULL, &store) == TACTUS_EFORMAT && says(name) &&
+               says("not a Tactus store"),
+           "no store in the file: %s", tactus_message());
+    (void)unlink(path);
 }
 
 /* ---- what is derived ------------------------------------------------------------------------ */
@@ -332,6 +365,7 @@ int main(void)
              (int)getpid());
     test_parse();
     test_load();
+    test_long_path();
     test_memory();
     test_threads();
     test_explain();
