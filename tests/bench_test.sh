@@ -225,6 +225,13 @@ is 'the file is as it was' grep -q friend letter
 is 'get refuses a store of somebody else' refuses 3 'no store that' get --store plain
 is '--force overwrites a store' bench forced.json ingest --store plain --force "${small[@]}"
 is 'and then it is that of the seed' equal digest forced.json ingest.json
+is 'a store with a log' bench logged.json ingest --store logged --option log=sync "${small[@]}"
+is '--force overwrites both' bench forced.json ingest --store logged --force "${small[@]}"
+is 'a temporary store with a log' bench logged.json ingest --option log=sync "${small[@]}"
+mkdir taken-wal
+is 'a store that cannot be opened' refuses 2 'is a directory' ingest --store taken \
+    --option log=sync "${small[@]}"
+is 'is not left behind' test ! -e taken
 is 'an unknown workload is a usage error' refuses 2 'no workload' dance
 is 'an unknown shape is a usage error' refuses 2 'not A, B or C' get --shape D
 is 'a timeline is for ingest' refuses 2 'timeline' get --store store --timeline timeline

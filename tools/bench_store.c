@@ -39,6 +39,17 @@ static bool superblock_is_ours(struct tac_storage *storage, struct tac_error *er
     return is_ours;
 }
 
+/* A log is the file beside the store's. It must not stay: stores of one seed have one UUID, and the
+ * next one would replay it. */
+static int files_unlink(const char *path)
+{
+    char log[PATH_MAX + sizeof "-wal"];
+
+    snprintf(log, sizeof log, "%s-wal", path);
+    (void)unlink(log);
+    return unlink(path);
+}
+
 /* The lock that the storage holds keeps others from opening the store meanwhile. */
 static int store_remove(const char *path)
 {
@@ -57,7 +68,7 @@ static int store_remove(const char *path)
     if (!superblock_is_ours(storage, &error)) {
         status = tac_fail(TAC_EXIT_FAILED, "%s: %s\n  --force removes only Tactus stores.", path,
                           error.message);
-    } else if (unlink(path) != 0) {
+    } else if (files_unlink(path) != 0) {
         status = tac_fail(TAC_EXIT_FAILED, "cannot remove %s: %s", path, strerror(errno));
     }
     storage->ops->close(storage);
@@ -75,7 +86,8 @@ static int store_create(struct tac_bench_store *bench, const char *path)
     return code == TACTUS_OK ? TAC_EXIT_OK : tac_fail_create(code);
 }
 
-/* A temporary file loses its name here, so it goes away however the process ends. */
+/* A temporary file loses its name here, so it goes away however the process ends; so does one that
+ * cannot be opened. */
 static int store_create_open(struct tac_bench_store *bench)
 {
     const char *folder = getenv("TMPDIR");
@@ -101,8 +113,8 @@ static int store_create_open(struct tac_bench_store *bench)
     if (code != TACTUS_OK) {
         status = tac_fail_code(code);
     }
-    if (path == temporary) {
-        (void)unlink(path); /* What it fails on is left in sight, and is no failure of the run */
+    if (path == temporary || code != TACTUS_OK) {
+        (void)files_unlink(path); /* Where that fails it stays in sight; the run goes on */
     }
     return status;
 }
