@@ -8,6 +8,7 @@ import ctypes
 import faulthandler
 import gc
 import io
+import itertools
 import os
 import pathlib
 import pickle
@@ -295,6 +296,89 @@ class ClosingTest(InFolder):
         self.assertEqual((tree.name, tree.id), ("tree", 0))
         self.assertIs(store.path, None)
 
+    def things_open(self):
+        """A store and what is opened in it, each with how it is closed."""
+        store = memory_store()
+        tree = store.create_tree("tree")
+        fill(tree, 1000)
+        store.create_snapshot("s")
+        snapshot = store.snapshot("s")
+        things = [store, snapshot, tree.items(), snapshot.items(tree)]
+        for iterator in things[2:]:
+            next(iterator)
+        return things
+
+    def test_closing_in_any_order(self):
+        for order in itertools.permutations(range(4)):
+            with self.subTest(order=order):
+                things = self.things_open()
+                store, snapshot, *iterators = things
+                for at, i in enumerate(order):
+                    things[i].close()
+                    closed = {things[j] for j in order[:at + 1]}
+                    for iterator in iterators:
+                        if closed & {iterator, store} or (
+                                iterator is iterators[1] and snapshot in closed):
+                            self.assertRaises(tactus.Closed, next, iterator)
+                        else:
+                            next(iterator)
+                    self.assertEqual(store.closed, store in closed)
+                for thing in things:
+                    thing.close()
+                    self.assertIsNone(thing.__exit__(None, None, None))
+                    self.assertRaises(tactus.Closed, thing.__enter__)
+
+    def test_nesting_in_any_order(self):
+        for order in itertools.permutations(range(4)):
+            for error in (None, ZeroDivisionError):
+                with self.subTest(order=order, error=error):
+                    things = self.things_open()
+                    with contextlib.ExitStack() as stack:
+                        if error is not None:
+                            stack.enter_context(self.assertRaises(error))
+                        for i in order:
+                            self.assertIs(stack.enter_context(things[i]), things[i])
+                        if error is not None:
+                            raise error
+                    for thing in things:
+                        self.assertRaises(tactus.Closed, thing.__enter__)
+
+    def test_dropping_in_any_order(self):
+        for order in itertools.permutations(range(4)):
+            with self.subTest(order=order):
+                things = self.things_open()
+                with self.assertWarnsRegex(ResourceWarning, "unclosed store"):
+                    for i in order:
+                        things[i] = None
+
+    def test_a_batch_and_its_store_nested(self):
+        for is_store_first in (True, False):
+            with self.subTest(is_store_first=is_store_first):
+                store = memory_store()
+                tree = store.create_tree("tree")
+                batch = store.batch()
+                first, second = (store, batch) if is_store_first else (batch, store)
+                with contextlib.ExitStack() as stack:
+                    if not is_store_first:  # Then what is in it would be lost without a word
+                        stack.enter_context(self.assertRaises(tactus.Closed))
+                    stack.enter_context(first)
+                    stack.enter_context(second)
+                    batch.put(tree, b"a", b"1")
+                self.assertTrue(store.closed)
+                self.assertRaises(tactus.Closed, batch.put, tree, b"a", b"1")
+
+    def test_a_pinned_value_and_its_store_nested(self):
+        store = memory_store()
+        tree = store.create_tree("tree")
+        tree[b"a"] = b"value"
+        with self.assertRaisesRegex(BufferError, "1 values"):
+            with tree.get_pinned(b"a") as value, store:
+                self.assertEqual(bytes(value), b"value")
+        self.assertFalse(store.closed)
+        with store, tree.get_pinned(b"a") as value:
+            self.assertEqual(bytes(value), b"value")
+        self.assertTrue(store.closed)
+
     def test_closing_in_the_middle_of_a_loop(self):
         store = memory_store()
         tree = store.create_tree("tree")
@@ -461,6 +545,87 @@ class TreeTest(InMemory):
         self.store.drain()
         self.assertEqual(self.store.stat()["tables_discarded"], 0)
         self.assertEqual(dict(self.tree), {b"kept": b"1"})
+
+    def test_every_use_of_a_dropped_tree_is_refused(self):
+        tree, batch = self.store.create_tree("other"), self.store.batch()
+        fill(tree, 10)
+        tree.drop()
+        self.tree[b"a"] = b"1"
+        op = self.store.last_op
+        for use in (
+            lambda: tree[b"a"],
+            lambda: tree.__setitem__(b"a", b"1"),
+            lambda: tree.__delitem__(b"a"),
+            lambda: b"a" in tree,
+            lambda: iter(tree),
+            lambda: tree.compare_and_set(b"a", None, b"1"),
+            lambda: tree.delete(b"a"),
+            lambda: tree.delete_range(b"a", b"b"),
+            lambda: tree.get(b"a"),
+            lambda: tree.get_many([b"a"]),
+            lambda: tree.get_pinned(b"a"),
+            lambda: tree.ingest([(b"a", b"1")]),
+            lambda: tree.put(b"a", b"1"),
+            lambda: tree.put_if_absent(b"a", b"1"),
+            tree.compact,
+            tree.compact_range,
+            tree.drop,
+            tree.items,
+            tree.keys,
+            tree.values,
+            lambda: batch.delete(tree, b"a"),
+            lambda: batch.expect(tree, b"a", None),
+            lambda: batch.put(tree, b"a", b"1"),
+        ):
+            with self.assertRaises(LookupError) as caught:
+                use()
+            self.assertEqual((type(caught.exception), caught.exception.code), (tactus.NoTree, 4))
+        self.assertEqual(self.store.last_op, op)
+        self.assertEqual((tree.name, tree.key_size), ("other", 256))
+        self.assertIn("other", repr(tree))
+        self.store.create_tree("other")  # Another one, of which the object knows nothing
+        self.assertRaises(tactus.NoTree, tree.get, b"a")
+        batch.put(self.tree, b"b", b"2")
+        batch.commit()
+        self.assertEqual(dict(self.tree), {b"a": b"1", b"b": b"2"})
+
+    def test_what_was_opened_before_a_drop_reads_on(self):
+        fill(self.tree, 1000)
+        self.store.create_snapshot("s")
+        records = list(self.tree.items())
+        with (self.store.snapshot("s") as snapshot,
+              self.tree.items() as before,
+              self.tree.get_pinned(key_of(7)) as value):
+            self.assertEqual(next(before), records[0])
+            self.tree.drop()
+            self.assertEqual(list(before), records[1:])
+            before.seek(key_of(999))
+            self.assertEqual(next(before), records[999])
+            self.assertEqual(bytes(value), b"value")
+            self.assertEqual(snapshot.get(self.tree, key_of(8)), b"value")
+            self.assertEqual(list(snapshot.items(self.tree)), records)
+
+    def test_another_thread_drops_it(self):
+        with memory_store(**THREADED) as store:
+            tree = store.create_tree("tree")
+            begun, results = threading.Event(), []
+
+            def write():
+                try:
+                    for number in range(1 << 30):
+                        tree[key_of(number)] = b"value"
+                        if number == 100:
+                            begun.set()
+                except Exception as error:
+                    results.append(type(error))
+
+            thread = threading.Thread(target=write)
+            thread.start()
+            begun.wait()
+            tree.drop()
+            thread.join()
+            self.assertEqual(results, [tactus.NoTree])
+            self.assertEqual(store.trees(), [])
 
     def test_trees_that_cannot_be(self):
         with self.assertRaises(LookupError) as caught:
@@ -2244,6 +2409,11 @@ class TapResult(unittest.TestResult):
     def addError(self, test, error):
         super().addError(test, error)
         self.failed(test, error)
+
+    def addSubTest(self, test, subtest, error):
+        super().addSubTest(test, subtest, error)
+        if error is not None:
+            self.failed(subtest, error)
 
 
 if __name__ == "__main__":
