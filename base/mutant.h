@@ -15,17 +15,17 @@
 /* clang-format off */
 #define TAC_MUTANTS(M)                                                                             \
     /* What is chosen, moved and dropped */                                                        \
-    M(1, OLDER_STAYS, "sim/store_sim_test", "leveldb#320",                                           \
+    M(1, OLDER_STAYS, "sim/store_sim_test", "leveldb#320",                                         \
       "a compaction leaves older tables over its keys where they are")                             \
-    M(2, DROP_OVER_SIBLING, "sim/store_sim_test", "badger#464",                                      \
+    M(2, DROP_OVER_SIBLING, "sim/store_sim_test", "badger#464",                                    \
       "tombstones are dropped over older tables of the target level")                              \
-    M(3, DROP_OVER_DEEPER, "sim/store_sim_test", "badger#1422",                                      \
+    M(3, DROP_OVER_DEEPER, "sim/store_sim_test", "badger#1422",                                    \
       "tombstones are dropped over tables of deeper levels")                                       \
     M(4, DROP_IN_COMPACT, "sim/store_sim_test", "leveldb#184",                                     \
       "a compaction by hand drops all tombstones")                                                 \
-    M(5, MOVE_UNCHECKED, "sim/store_sim_test", "rocksdb#2634",                                       \
+    M(5, MOVE_UNCHECKED, "sim/store_sim_test", "rocksdb#2634",                                     \
       "a table is moved although others of the target overlap it")                                 \
-    M(6, COLLISION_TAKEN, "sim/store_sim_test", "pebble#875",                                        \
+    M(6, COLLISION_TAKEN, "sim/store_sim_test", "pebble#875",                                      \
       "two compactions of a plan write to one place of a run")                                     \
     M(7, IN_PLACE_STAMP, "sim/store_sim_test", "pebble#316",                                       \
       "what is merged in place becomes the newest of its level")                                   \
@@ -181,43 +181,43 @@
     M(78, PENDING_UNSCANNED, "unit/memtable_test", "none",                                         \
       "an iterator does not look at it")                                                           \
     M(79, MISSED_UNTOLD, "unit/events_test", "none",                                               \
-      "nobody is told how many events found no room")                                                \
-    /* Deleted ranges */                                                                             \
-    M(80, RANGE_END_DELETED, "unit/range_delete_test", "none",                                       \
-      "a get takes the end of a deleted range for one of its keys")                                  \
-    M(81, RANGE_FIRST_LIVES, "unit/range_delete_test", "none",                                       \
-      "its first key stays, for iterators and compactions")                                          \
-    M(82, RANGE_OVER_LATER, "unit/range_delete_test", "none",                                        \
-      "a get does not find what was put into a deleted range later")                                 \
-    M(83, RANGE_TAKES_LATER, "unit/range_delete_test", "none",                                       \
-      "tables from after a deleted range are given back with those of before")                       \
-    M(84, RANGE_TOO_SOON, "unit/range_delete_test", "none",                                          \
-      "a deleted range is over when no table of level 0 has keys of it")                             \
-    M(85, RANGE_NOT_REPLAYED, "unit/range_replay_test", "none",                                      \
-      "a replay leaves out deleted ranges")                                                          \
-    M(86, RANGE_NOT_IN_IMAGE, "unit/range_delete_test", "none",                                      \
-      "a snapshot does not have the ranges of its moment")                                           \
-    M(87, RANGE_OVER_SNAPSHOT, "unit/range_delete_test", "none",                                     \
-      "a table that a range has deleted is given back though a snapshot has it")                     \
-    M(88, RANGE_END_UNLOGGED, "unit/range_delete_test", "none",                                      \
-      "the manifest log is not told that a deleted range is over")                                   \
-    M(89, RANGE_NOT_CARRIED, "sim/store_sim_test", "none",                                           \
-      "a deleted range goes with the block of the manifest log that has it")                         \
-    M(90, RANGE_BOUND_SHORT, "unit/range_delete_test", "none",                                       \
-      "a bound that is cut becomes the key that it begins with")                                     \
-    /* Caches that change, beats that are called */                                                  \
-    M(91, CACHE_POOL_KEPT, "unit/cache_change_test", "none",                                         \
-      "what a smaller cache gives up is not given back to the pool")                                 \
-    M(92, CACHE_PIN_UNSEEN, "unit/cache_test", "none",                                               \
-      "a smaller cache gives the memory of pinned pages back to the system")                         \
-    M(93, CACHE_BUDGET_KEPT, "unit/cache_change_test", "none",                                       \
-      "the store's memory budget stays as it was when its caches change")                            \
-    M(94, BEAT_NOT_REPLAYED, "sim/store_sim_test", "none",                                           \
-      "a replay takes a beat for an op that does nothing")                                           \
-    M(95, BEAT_AGAIN, "sim/store_sim_test", "none",                                                  \
-      "a refill runs beats that had run before the checkpoint")                                      \
-    /* Fences of versions */                                                                         \
-    M(97, FENCE_LOW, "unit/manifest_test", "none",                                                   \
+      "nobody is told how many events found no room")                                              \
+    /* Deleted ranges */                                                                           \
+    M(80, RANGE_END_DELETED, "unit/range_delete_test", "none",                                     \
+      "a get takes the end of a deleted range for one of its keys")                                \
+    M(81, RANGE_FIRST_LIVES, "unit/range_delete_test", "none",                                     \
+      "its first key stays, for iterators and compactions")                                        \
+    M(82, RANGE_OVER_LATER, "unit/range_delete_test", "none",                                      \
+      "a get does not find what was put into a deleted range later")                               \
+    M(83, RANGE_TAKES_LATER, "unit/range_delete_test", "none",                                     \
+      "tables from after a deleted range are given back with those of before")                     \
+    M(84, RANGE_TOO_SOON, "unit/range_delete_test", "none",                                        \
+      "a deleted range is over when no table of level 0 has keys of it")                           \
+    M(85, RANGE_NOT_REPLAYED, "unit/range_replay_test", "none",                                    \
+      "a replay leaves out deleted ranges")                                                        \
+    M(86, RANGE_NOT_IN_IMAGE, "unit/range_delete_test", "none",                                    \
+      "a snapshot does not have the ranges of its moment")                                         \
+    M(87, RANGE_OVER_SNAPSHOT, "unit/range_delete_test", "none",                                   \
+      "a table that a range has deleted is given back though a snapshot has it")                   \
+    M(88, RANGE_END_UNLOGGED, "unit/range_delete_test", "none",                                    \
+      "the manifest log is not told that a deleted range is over")                                 \
+    M(89, RANGE_NOT_CARRIED, "sim/store_sim_test", "none",                                         \
+      "a deleted range goes with the block of the manifest log that has it")                       \
+    M(90, RANGE_BOUND_SHORT, "unit/range_delete_test", "none",                                     \
+      "a bound that is cut becomes the key that it begins with")                                   \
+    /* Caches that change, beats that are called */                                                \
+    M(91, CACHE_POOL_KEPT, "unit/cache_change_test", "none",                                       \
+      "what a smaller cache gives up is not given back to the pool")                               \
+    M(92, CACHE_PIN_UNSEEN, "unit/cache_test", "none",                                             \
+      "a smaller cache gives the memory of pinned pages back to the system")                       \
+    M(93, CACHE_BUDGET_KEPT, "unit/cache_change_test", "none",                                     \
+      "the store's memory budget stays as it was when its caches change")                          \
+    M(94, BEAT_NOT_REPLAYED, "sim/store_sim_test", "none",                                         \
+      "a replay takes a beat for an op that does nothing")                                         \
+    M(95, BEAT_AGAIN, "sim/store_sim_test", "none",                                                \
+      "a refill runs beats that had run before the checkpoint")                                    \
+    /* Fences of versions */                                                                       \
+    M(97, FENCE_LOW, "unit/manifest_test", "none",                                                 \
       "a get does not look at tables that begin behind the fence below the key")
 /* clang-format on */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* admission -- how many jobs are seated at a time, in which order, what memory there is for them, and
- * how far each one reads ahead. Pure; nothing of it shapes a byte of the store: a job's addresses are
- * its own since the plan. */
+/* admission -- how many jobs are seated at a time, in which order, what memory there is for them,
+ * and how far each one reads ahead. Pure; nothing of it shapes a byte of the store: a job's
+ * addresses are its own since the plan. */
 #ifndef TACTUS_PIPELINE_ADMISSION_H
 #define TACTUS_PIPELINE_ADMISSION_H
 
@@ -75,8 +75,8 @@ static inline uint32_t tac_admission_read_ahead(uint32_t sources, uint32_t filte
                                                                                     : 0;
 }
 
-/* The order in which a plan's jobs are seated: the largest first, for what is begun last should soon
- * be over; of equal ones in the order of the plan. */
+/* The order in which a plan's jobs are seated: the largest first, for what is begun last should
+ * soon be over; of equal ones in the order of the plan. */
 void tac_admission_order(const uint64_t *bytes, uint32_t count, uint32_t *ret_order);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* api -- the functions of tactus.h: arguments are checked here and nowhere further in. This file has
- * stores, trees and maintenance; api_write.c records and batches, api_read.c gets and iterators. */
+/* api -- the functions of tactus.h: arguments are checked here and nowhere further in. This file
+ * has stores, trees and maintenance; api_write.c records and batches, api_read.c gets and
+ * iterators. */
 #include "pipeline/api_internal.h"
 
 #include <stdio.h>
@@ -105,7 +106,8 @@ static int memory_storage_open(const struct tactus_options *options,
     return result;
 }
 
-/* The log is the file beside the store's. Its writes are synchronous whatever the store's backend. */
+/* The log is the file beside the store's. Its writes are synchronous whatever the store's
+ * backend. */
 static int log_file_open(const struct tac_log_place *place, bool is_new,
                          struct tac_storage **ret_storage, struct tac_error *error)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* api_internal -- what the files of the API (api*.c) share: the calling thread's last error, and the
- * checks of arguments. */
+/* api_internal -- what the files of the API (api*.c) share: the calling thread's last error, and
+ * the checks of arguments. */
 #ifndef TACTUS_PIPELINE_API_INTERNAL_H
 #define TACTUS_PIPELINE_API_INTERNAL_H
 
@@ -41,8 +41,8 @@ static inline void tac_api_unlock(struct tactus *store)
 
 /* commit_lock, for what waits for flushes and compactions. TACTUS_EPAUSED. */
 TAC_MUST_CHECK int tac_api_maintenance_lock(struct tactus *store);
-/* After the lock: the op is durable if the log is to make it so. The code and text of a refusal that
- * has a number stay, unless the log has failed: then the number is not kept. */
+/* After the lock: the op is durable if the log is to make it so. The code and text of a refusal
+ * that has a number stay, unless the log has failed: then the number is not kept. */
 TAC_MUST_CHECK int tac_api_committed(struct tactus *store, uint64_t op, int result,
                                      bool is_refused);
 /* 1 to size_max of A-Z a-z 0-9 _ . - */

@@ -20,7 +20,8 @@
  * carried. */
 #define TAC_BAR_LOG_CARRY_BLOCKS 2
 
-/* Discarded tables that a plan takes: at most; and, if there are as many, always (bar_discards.c). */
+/* Discarded tables that a plan takes: at most; and, if there are as many, always
+ * (bar_discards.c). */
 #define TAC_BAR_DISCARDS_MAX 1024
 #define TAC_BAR_DISCARDS_LEAST 4
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bar_discards -- discarded tables give their blocks back: each is a job that reads the table's index
- * block, as any job does, and nothing else, and that writes nothing; its commit releases what the
- * block names (commit.c). They are part of the plan's work, and come first in it: of a full store
- * they are what makes room.
+/* bar_discards -- discarded tables give their blocks back: each is a job that reads the table's
+ * index block, as any job does, and nothing else, and that writes nothing; its commit releases what
+ * the block names (commit.c). They are part of the plan's work, and come first in it: of a full
+ * store they are what makes room.
  *
  * Retained tables that no snapshot has any more go the same way: they need not be discarded before.
  *
  * Which     by tree, then by id: from the manifest alone, and from which snapshots there are. Those
  *           found damaged stay.
- * How many  order->discards_max, as far as there is room for their events in the manifest log; always
- *           TAC_BAR_DISCARDS_LEAST, for which checkpoints keep the room (space.c). */
+ * How many  order->discards_max, as far as there is room for their events in the manifest log;
+ *           always TAC_BAR_DISCARDS_LEAST, for which checkpoints keep the room (space.c). */
 #include "base/units.h"
 #include "lsm/manifest_log.h"
 #include "pipeline/bar_internal.h"

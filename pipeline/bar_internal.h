@@ -11,8 +11,8 @@
 void *tac_bar_allocate(struct tac_bar *bar, uint64_t count, uint64_t size);
 /* Names the table and makes room for the addresses of its blocks. False: the arena is full. */
 bool tac_bar_input_make(struct tac_bar *bar, struct tac_bar_input *input, struct tac_table *table);
-/* Do events of so many bytes more, and those of the flush, find blocks in the manifest log, and these
- * room in the file? Before any tree's plan is taken. */
+/* Do events of so many bytes more, and those of the flush, find blocks in the manifest log, and
+ * these room in the file? Before any tree's plan is taken. */
 bool tac_bar_has_log_room(const struct tac_bar *bar, const struct tac_bar_order *order,
                           uint64_t bytes);
 /* Before any tree's plan is taken. */

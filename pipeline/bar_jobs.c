@@ -348,8 +348,9 @@ static bool compaction_leaves_room(const struct bar_context        *context,
     const struct tac_bar_order *order = context->order;
     bool                        is_flush = compaction->kind == TAC_PLAN_FLUSH;
     uint64_t                    log_kept = is_flush ? 0 : order->log_flush_bytes;
-    uint64_t                    log_blocks = tac_manifest_log_blocks_for_bytes(
-                           &bar->geometry, bar->log_bytes + log_bytes + log_kept, order->key_size_max);
+    uint64_t                    log_bytes_all = bar->log_bytes + log_bytes + log_kept;
+    uint64_t                    log_blocks =
+        tac_manifest_log_blocks_for_bytes(&bar->geometry, log_bytes_all, order->key_size_max);
     uint64_t blocks = is_flush ? order->flush_blocks_kept : order->blocks_kept;
     uint64_t tables = is_flush ? order->flush_tables_kept : order->tables_kept;
 

@@ -26,8 +26,8 @@ TAC_MUST_CHECK int tac_caches_create(struct tactus *store, struct tac_error *err
 void tac_caches_retained(struct tactus *store);
 /* Coordinator, when a bar has ended, readers of views from before it have left, and the new one is
  * published. What descriptors keep of the index cache in vain is let go: frames that the cache does
- * not have any more, since it was made smaller, and those of retained tables. Each such frame has gone
- * at the fifth bar's end at the latest. */
+ * not have any more, since it was made smaller, and those of retained tables. Each such frame has
+ * gone at the fifth bar's end at the latest. */
 void tac_caches_bar_end(struct tactus *store);
 
 #endif

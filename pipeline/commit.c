@@ -8,8 +8,9 @@
  * Before all else tables go that a deleted range has whole (bar_ranges.c).
  * Order for each compaction: (1) sums; (2) addresses used become acquired, the others free again;
  * (3) inputs leave the manifest or lose their low end, their blocks are released; (4) outputs enter
- * with new ids and stamps; each change goes to the manifest log with it. Of a discarded table nothing
- * was consumed and nothing enters; it leaves, with its blocks, or is marked and stays for good. */
+ * with new ids and stamps; each change goes to the manifest log with it. Of a discarded table
+ * nothing was consumed and nothing enters; it leaves, with its blocks, or is marked and stays for
+ * good. */
 #include <stdio.h>
 #include <string.h>
 
@@ -476,8 +477,8 @@ static void compaction_apply(struct tactus *store, const struct tac_bar_compacti
     compaction_tell(store, compaction);
 }
 
-/* A retained table, which no snapshot has any more, is discarded with it. No reader sees the mark of
- * such tables: the descriptor stays the same one. */
+/* A retained table, which no snapshot has any more, is discarded with it. No reader sees the mark
+ * of such tables: the descriptor stays the same one. */
 static struct tac_table *descriptor_to_mark(struct tactus *store, struct tac_table *table)
 {
     if (table->is_retained) {

@@ -55,8 +55,8 @@ void tac_store_planner_options(const struct tactus *store, struct tac_planner_op
     };
 }
 
-/* Index blocks that a plan reads for discarded tables: an eighth of a memtable, so that a plan's work
- * grows by little; all of one where there is nothing else to wait for, or room is short. */
+/* Index blocks that a plan reads for discarded tables: an eighth of a memtable, so that a plan's
+ * work grows by little; all of one where there is nothing else to wait for, or room is short. */
 static uint64_t discards_share(const struct tactus *store, uint32_t fullness)
 {
     uint64_t blocks = store->shape.memtable_size / store->shape.block_size;

@@ -304,8 +304,8 @@ static int room_make(struct tac_ingest *ingest, struct tac_error *error)
 /* ---- tables --------------------------------------------------------------------------------- */
 
 /* A table ends where the level that its keys may enter changes, so that what lies over nothing goes
- * deep; where a table of the last level begins, if it has half of its target; and at five quarters of
- * that. Where the level changes a quarter will do, or slivers would be left. */
+ * deep; where a table of the last level begins, if it has half of its target; and at five quarters
+ * of that. Where the level changes a quarter will do, or slivers would be left. */
 static bool table_is_full(const struct tac_ingest *ingest, uint32_t level, bool has_edge,
                           uint64_t record_bytes)
 {

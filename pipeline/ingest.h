@@ -5,14 +5,16 @@
  *              manifest; bars are owed for what of it is work for later ones.
  * Happy path   (1) The coordinator rests. The writer reads the run, builds tables and writes their
  *              blocks. (2) It ends bars until the mutable memtable is empty, then the one at whose
- *              end the coordinator lets the tables enter and begins a checkpoint. (3) The checkpoint
- *              is durable: only now the op has its number. (4) It ends the bars that it owes.
+ *              end the coordinator lets the tables enter and begins a checkpoint. (3) The
+ *              checkpoint is durable: only now the op has its number. (4) It ends the bars that it
+ *              owes.
  * Failures     in (1) everything is given back: no number, no bar, no byte that anything reaches.
  *              A write that fails stops the store, as any does. From (2) on only what stops the
  *              store: what is durable then is there, with its number, after the next open.
  * Addresses    the lowest free ones while the coordinator rests, so they follow from the ops alone.
- *              A reservation outlives the end of a bar at (2), and there no checkpoint begins: after
- *              a crash all of the op is done again, from where the one before it has left the store.
+ *              A reservation outlives the end of a bar at (2), and there no checkpoint begins:
+ *              after a crash all of the op is done again, from where the one before it has left the
+ *              store.
  */
 #ifndef TACTUS_PIPELINE_INGEST_H
 #define TACTUS_PIPELINE_INGEST_H

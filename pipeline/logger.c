@@ -53,8 +53,8 @@ int tac_logger_begin(struct tac_logger *logger, bool is_stepped, struct tac_erro
 
 /* ---- a line --------------------------------------------------------------------------------- */
 
-/* How many bytes at `text` are a character of UTF-8 that can be printed; 0: they are none. What ends
- * with the terminator is none, for no byte of a longer character is 0. */
+/* How many bytes at `text` are a character of UTF-8 that can be printed; 0: they are none. What
+ * ends with the terminator is none, for no byte of a longer character is 0. */
 static size_t character_bytes(const uint8_t *text)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* logger -- lines for people: options.logger_fn. Told by a teller (teller.h): the thread tac-logger, or
- * without stage threads the application's calls as they return.
+/* logger -- lines for people: options.logger_fn. Told by a teller (teller.h): the thread
+ * tac-logger, or without stage threads the application's calls as they return.
  *
  * Bound   TAC_LOGGER_LINES_MAX lines wait at most; of more a line tells how many there were.
- * Life    From the beginning of an open until the store's memory is freed, so that what an open finds
- *         before it fails, and how a close ends, are told too.
+ * Life    From the beginning of an open until the store's memory is freed, so that what an open
+ *         finds before it fails, and how a close ends, are told too.
  * Unset   costs one look at `fn` where something rare has happened. */
 #ifndef TACTUS_PIPELINE_LOGGER_H
 #define TACTUS_PIPELINE_LOGGER_H

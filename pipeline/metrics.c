@@ -56,7 +56,7 @@ static void header_put(struct text *text, const char *name, const char *type, co
     text_put(text, "# HELP tactus_%s %s\n# TYPE tactus_%s %s\n", name, help, name, type);
 }
 
-/* ---- what there is ---------------------------------------------------------------------------- */
+/* ---- what there is --------------------------------------------------------------------------- */
 
 enum unit {
     UNIT_ONE,

@@ -600,8 +600,8 @@ static int threads_resolve(struct tactus_options *options, struct tac_error *err
     return TACTUS_OK;
 }
 
-/* All that level 0 may hold, and what was in it until the plan under way; of memory that is set aside
- * for the store: readers of a small one need theirs more. */
+/* All that level 0 may hold, and what was in it until the plan under way; of memory that is set
+ * aside for the store: readers of a small one need theirs more. */
 static uint64_t level0_cache_auto(const struct tactus_options *options,
                                   const struct tac_shape *shape, uint64_t left)
 {

@@ -5,8 +5,8 @@
 
 #include "lsm/superblock.h"
 
-/* A program's struct, which may be of an earlier or a later version, as one of this version, but for
- * struct_size, which stays the program's. TACTUS_EOPTION. Export is the way back. */
+/* A program's struct, which may be of an earlier or a later version, as one of this version, but
+ * for struct_size, which stays the program's. TACTUS_EOPTION. Export is the way back. */
 TAC_MUST_CHECK int tac_options_import(const struct tactus_options *options,
                                       struct tactus_options *ret_options, struct tac_error *error);
 void tac_options_export(const struct tactus_options *options, struct tactus_options *ret_options);

@@ -509,9 +509,9 @@ static bool sweep_has_tables(const struct tac_planner *planner, uint32_t level, 
            sweep_end(planner, level);
 }
 
-/* One level after the other from the top, so that each byte goes down a level once, and those of the
- * last level are written once. Into a level that has nothing left of what was there before the sweep
- * only newer things come from above: so it ends however much is written meanwhile. */
+/* One level after the other from the top, so that each byte goes down a level once, and those of
+ * the last level are written once. Into a level that has nothing left of what was there before the
+ * sweep only newer things come from above: so it ends however much is written meanwhile. */
 static void plan_sweep(struct tac_planner *planner)
 {
     const struct tac_plan_input *input = planner->input;

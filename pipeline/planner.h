@@ -68,8 +68,9 @@ struct tac_plan_input {
     uint32_t        manual_edge_min, manual_edge_max;
     bool            is_sweeping; /* Of what the bar's own plan leaves, tables that reach
                                     sweep_edge_min and begin below sweep_edge_end are taken out of
-                                    sweep_level in order of keys, some memtables' bytes a bar: of this
-                                    level those that reach sweep_edge_place; then of the next one */
+                                    sweep_level in order of keys, some memtables' bytes a bar: of
+                                    this level those that reach sweep_edge_place; then of the next
+                                    one */
     uint32_t        sweep_level;
     uint32_t        sweep_edge_min, sweep_edge_place, sweep_edge_end;
 };
@@ -173,7 +174,8 @@ uint32_t tac_planner_sink(const struct tac_planner_options *options,
 /* Size of a level as capacities count it: bytes, and for a tombstone one more mean record. */
 uint64_t tac_planner_level_size(uint64_t bytes, uint64_t records, uint64_t tombstones);
 
-/* T: what a table should hold, in a tree that is to get so many bytes at once, a memtable at most. */
+/* T: what a table should hold, in a tree that is to get so many bytes at once; at most a
+ * memtable. */
 uint64_t tac_planner_table_bytes(const struct tac_planner_options *options,
                                  const struct tac_planner_state *state, uint64_t arriving_bytes);
 /* Tables of this weight come to the tree that no flush has made: they count as the flushes of full

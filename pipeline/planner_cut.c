@@ -197,9 +197,10 @@ static void cut_add(struct tac_planner *planner, struct cutter *cutter, uint32_t
         (struct tac_plan_cut){.edge = edge, .is_hard = is_hard, .limit_bytes = limit_bytes};
 }
 
-/* What tables of the target level should have. Those of a last level of one run are somewhat larger:
- * most blocks are there, and each table has one for its index and one that it does not fill. Not with
- * runs of 1: what is tried where there is no room would not become small enough (test_stuck). */
+/* What tables of the target level should have. Those of a last level of one run are somewhat
+ * larger: most blocks are there, and each table has one for its index and one that it does not
+ * fill. Not with runs of 1: what is tried where there is no room would not become small enough
+ * (test_stuck). */
 static uint64_t cut_target(const struct tac_planner *planner, const struct cutter *cutter)
 {
     bool is_last = cutter->level_target == planner->last_level;
@@ -343,9 +344,9 @@ static void cut_job(struct tac_planner *planner, struct cutter *cutter, uint32_t
 
 static uint64_t distance_of(uint64_t a, uint64_t b) { return a > b ? a - b : b - a; }
 
-/* Where a stream into the last level, whose tables end at no edge, is parted nearest to bytes_ideal:
- * at an edge of that level's tables, which stays one then, and never so that a part has less than
- * bytes_min. */
+/* Where a stream into the last level, whose tables end at no edge, is parted nearest to
+ * bytes_ideal: at an edge of that level's tables, which stays one then, and never so that a part
+ * has less than bytes_min. */
 static uint32_t border_find(const struct tac_planner *planner, uint32_t begin, uint32_t end,
                             uint64_t bytes_ideal, uint64_t bytes_min)
 {
@@ -469,8 +470,8 @@ static bool jobs_add_last(struct tac_planner *planner, struct cutter *cutter,
     return true;
 }
 
-/* Into another level: the tables come first, as if it were one job, and jobs end where tables do. So
- * where tables end does not depend on slice_size. */
+/* Into another level: the tables come first, as if it were one job, and jobs end where tables do.
+ * So where tables end does not depend on slice_size. */
 static bool jobs_add_cut(struct tac_planner *planner, struct cutter *cutter,
                          const struct tac_plan_compaction *compaction, uint32_t begin, uint32_t end,
                          uint64_t jobs)

@@ -5,8 +5,8 @@
  *           coordinator, and the threads of its log and its scrub, stay its own. Without, each
  *           store has virtual workers as if it were on its own, under its own commit_lock, and
  *           tactus_pool_step steps one store after the other. No lock is held for that, as a step
- *           may call the application, which may open and close other stores: the store that is being
- *           stepped is counted, and stays in the list until it is not.
+ *           may call the application, which may open and close other stores: the store that is
+ *           being stepped is counted, and stays in the list until it is not.
  * Memory    a store takes its whole budget at open, before it allocates any of it, and gives it
  *           back when all is freed: the sum is never more than memory_size.
  *

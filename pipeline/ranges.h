@@ -13,8 +13,8 @@
  *        ones (bar_ranges.c); a call that finds no room ends bars until there is some.
  * Replay the bound holds for every replay, even if damage lets no range come to its end in it: one
  *        of checkpoint C notes at most those that C has and all taken since. That sum, not what is
- *        noted, is what is bound: so a place is free again when a checkpoint has begun that knows of
- *        it. Until it is durable, at the next bar's end, a crash falls back to the one before: a
+ *        noted, is what is bound: so a place is free again when a checkpoint has begun that knows
+ *        of it. Until it is durable, at the next bar's end, a crash falls back to the one before: a
  *        quarter of the places is left for what is taken meanwhile. Sum and quarter follow from the
  *        checkpoint and the ops, so that a replay ends the same bars. */
 #ifndef TACTUS_PIPELINE_RANGES_H

@@ -10,10 +10,10 @@
  * damage. The index block from which a reference comes may have been read long before: the table is
  * still there with the same index block, which names the same blocks as long as it exists.
  *
- * A block of the durable checkpoint k becomes free when k + 1 takes effect, after k + 1 has replaced
- * it as the durable one; the superblock copies of k - 1 are written to while k + 1 is under way. The
- * lock and is_checkpointing tell both: if no checkpoint is under way before and after the read, and
- * it is the same one that is durable, nobody has written to what was read. */
+ * A block of the durable checkpoint k becomes free when k + 1 takes effect, after k + 1 has
+ * replaced it as the durable one; the superblock copies of k - 1 are written to while k + 1 is
+ * under way. The lock and is_checkpointing tell both: if no checkpoint is under way before and
+ * after the read, and it is the same one that is durable, nobody has written to what was read. */
 #include "pipeline/scrub.h"
 
 #include <stdlib.h>
@@ -27,8 +27,8 @@
 #include "reading/block_read.h"
 
 #define DAY_NS (24 * 3600 * (uint64_t)TAC_SECOND_NS)
-/* How long the thread sleeps, at least, so that many small blocks are read in one turn, and at most,
- * since the pace changes with what is in the store. */
+/* How long the thread sleeps, at least, so that many small blocks are read in one turn, and at
+ * most, since the pace changes with what is in the store. */
 #define SLEEP_NS_MIN (TAC_SECOND_NS / 100)
 #define SLEEP_NS_MAX (60 * (uint64_t)TAC_SECOND_NS)
 /* What is made up for after a pause: so much time's blocks, many more than one sleep takes, or

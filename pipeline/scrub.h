@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* scrub -- reads every block that the store reaches once in `scrub_days` days and checks it, so that
- * damage is found while there still is a copy to restore from.
+/* scrub -- reads every block that the store reaches once in `scrub_days` days and checks it, so
+ * that damage is found while there still is a copy to restore from.
  *
  * Who      a thread of its own, tac-scrub; without threads tactus_step, when nothing else is to be
  *          done. One block is read at a time, past all caches.
  * Pace     so many blocks in the time that has passed as a round of scrub_days has; at most
  *          TAC_SCRUB_BURST_BLOCKS, or 100 ms' worth, are made up for after a pause. None while a
  *          writer waits for compaction.
- * Order    trees, dropped ones that snapshots have tables of among them, levels downwards, tables by
- *          key, then those retained for snapshots; then what the durable checkpoint consists of. A
- *          table moves down only, or up in the order of keys when its low end goes: no table that
+ * Order    trees, dropped ones that snapshots have tables of among them, levels downwards, tables
+ *          by key, then those retained for snapshots; then what the durable checkpoint consists of.
+ *          A table moves down only, or up in the order of keys when its low end goes: no table that
  *          is there at the beginning of a round and at its end is passed over. The first round
  *          begins at any table, so that a store which is opened often is not checked in its first
  *          tables only; it does not count as a round.
- * Pins     none: like a reader it looks the table up in the newest view before each block. What then
- *          looks like damage is none if two bars, or for the checkpoint's blocks another
+ * Pins     none: like a reader it looks the table up in the newest view before each block. What
+ *          then looks like damage is none if two bars, or for the checkpoint's blocks another
  *          checkpoint, have ended meanwhile.
  * A find   is counted and told, nothing else: marks of damage change plans, and plans follow from
  *          the operations alone. A compaction that meets the block marks its table (damage.h). */

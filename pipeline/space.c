@@ -2,8 +2,9 @@
 /* space -- see space.h.
  *
  * The argument, in blocks. F(N) is what is free when plan N has reserved, f a tight flush, c what
- * checkpoints_need says, which is two checkpoints. Plan N + 1 finds at least F(N) less one checkpoint:
- * reservations that were not used and blocks that a checkpoint gives back only add to it.
+ * checkpoints_need says, which is two checkpoints. Plan N + 1 finds at least F(N) less one
+ * checkpoint: reservations that were not used and blocks that a checkpoint gives back only add to
+ * it.
  *   Writers are let into the memtable that plan N + 2 flushes if
  *   F(N) >= (flushes to come) + f + 2f + 2c. From plan N + 1 on that flush is one to come, and what
  *   is planned leaves room for it and for c. The flush of plan N + 1 itself takes the f that was
@@ -11,17 +12,17 @@
  *   Writers that are not let in leave the memtable empty, but for an op that crosses a bar's end.
  * Descriptors of tables likewise, without the c.
  *
- * In blocks of the manifest log, of which a checkpoint leaves all but one free. m is what a plan's end
- * takes in any case: its tight flush, what it notes of ranges, the least of discards. Plan N leaves m
- * for plan N + 1, if that comes before the next checkpoint: behind half a bar, and where a sorted run
- * comes, whose tables enter at the end of plan N + 1. For such a run it also leaves log_share, unless
- * that and m are more than half of the room, or compactions that were due found no room in the bar
- * before: they go first then, and a run may be refused. Within plan N what may be refused leaves room
- * for the tight flush, as order->log_flush_bytes. Old blocks are carried as far as all of this stays
- * free. A bar that ends with less than 2m + log_share begins a checkpoint.
+ * In blocks of the manifest log, of which a checkpoint leaves all but one free. m is what a plan's
+ * end takes in any case: its tight flush, what it notes of ranges, the least of discards. Plan N
+ * leaves m for plan N + 1, if that comes before the next checkpoint: behind half a bar, and where a
+ * sorted run comes, whose tables enter at the end of plan N + 1. For such a run it also leaves
+ * log_share, unless that and m are more than half of the room, or compactions that were due found
+ * no room in the bar before: they go first then, and a run may be refused. Within plan N what may
+ * be refused leaves room for the tight flush, as order->log_flush_bytes. Old blocks are carried as
+ * far as all of this stays free. A bar that ends with less than 2m + log_share begins a checkpoint.
  *
- * Not covered: the log's growth while a stuck store only makes checkpoints, and a tree created while
- * the store is nearly full, which raises f.
+ * Not covered: the log's growth while a stuck store only makes checkpoints, and a tree created
+ * while the store is nearly full, which raises f.
  */
 #include "pipeline/space.h"
 
@@ -260,9 +261,9 @@ void tac_space_order(struct tactus *store, struct tac_bar_order *order)
     order->log_flush_bytes = flush_log_bytes(store, fill);
 }
 
-/* What fullness_update would have of a store that is not full, with a bar of work as small as can be.
- * In the log the running plan's events come first, then those of the plan that ends with the run; there
- * the mutable memtable's ranges are known. */
+/* What fullness_update would have of a store that is not full, with a bar of work as small as can
+ * be. In the log the running plan's events come first, then those of the plan that ends with the
+ * run; there the mutable memtable's ranges are known. */
 void tac_space_ingest(struct tactus *store, struct tac_space_room *ret_room)
 {
     bool        is_planned = !tac_recovery_is_refilling(store);

@@ -42,8 +42,8 @@ bool tac_space_log_is_short(struct tactus *store);
 /* After the plan has reserved: what its writers will be told at its end. */
 void tac_space_fullness_update(struct tactus *store);
 
-/* Whether at a bar's end so many blocks may be taken for something that can be refused: then writers
- * are still let in. */
+/* Whether at a bar's end so many blocks may be taken for something that can be refused: then
+ * writers are still let in. */
 bool tac_space_has_room(struct tactus *store, uint64_t blocks);
 
 /* At a plan's end, is_bar_end: the memtables have been swapped. */

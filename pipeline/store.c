@@ -625,8 +625,8 @@ static void close_say(struct tactus *store, int result, const struct tac_error *
     }
 }
 
-/* The log brings back what has not been done. While its last sync is under way, which takes longest,
- * threads end and memory is given back. */
+/* The log brings back what has not been done. While its last sync is under way, which takes
+ * longest, threads end and memory is given back. */
 static int close_with_log(struct tactus *store, struct tac_error *error)
 {
     int result;

@@ -85,8 +85,8 @@ struct tactus {
     uint64_t        wait_buckets[TACTUS_WAIT_BUCKETS];
     uint64_t        waited_ns; /* In the op that is under way */
     bool            has_made_room; /* It has ended bars, for want of room */
-    uint64_t        beat_called;   /* The beat of this bar that tactus_beat has come to; 0: none. The
-                                      coordinator resets it with the memtables */
+    uint64_t        beat_called;   /* The beat of this bar that tactus_beat has come to; 0: none.
+                                      The coordinator resets it with the memtables */
 
     struct tac_clock clock;
     /* Pauses of compaction and ends of pauses so far: odd in a pause. Atomics: application threads
@@ -110,9 +110,9 @@ struct tactus {
     struct tac_ingest *ingest;        /* Its run is in tables, which are to enter; NULL: none */
     bool               ingest_enters; /* At the next bar's end */
     struct tac_ingest *ingest_cut;    /* One that the end of all writing has cut off */
-    /* Begun and cancelled by the writer so too; moved and ended by the coordinator at a plan's end. */
+    /* The writer begins and cancels it so too; the coordinator moves and ends it as plans end. */
     struct tac_sweep sweep;
-    uint32_t         hurries; /* Atomic: threads that wait for the work of the plan, whatever beat */
+    uint32_t         hurries; /* Atomic: threads that wait for the plan's work, whatever beat */
 
     struct tac_wal wal;       /* storage NULL: there is none */
     bool           is_logged; /* Checkpoints say that there is a log beside the file … */
@@ -122,8 +122,8 @@ struct tactus {
     uint64_t refill_until; /* Ops up to this one only refill the memtable */
     uint64_t resumed_op;   /* A control op that the checkpoint found under way; 0: none */
     bool     is_replaying; /* What comes was taken before: it is not refused as too much */
-    uint64_t crossing_op;  /* In a replay the first one after C: it may have ended the bar itself, and
-                              is not asked again whether the store is full; 0: none */
+    uint64_t crossing_op;  /* In a replay the first one after C: it may have ended the bar itself,
+                              and is not asked again whether the store is full; 0: none */
     uint32_t is_refilling; /* Atomic: the coordinator plans nothing */
 
     /* Coordinator */
@@ -213,7 +213,7 @@ TAC_MUST_CHECK int tac_store_open_in(struct tactus_pool *shared, struct tac_stor
                                      const struct tac_log_place *place, struct tactus **ret_store,
                                      struct tac_error *error);
 
-/* What an open of a store that was just created with the options makes of them, and what it takes. */
+/* What an open of a store just created with the options makes of them, and what it takes. */
 struct tac_memory_plan {
     uint64_t budget_bytes;
     uint64_t others_bytes; /* Of it not for caches */
@@ -224,8 +224,8 @@ TAC_MUST_CHECK int tac_store_memory_explain(const struct tactus_options *options
                                             struct tac_memory_plan      *ret_memory,
                                             struct tac_error            *error);
 
-/* Other stage threads, as many as the options say, or other virtual workers, in place of those there
- * are. Takes commit_lock. */
+/* Other stage threads, as many as the options say, or other virtual workers, in place of those
+ * there are. Takes commit_lock. */
 TAC_MUST_CHECK int tac_store_workers_change(struct tactus               *store,
                                             const struct tactus_options *options,
                                             const struct tac_stepping   *stepping,
@@ -277,8 +277,8 @@ void tac_store_memtables_swap(struct tactus *store);
 void tac_store_planner_options(const struct tactus *store, struct tac_planner_options *options);
 void tac_store_bar_order(struct tactus *store, struct tac_bar_order *order);
 
-/* The file grows ahead of what is reserved, in steps that depend on that alone. One thread at a time:
- * the coordinator, or, while it rests, the writer. TACTUS_EFULL, TACTUS_EIO. */
+/* The file grows ahead of what is reserved, in steps that depend on that alone. One thread at a
+ * time: the coordinator, or, while it rests, the writer. TACTUS_EFULL, TACTUS_EIO. */
 TAC_MUST_CHECK int tac_store_file_grow(struct tactus *store, struct tac_error *error);
 
 /* Brings `reported` up to date. Coordinator. */
@@ -341,7 +341,7 @@ bool tac_writer_checkpoint_wait(struct tactus *store, uint64_t op);
 TAC_MUST_CHECK int tac_writer_drain(struct tactus *store, uint64_t manual_trees,
                                     struct tac_error *error);
 TAC_MUST_CHECK int tac_writer_checkpoint(struct tactus *store, struct tac_error *error);
-/* The next beat of the bar, whatever the memtable's fill: an op. After the last one the bar ends. */
+/* The next beat of the bar, whatever the memtable's fill: an op. After the last the bar ends. */
 TAC_MUST_CHECK int tac_writer_beat(struct tactus *store, struct tac_error *error);
 /* Ends the bar: an op. */
 TAC_MUST_CHECK int tac_writer_range_step(struct tactus *store, struct tac_error *error);

@@ -84,7 +84,7 @@ int tac_store_create(struct tac_storage *storage, const struct tactus_options *o
     return root_write(storage, &superblock, error);
 }
 
-/* ---- what an open finds on disk ------------------------------------------------------------------ */
+/* ---- what an open finds on disk -------------------------------------------------------------- */
 
 /* Of the superblocks: two in a row agree by then if one of them was wrong. */
 #define READINGS_MAX 4

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* teller -- how a store calls the application: a queue, and who empties it.
  *
- * Who      Whoever finds something to tell lays it into the queue, and goes on: with any lock, in any
- *          thread. tell_fn is called from the queue's other end, without any lock, one call at a
- *          time, in order: by a thread of its own, or without one by the calls of the application,
- *          as they return. So the application may call what takes commit_lock, and if it is slow it
- *          delays nobody but what is told later.
+ * Who      Whoever finds something to tell lays it into the queue, and goes on: with any lock, in
+ *          any thread. tell_fn is called from the queue's other end, without any lock, one call at
+ *          a time, in order: by a thread of its own, or without one by the calls of the
+ *          application, as they return. So the application may call what takes commit_lock, and if
+ *          it is slow it delays nobody but what is told later.
  * Bound    slots_max wait at most; of more only the number is told. */
 #ifndef TACTUS_PIPELINE_TELLER_H
 #define TACTUS_PIPELINE_TELLER_H
@@ -51,13 +51,13 @@ void tac_teller_destroy(struct tac_teller *teller);
  * tac_teller_end; one change at a time. TACTUS_ENOMEM, TACTUS_EIO: nothing is taken. */
 TAC_MUST_CHECK int tac_teller_begin(struct tac_teller *teller, const char *thread_name,
                                     struct tac_error *error);
-/* A slot to be filled, at once, and to be given to the queue by tac_teller_give; the queue is locked
- * until then. *ret_missed: how many found no slot before it. NULL: nothing is taken, or this one is
- * missed, too. */
+/* A slot to be filled, at once, and to be given to the queue by tac_teller_give; the queue is
+ * locked until then. *ret_missed: how many found no slot before it. NULL: nothing is taken, or this
+ * one is missed, too. */
 void *tac_teller_take(struct tac_teller *teller, uint64_t *ret_missed);
 void  tac_teller_give(struct tac_teller *teller);
-/* Tells all that waits, unless another call of this does. Without locks. Leaves the calling thread's
- * message alone. */
+/* Tells all that waits, unless another call of this does. Without locks. Leaves the calling
+ * thread's message alone. */
 void tac_teller_tell(struct tac_teller *teller);
 /* Nothing is taken any more; tells what waits. After it no call is under way. */
 void tac_teller_end(struct tac_teller *teller);

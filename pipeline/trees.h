@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* trees -- the trees that there are now, as callers know them.
  *
- * Ids       A tree's id is its number, 0 to 63, and in the bits above how many trees had that number
- *           before it (lsm/manifest.h): an id is not given twice, a number is, when nothing of the
- *           dropped tree is left. Within the store trees go by their numbers.
+ * Ids       A tree's id is its number, 0 to 63, and in the bits above how many trees had that
+ *           number before it (lsm/manifest.h): an id is not given twice, a number is, when nothing
+ *           of the dropped tree is left. Within the store trees go by their numbers.
  * Finding   Callers look a tree's id up without a lock, in a word of its number. What they find may
  *           have been dropped by the time that they use it: a write asks again with commit_lock, a
  *           read finds out in its view.

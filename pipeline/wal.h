@@ -9,8 +9,8 @@
  *          appended (group commit), the log's own thread (`interval`), or the writer when the
  *          images are full. One at a time drives; one write or sync is under way at a time.
  * Room     A segment is used again when a durable checkpoint holds all its ops. The geometry has
- *          room for all ops that a checkpoint may still need, so that the writer waits here only for
- *          a checkpoint that is late.
+ *          room for all ops that a checkpoint may still need, so that the writer waits here only
+ *          for a checkpoint that is late.
  * Failure  of a write or sync poisons the store; nothing is tried again (rule R8). */
 #ifndef TACTUS_PIPELINE_WAL_H
 #define TACTUS_PIPELINE_WAL_H
@@ -94,8 +94,8 @@ TAC_MUST_CHECK int tac_wal_thread_start(struct tac_wal *wal, struct tac_error *e
 void tac_wal_thread_stop(struct tac_wal *wal);
 
 /* A close: makes all that was appended durable. Begun here and waited for in _finish, as the log's
- * thread does it, which ends; without one it is done here. In between the store may lose all but what
- * tac_store_poison needs. */
+ * thread does it, which ends; without one it is done here. In between the store may lose all but
+ * what tac_store_poison needs. */
 void tac_wal_finish_begin(struct tac_wal *wal);
 /* op: the store's last one. TACTUS_EPOISONED. */
 TAC_MUST_CHECK int tac_wal_finish(struct tac_wal *wal, uint64_t op, struct tac_error *error);

@@ -4,9 +4,9 @@
  * Where to begin: in the newest segment that begins before op P + 1, or else with it. From there on
  * frames follow each other as their chain says, into the next segment where the next frame's place
  * is that segment's beginning.
- * Where it ends: at the first place where no such frame is. That is how a crash leaves a log, unless
- * something behind it was written when the missing op was durable already: then the log is damaged,
- * and the open fails.
+ * Where it ends: at the first place where no such frame is. That is how a crash leaves a log,
+ * unless something behind it was written when the missing op was durable already: then the log is
+ * damaged, and the open fails.
  * How it goes on: right there. What lost writes may have left behind that place is wiped first.
  * Twice read: nothing tells the end of a log from a read that went wrong. All that looks like an
  * end, or like no segment, is read once more (rule R8). */

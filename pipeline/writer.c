@@ -3,7 +3,8 @@
  *
  * Everything here runs under commit_lock. A write may wait for (a) the work granted `lag` beats
  * ago, a quarter of a beat's at a time (pipeline/pacing.h), (b) at a plan's end for the rest of the
- * plan, which by then is as little, and its commit. Nothing else makes a writer wait, but for a checkpoint that is late (counted). */
+ * plan, which by then is as little, and its commit. Nothing else makes a writer wait, but for a
+ * checkpoint that is late (counted). */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -233,8 +234,8 @@ static bool is_pause_seen(struct tactus *store, uint64_t pause)
            tac_atomic_load_acquire_u64(&store->pauses) != pause || tac_store_is_poisoned(store);
 }
 
-/* From the count on writes are refused that would have to wait; whoever waits already has commit_lock.
- * So once that is ours the credit is all there is to see to. */
+/* From the count on writes are refused that would have to wait; whoever waits already has
+ * commit_lock. So once that is ours the credit is all there is to see to. */
 int tac_writer_pause(struct tactus *store, struct tac_error *error)
 {
     const struct timespec rest = {0, PAUSE_POLL_NS};

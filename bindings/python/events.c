@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* events -- what a store tells Python of as it happens: on_event and on_log of Store.open.
  *
- * Who      The library calls event_tell and tac_py_line_tell without any lock: on a thread of the store's own, or,
- *          without stage threads, on the thread whose call ends, which has given up the
- *          interpreter's lock. Either way it is taken here, and given up before the library goes on.
+ * Who      The library calls event_tell and tac_py_line_tell without any lock: on a thread of the
+ *          store's own, or, without stage threads, on the thread whose call ends, which has given
+ *          up the interpreter's lock. Either way it is taken here, and given up before the library
+ *          goes on.
  * Close    waits for a callback that is under way, without the interpreter's lock; a callback
  *          cannot close its own store (event_teller, log_teller), for that would wait for itself.
  * Drop     A callback keeps the store. If it ends with the last reference, that is handed to the

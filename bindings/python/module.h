@@ -163,8 +163,8 @@ void tac_py_pool_leave(struct tac_py_pool *pool);
 
 /* 0, or -1 and an exception. */
 int tac_py_events_init(PyObject *module);
-/* False, and an exception is set: this interpreter cannot be called by threads of the library. name:
- * of the keyword. */
+/* False, and an exception is set: this interpreter cannot be called by threads of the library.
+ * name: of the keyword. */
 bool tac_py_callbacks_are_possible(const char *name);
 /* From now on, until the store is closed, its on_event is called. */
 int tac_py_events_begin(struct tac_py_store *store, uint32_t kinds, uint64_t wait_ns_min);

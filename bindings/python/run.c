@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* run -- Tree.ingest: an iterable of pairs as a sorted run.
  *
- * The library calls run_read on the calling thread, which then takes the interpreter's lock back for
- * as long as it asks the iterable. The bytes of a block stay until the next one is asked for. */
+ * The library calls run_read on the calling thread, which then takes the interpreter's lock back
+ * for as long as it asks the iterable. The bytes of a block stay until the next one is asked
+ * for. */
 #include "module.h"
 
 #define BLOCK_RECORDS 256

@@ -2358,7 +2358,8 @@ class DocumentTest(InFolder):
                     if not attribute.startswith("_") and not issubclass(kind, tactus.Error):
                         self.assertTrue(thing.__doc__, f"{name}.{attribute}")
         text = pydoc.plain(pydoc.render_doc(tactus))
-        for line in ("open(path, /, *, pool=None, on_event=None", "open(**options)", "get(self, key, default=None, /)",
+        for line in ("open(path, /, *, pool=None, on_event=None", "open(**options)",
+                     "get(self, key, default=None, /)",
                      "items(self, /, low=None, high=None, *, prefix=None, reverse=False)"):
             self.assertIn(line, text)
 

@@ -156,8 +156,8 @@ static PyObject *tree_get(PyObject *object, PyObject *arguments)
     return value != NULL || PyErr_Occurred() ? value : Py_NewRef(otherwise);
 }
 
-/* The list's keys, and a lookup for each. Returns how many were taken; less than all: an exception is
- * set. */
+/* The list's keys, and a lookup for each. Returns how many were taken; less than all: an exception
+ * is set. */
 static Py_ssize_t lookups_take(PyObject *list, Py_ssize_t count, struct tac_py_bytes *keys,
                                struct tactus_lookup *lookups)
 {
@@ -171,8 +171,8 @@ static Py_ssize_t lookups_take(PyObject *list, Py_ssize_t count, struct tac_py_b
     return count;
 }
 
-/* Puts the values into the list in place of the keys, and gives them back. No Python code runs between
- * the end of the call and that: it could close the store. */
+/* Puts the values into the list in place of the keys, and gives them back. No Python code runs
+ * between the end of the call and that: it could close the store. */
 static bool lookups_answer(PyObject *list, Py_ssize_t count, struct tactus_lookup *lookups,
                            PyObject *otherwise)
 {
