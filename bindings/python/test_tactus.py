@@ -2116,14 +2116,17 @@ store = tactus.Store.create(sys.argv[1], threads=3, memtable_size="1MiB")
 tree = store.create_tree("tree")
 tree[b"a"] = b"1"
 store.checkpoint()
+items, batch, view = iter(tree), store.batch(), tree.get_pinned(b"a")
+next(items)  # Before anybody writes: it may expire after that
+begun = threading.Event()
 def work():
     number = 0
     while True:
         tree[b"%d" % number] = b"v"
         number += 1
+        begun.set()
 threading.Thread(target=work, daemon=True).start()
-items, batch, view = iter(tree), store.batch(), tree.get_pinned(b"a")
-next(items)
+begun.wait()
 """
         subprocess.run([sys.executable, "-c", program, self.path], check=True, timeout=120)
         with tactus.Store.open(self.path) as store:
