@@ -323,6 +323,24 @@ static void edges_number(struct model *model, uint32_t table_count, struct extra
     }
 }
 
+/* What the memtable's records give a flush. */
+static void input_flush_set(struct model *model, struct tac_plan_input *input)
+{
+    uint32_t record = 0;
+    uint64_t bytes = 0;
+
+    input->flush_records = model->memtable_count;
+    for (uint32_t e = 0; e < model->edge_count; e++) {
+        while (record < input->flush_records && model->memtable[record].key < model->edge_keys[e]) {
+            input->flush_tombstones += is_tombstone(&model->memtable[record]);
+            bytes += record_bytes(model, &model->memtable[record++]);
+        }
+        model->flush_below[e] = bytes;
+    }
+    input->flush_bytes = records_bytes(model, model->memtable, model->memtable_count);
+    input->flush_bytes_below = model->flush_below;
+}
+
 static void input_build(struct model *model, struct tac_plan_input *input, enum model_mode mode,
                         const uint64_t manual[2])
 {
@@ -368,21 +386,9 @@ static void input_build(struct model *model, struct tac_plan_input *input, enum 
         input->manual_edge_max = extra.edge[extra.count - 1];
     }
     if (flush > 0) {
-        uint32_t record = 0;
-        uint64_t bytes = 0;
-
         input->flush_edge_min = extra.edge[0];
         input->flush_edge_max = extra.edge[1];
-        input->flush_records = flush;
-        for (uint32_t e = 0; e < model->edge_count; e++) {
-            while (record < flush && model->memtable[record].key < model->edge_keys[e]) {
-                input->flush_tombstones += is_tombstone(&model->memtable[record]);
-                bytes += record_bytes(model, &model->memtable[record++]);
-            }
-            model->flush_below[e] = bytes;
-        }
-        input->flush_bytes = records_bytes(model, model->memtable, flush);
-        input->flush_bytes_below = model->flush_below;
+        input_flush_set(model, input);
     }
 }
 

@@ -514,32 +514,45 @@ static void fill(struct tac_cache *cache, uint32_t number)
 }
 
 /* Half of the frames can be kept; what comes then goes round them. */
+/* As many of the frames of the first keys as can be kept. Returns how many; false in *ret_is_right:
+ * one was kept twice, or refused too early. */
+static uint32_t frames_keep(struct tac_cache *cache, struct tac_cache_frame **kept,
+                            bool *ret_is_right)
+{
+    uint64_t frames = tac_cache_frame_count(cache);
+    uint32_t kept_count = 0;
+
+    *ret_is_right = true;
+    for (uint32_t i = 0; i < frames; i++) {
+        struct tac_cache_key    key = key_of(i);
+        struct tac_cache_frame *frame = tac_cache_find(cache, &key);
+
+        if (frame == NULL) {
+            continue;
+        }
+        if (tac_cache_keep(cache, frame)) {
+            *ret_is_right = *ret_is_right && !tac_cache_keep(cache, frame);
+            kept[kept_count++] = frame;
+        } else {
+            *ret_is_right = *ret_is_right && kept_count == frames / 2;
+        }
+        tac_cache_unpin(frame);
+    }
+    return kept_count;
+}
+
 static void test_keep(void)
 {
     struct tac_cache       *cache = cache_of(64 * (FRAME_BYTES + 256), 0);
     uint64_t                frames = tac_cache_frame_count(cache);
     struct tac_cache_frame *kept[64], *frame;
-    uint32_t                kept_count = 0, there = 0;
-    struct tac_cache_key    key = key_of(0);
-    bool                    is_refused = true;
+    uint32_t                kept_count, there = 0;
+    bool                    is_refused;
 
     for (uint32_t i = 0; i < frames; i++) {
         fill(cache, i);
     }
-    for (uint32_t i = 0; i < frames; i++) {
-        key = key_of(i);
-        frame = tac_cache_find(cache, &key);
-        if (frame == NULL) {
-            continue;
-        }
-        if (tac_cache_keep(cache, frame)) {
-            is_refused = is_refused && !tac_cache_keep(cache, frame);
-            kept[kept_count++] = frame;
-        } else {
-            is_refused = is_refused && kept_count == frames / 2;
-        }
-        tac_cache_unpin(frame);
-    }
+    kept_count = frames_keep(cache, kept, &is_refused);
     tap_ok(kept_count == frames / 2 && is_refused,
            "half of the frames are kept, and each once (%u of %llu)", kept_count,
            (unsigned long long)frames);

@@ -139,6 +139,23 @@ static void scene_cuts(struct scene *scene, struct tac_prng *prng,
     } while (true);
 }
 
+/* Half of the merges take in what lies between two bounds, of which one may be missing. */
+static void scene_bounds(struct scene *scene, struct tac_prng *prng,
+                         const struct fixture_record *pool, uint32_t pool_count)
+{
+    if (tac_prng_below(prng, 2) == 0) {
+        uint32_t begin = (uint32_t)tac_prng_below(prng, pool_count);
+        uint32_t end = begin + 1 + (uint32_t)tac_prng_below(prng, pool_count - begin);
+
+        if (tac_prng_below(prng, 4) != 0) {
+            scene->options.key_begin = fixture_copy(fixture_key(&pool[begin]));
+        }
+        if (end < pool_count) {
+            scene->options.key_end = fixture_copy(fixture_key(&pool[end]));
+        }
+    }
+}
+
 static void scene_make(struct scene *scene, struct tac_prng *prng)
 {
     uint32_t               pool_count = fixture_between(prng, 1, POOL_MAX);
@@ -179,17 +196,7 @@ static void scene_make(struct scene *scene, struct tac_prng *prng)
             }
         }
     }
-    if (tac_prng_below(prng, 2) == 0) {
-        uint32_t begin = (uint32_t)tac_prng_below(prng, pool_count);
-        uint32_t end = begin + 1 + (uint32_t)tac_prng_below(prng, pool_count - begin);
-
-        if (tac_prng_below(prng, 4) != 0) {
-            scene->options.key_begin = fixture_copy(fixture_key(&pool[begin]));
-        }
-        if (end < pool_count) {
-            scene->options.key_end = fixture_copy(fixture_key(&pool[end]));
-        }
-    }
+    scene_bounds(scene, prng, pool, pool_count);
     scene_cuts(scene, prng, pool, pool_count);
     fixture_free_records(pool, pool_count);
 }
