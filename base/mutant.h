@@ -216,9 +216,15 @@
       "a replay takes a beat for an op that does nothing")                                         \
     M(95, BEAT_AGAIN, "sim/store_sim_test", "none",                                                \
       "a refill runs beats that had run before the checkpoint")                                    \
+    /* Writes that are refused */                                                                  \
+    M(96, LOG_ROOM_UNSEEN, "unit/refusal_test", "none",                                            \
+      "a write ends its bar before it looks for room in the log")                                  \
     /* Fences of versions */                                                                       \
     M(97, FENCE_LOW, "unit/manifest_test", "none",                                                 \
-      "a get does not look at tables that begin behind the fence below the key")
+      "a get does not look at tables that begin behind the fence below the key")                   \
+    /* Replays of writes that have ended bars */                                                   \
+    M(98, REFUSED_BARS_LOST, "unit/refusal_test", "none",                                          \
+      "a replay does not end the bars that a refused write has ended")
 /* clang-format on */
 
 #define TAC_MUTANT_NUMBER(number, name, killer, stands_for, wrong) TAC_MUTANT_##name = (number),

@@ -788,7 +788,8 @@ TACTUS_API int tactus_io_rate_change(struct tactus *store, uint64_t io_rate_max_
 TACTUS_API int tactus_cache_change(struct tactus *store, uint64_t page_cache_size,
                                    uint64_t index_cache_size);
 
-/* Ends the bar early until all ops before the call are in a durable checkpoint. An op. */
+/* Ends the bar early until all ops before the call are in a durable checkpoint. An op. A write-ahead
+ * log that is full, so that other calls are refused with TACTUS_EFULL, has room for it. */
 TACTUS_API int tactus_checkpoint(struct tactus *store);
 
 /* Until all ops before the call are durable: by a sync of the write-ahead log; where there is none,

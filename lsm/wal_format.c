@@ -93,12 +93,13 @@ void tac_wal_geometry_make(const struct tac_shape *shape, const uint8_t *uuid,
     memcpy(ret_geometry->uuid, uuid, TACTUS_UUID_BYTES);
     ret_geometry->segment_bytes = segment_bytes;
     /* An op takes at most 7 bytes more than it is accounted, of 57 at least: an eighth. A beat of the
-     * host's is not accounted, and may have a frame of its own. */
+     * host's is not accounted, and may have a frame of its own. Beyond these there are the segment
+     * that is being filled, the rest of the oldest one, and one for a checkpoint in a full log. */
     bar_bytes =
         shape->memtable_size + shape->memtable_size / 8 +
         shape->beats_per_bar * (uint64_t)(TAC_WAL_FRAME_HEADER_BYTES + TAC_WAL_ENTRY_HEADER_BYTES);
     ret_geometry->segment_count =
-        tac_max_u64(tac_div_ceil(bars * bar_bytes, usable), SEGMENTS_MIN - 2) + 2;
+        tac_max_u64(tac_div_ceil(bars * bar_bytes, usable), SEGMENTS_MIN - 2) + 3;
 }
 
 uint64_t tac_wal_file_bytes(const struct tac_wal_geometry *geometry)
@@ -307,7 +308,7 @@ void tac_wal_entry_encode(uint8_t *bytes, const struct tac_wal_entry *entry)
 
 static bool kind_is_known(uint32_t kind)
 {
-    return kind >= TAC_WAL_PUT && kind <= TAC_WAL_BEAT;
+    return kind >= TAC_WAL_PUT && kind <= TAC_WAL_REFUSED;
 }
 
 bool tac_wal_entry_decode(const uint8_t *bytes, uint64_t size, struct tac_wal_entry *ret_entry,

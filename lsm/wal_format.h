@@ -18,6 +18,7 @@
 #define TAC_WAL_FRAME_HEADER_BYTES 48
 #define TAC_WAL_ENTRY_HEADER_BYTES 8
 #define TAC_WAL_ALIGNMENT 8 /* Of frames */
+#define TAC_WAL_REFUSED_ENTRY_BYTES (TAC_WAL_ENTRY_HEADER_BYTES + TAC_WAL_REFUSED_BYTES)
 
 /* Fixed when the log is created. */
 struct tac_wal_geometry {
@@ -96,7 +97,12 @@ enum tac_wal_kind {
     TAC_WAL_RELEASE = 12,      /* The same */
     TAC_WAL_DELETE_RANGE = 13, /* key, value: the bounds */
     TAC_WAL_BEAT = 14,
+    TAC_WAL_REFUSED =
+        15, /* A write that found no room, and has ended bars to make some; value: up to
+                             which bar (u64); one byte, 1: for a deleted range, else 0 */
 };
+
+#define TAC_WAL_REFUSED_BYTES 9
 
 enum tac_wal_range {
     TAC_WAL_RANGE_BEGIN = 1,

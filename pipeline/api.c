@@ -305,12 +305,15 @@ static int tree_create(struct tactus *store, const char *name, const struct tac_
         tac_recovery_refill_end(store);
     }
     store->has_made_room = false;
-    result = tree_room(store, name, layout);
+    result = tac_wal_reserve(&store->wal, 1, tac_wal_entry_bytes(&entry), &tac_api_error);
+    if (result == TACTUS_OK) {
+        result = tree_room(store, name, layout);
+    }
     if (result == TACTUS_OK) {
         result = tac_manifest_tree_add(store->manifest, name, layout, &tree, &tac_api_error);
     }
     tac_manifest_tree_unprepare(store->manifest);
-    *ret_is_refused = tac_writer_refusal_end(store, result);
+    *ret_is_refused = tac_writer_refusal_end(store, result, false);
     if (result != TACTUS_OK) {
         return result;
     }

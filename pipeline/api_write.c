@@ -157,8 +157,11 @@ static int record_write(struct tactus *store, uint32_t tree, const void *key, si
     }
     result = tac_trees_check(store, tree, &tac_api_error);
     if (result == TACTUS_OK) {
+        result = tac_wal_reserve(&store->wal, 1, tac_wal_entry_bytes(&entry), &tac_api_error);
+    }
+    if (result == TACTUS_OK) {
         result = write_begin(store, (uint64_t)1 << entry.tree, accounted, !is_tombstone);
-        is_refused = tac_writer_refusal_end(store, result);
+        is_refused = tac_writer_refusal_end(store, result, false);
     }
     if (result == TACTUS_OK) {
         result = tac_wal_append(&store->wal, &entry, &tac_api_error);
@@ -236,12 +239,15 @@ static int range_delete(struct tactus *store, uint32_t tree, const struct tac_wa
         result = damage_check(store, (uint64_t)1 << entry->tree);
     }
     if (result == TACTUS_OK) {
+        result = tac_wal_reserve(&store->wal, 1, tac_wal_entry_bytes(entry), &tac_api_error);
+    }
+    if (result == TACTUS_OK) {
         result = tac_writer_range_room(store, &tac_api_error);
     }
     if (result == TACTUS_OK) {
         result = tac_writer_begin(store, accounted, false, &tac_api_error);
     }
-    *ret_is_refused = tac_writer_refusal_end(store, result);
+    *ret_is_refused = tac_writer_refusal_end(store, result, true);
     if (result == TACTUS_OK) {
         result = tac_wal_append(&store->wal, entry, &tac_api_error);
     }
@@ -449,7 +455,6 @@ static void batch_insert(struct tactus *store, const struct tactus_batch *batch)
     }
 }
 
-/* All entries or none that counts. */
 static int batch_log(struct tactus *store, const struct tactus_batch *batch)
 {
     const uint8_t *at = batch->writes.data;
@@ -464,10 +469,17 @@ static int batch_log(struct tactus *store, const struct tactus_batch *batch)
         entry.tree = tac_tree_number(header.tree);
         result = tac_wal_append(&store->wal, &entry, &tac_api_error);
     }
-    if (result != TACTUS_OK) {
-        tac_wal_cut(&store->wal);
-    }
+    tac_assert(result != TACTUS_EFULL); /* batch_reserve: all of it has room. */
     return result;
+}
+
+static int batch_reserve(struct tactus *store, const struct tactus_batch *batch)
+{
+    uint64_t count = batch->writes.count;
+    uint64_t bytes = batch->writes.size - count * sizeof(struct batch_entry) +
+                     count * TAC_WAL_ENTRY_HEADER_BYTES;
+
+    return tac_wal_reserve(&store->wal, count, bytes, &tac_api_error);
 }
 
 /* ---- conditions ----------------------------------------------------------------------------- */
@@ -522,11 +534,14 @@ static int batch_write(struct tactus *store, const struct tactus_batch *batch, b
 {
     int result = batch_trees_check(store, batch);
 
+    if (result == TACTUS_OK) {
+        result = batch_reserve(store, batch);
+    }
     if (result != TACTUS_OK) {
         return result;
     }
     result = write_begin(store, batch->trees, batch->accounted_bytes, batch->has_puts);
-    *ret_is_refused = tac_writer_refusal_end(store, result);
+    *ret_is_refused = tac_writer_refusal_end(store, result, false);
     if (result == TACTUS_OK && store->wal.storage != NULL) {
         result = batch_log(store, batch);
     }

@@ -323,9 +323,13 @@ TAC_MUST_CHECK int tac_writer_tree_room(struct tactus *store, struct tac_error *
  * ended some. TACTUS_EFULL: there is none, and none came in several bars. */
 TAC_MUST_CHECK int tac_writer_range_room(struct tactus *store, struct tac_error *error);
 /* What a full store has refused, or one without room for a tree or a range, has ended bars all the
- * same if has_made_room says so, and takes a number. A replay does what it came to: a checkpoint.
- * False: it takes none. */
-bool tac_writer_refusal_end(struct tactus *store, int result);
+ * same if has_made_room says so, and takes a number: the log knows up to which bar. False: it takes
+ * none. */
+bool tac_writer_refusal_end(struct tactus *store, int result, bool is_range);
+/* Such an op again: entry is what the log says of it. TACTUS_ECORRUPT. */
+TAC_MUST_CHECK int tac_writer_refusal_again(struct tactus              *store,
+                                            const struct tac_wal_entry *entry,
+                                            struct tac_error           *error);
 /* An op that changes nothing. */
 TAC_MUST_CHECK int tac_writer_nothing(struct tactus *store, struct tac_error *error);
 /* A durable checkpoint that takes no op: for what else it says. Takes commit_lock itself. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "base/thread.h"
 #include "base/units.h"
 #include "pipeline/store.h"
@@ -15,6 +16,7 @@
 
 #define IO_ALIGNMENT 4096
 #define WRITE_AHEAD_BYTES (512 * TAC_KIB) /* So much that waits wakes the log's thread */
+#define SPARE_SEGMENTS 1                  /* That only a checkpoint's entry begins */
 
 /* ---- create and destroy --------------------------------------------------------------------- */
 
@@ -290,38 +292,42 @@ int tac_wal_committed(struct tac_wal *wal, uint64_t op, struct tac_error *error)
 
 /* ---- append --------------------------------------------------------------------------------- */
 
-/* Until the place of the next segment in the ring holds nothing that a replay may need. */
-static int segment_wait(struct tac_wal *wal, struct tac_error *error)
+static int log_full(struct tac_error *error)
+{
+    return tac_error_set(error, TACTUS_EFULL,
+                         "the write-ahead log is full of ops that no checkpoint holds: call "
+                         "tactus_checkpoint");
+}
+
+/* Until the place of the segment in the ring holds nothing that a replay may need. */
+static int segment_wait(struct tac_wal *wal, uint64_t sequence, struct tac_error *error)
 {
     struct tactus *store = wal->store;
-    uint64_t       next = wal->sequence + 1;
     uint64_t       op;
 
-    if (next <= wal->geometry.segment_count) {
+    if (sequence <= wal->geometry.segment_count) {
         return TACTUS_OK;
     }
     /* The segment behind the one to be overwritten begins with this op, or inside it. */
-    op = wal->op_first[(next + 1) % wal->geometry.segment_count];
+    op = wal->op_first[(sequence + 1) % wal->geometry.segment_count];
     if (op != 0 && !tac_writer_is_checkpointed(store, op)) {
         wal->waits++;
         if (!tac_writer_checkpoint_wait(store, op)) {
-            return tac_error_set(error, TACTUS_EFULL,
-                                 "the write-ahead log is full of ops that no checkpoint holds: "
-                                 "call tactus_checkpoint");
+            return log_full(error);
         }
     }
     return TACTUS_OK;
 }
 
-/* Begins the next segment with this op. */
-static int segment_begin(struct tac_wal *wal, uint64_t op, struct tac_error *error)
+/* Begins the next segment with this op. spare: free segments that are to be left behind it. */
+static int segment_begin(struct tac_wal *wal, uint64_t op, uint64_t spare, struct tac_error *error)
 {
     struct tac_wal_segment segment = {
         .sequence = wal->sequence + 1,
         .op_first = op,
         .op_durable = tac_wal_durable_op(wal),
     };
-    int result = segment_wait(wal, error);
+    int result = segment_wait(wal, segment.sequence + spare, error);
 
     if (result != TACTUS_OK) {
         return result;
@@ -354,6 +360,32 @@ static bool entry_fits(const struct tac_wal *wal, uint64_t bytes)
            wal->offset + header + bytes + TAC_WAL_ALIGNMENT <= wal->geometry.segment_bytes;
 }
 
+/* However the entries come to frames, and these to segments: each may get a frame of its own, and of a
+ * segment at most half stays unused (an entry has less than that, wal_format.c). */
+int tac_wal_reserve(struct tac_wal *wal, uint64_t entries, uint64_t bytes, struct tac_error *error)
+{
+    uint64_t half = wal->geometry.segment_bytes / 2;
+    uint64_t worst = tac_max_u64(bytes, TAC_WAL_REFUSED_ENTRY_BYTES) +
+                     entries * (TAC_WAL_FRAME_HEADER_BYTES + TAC_WAL_ALIGNMENT);
+    uint64_t segments;
+    bool     fits;
+
+    if (wal->storage == NULL || wal->is_replaying || TAC_MUTANT(LOG_ROOM_UNSEEN)) {
+        return TACTUS_OK;
+    }
+    pthread_mutex_lock(&wal->lock);
+    /* The frame that is being filled may be sealed meanwhile. */
+    fits = wal->sequence != 0 &&
+           wal->offset + TAC_WAL_ALIGNMENT + worst <= wal->geometry.segment_bytes;
+    pthread_mutex_unlock(&wal->lock);
+    segments = fits ? 0 : tac_div_ceil(worst, half);
+    if (segments + SPARE_SEGMENTS >= wal->geometry.segment_count) {
+        return log_full(error);
+    }
+    return segments == 0 ? TACTUS_OK
+                         : segment_wait(wal, wal->sequence + segments + SPARE_SEGMENTS, error);
+}
+
 /* With `lock`. */
 static uint64_t bytes_waiting(const struct tac_wal *wal)
 {
@@ -364,23 +396,22 @@ static uint64_t bytes_waiting(const struct tac_wal *wal)
 int tac_wal_append(struct tac_wal *wal, const struct tac_wal_entry *entry, struct tac_error *error)
 {
     uint64_t bytes = tac_wal_entry_bytes(entry);
+    uint64_t spare = entry->kind == TAC_WAL_CHECKPOINT ? 0 : SPARE_SEGMENTS;
     uint64_t op;
     uint64_t waiting;
-    bool     fits;
-    int      result;
 
     if (wal->storage == NULL || wal->is_replaying) {
         return TACTUS_OK;
     }
     op = wal->store->last_op + 1;
     pthread_mutex_lock(&wal->lock);
-    fits = entry_fits(wal, bytes);
-    pthread_mutex_unlock(&wal->lock);
-    result = fits ? TACTUS_OK : segment_begin(wal, op, error);
-    if (result != TACTUS_OK) {
-        return result;
+    if (!entry_fits(wal, bytes)) {
+        pthread_mutex_unlock(&wal->lock);
+        if (segment_begin(wal, op, spare, error) != TACTUS_OK) {
+            return error->code;
+        }
+        pthread_mutex_lock(&wal->lock);
     }
-    pthread_mutex_lock(&wal->lock);
     if (wal->frame_offset == 0) {
         wal->frame_offset = wal->offset;
         wal->offset += TAC_WAL_FRAME_HEADER_BYTES;
@@ -401,17 +432,6 @@ int tac_wal_append(struct tac_wal *wal, const struct tac_wal_entry *entry, struc
         pthread_mutex_unlock(&wal->wait_lock);
     }
     return TACTUS_OK;
-}
-
-void tac_wal_cut(struct tac_wal *wal)
-{
-    if (wal->storage == NULL || !wal->is_inside_op) {
-        return;
-    }
-    pthread_mutex_lock(&wal->lock);
-    frame_seal(wal);
-    pthread_mutex_unlock(&wal->lock);
-    wal->is_inside_op = false;
 }
 
 /* ---- the log's own thread ------------------------------------------------------------------- */

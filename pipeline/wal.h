@@ -10,7 +10,9 @@
  *          images are full. One at a time drives; one write or sync is under way at a time.
  * Room     A segment is used again when a durable checkpoint holds all its ops. The geometry has
  *          room for all ops that a checkpoint may still need, so that the writer waits here only
- *          for a checkpoint that is late.
+ *          for a checkpoint that is late. Ops that fill no memtable may fill the log all the same:
+ *          the last free segment is for a checkpoint alone, which empties it. A write makes sure of
+ *          its room before it ends a bar: one that is refused has changed nothing.
  * Failure  of a write or sync poisons the store; nothing is tried again (rule R8). */
 #ifndef TACTUS_PIPELINE_WAL_H
 #define TACTUS_PIPELINE_WAL_H
@@ -100,13 +102,16 @@ void tac_wal_finish_begin(struct tac_wal *wal);
 /* op: the store's last one. TACTUS_EPOISONED. */
 TAC_MUST_CHECK int tac_wal_finish(struct tac_wal *wal, uint64_t op, struct tac_error *error);
 
+/* For an op that does something else before it is appended: room for so many entries, which have so
+ * many bytes together, or for one that says what became of it (TAC_WAL_REFUSED). With commit_lock
+ * held, and up to the op's last entry. TACTUS_EFULL: there is none. */
+TAC_MUST_CHECK int tac_wal_reserve(struct tac_wal *wal, uint64_t entries, uint64_t bytes,
+                                   struct tac_error *error);
 /* One entry of op last_op + 1, its last one or not. With commit_lock held. TACTUS_EFULL: no segment
- * is free and no checkpoint is under way; TACTUS_EPOISONED. Nothing is to be done without a log, or
- * while replaying. */
+ * is free and no checkpoint is under way, which what has been reserved does not meet;
+ * TACTUS_EPOISONED. Nothing is to be done without a log, or while replaying. */
 TAC_MUST_CHECK int tac_wal_append(struct tac_wal *wal, const struct tac_wal_entry *entry,
                                   struct tac_error *error);
-/* What has been appended of an op that will not be taken does not count. */
-void tac_wal_cut(struct tac_wal *wal);
 /* After the commit: in mode `sync` until the op is durable; in mode `interval`, without threads,
  * sees whether the time has come. Without commit_lock. */
 TAC_MUST_CHECK int tac_wal_committed(struct tac_wal *wal, uint64_t op, struct tac_error *error);

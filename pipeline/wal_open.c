@@ -511,6 +511,22 @@ static int nothing_replay(struct tactus *store)
     return result;
 }
 
+static int refused_replay(struct reader *reader, const struct tac_wal_entry *entry)
+{
+    struct tactus *store = reader->store;
+    int            result;
+
+    if (entry->value.size != TAC_WAL_REFUSED_BYTES) {
+        return entry_damaged(reader, "a refusal without its bars");
+    }
+    result = tac_api_lock(store);
+    if (result == TACTUS_OK) {
+        result = tac_writer_refusal_again(store, entry, &tac_api_error);
+        pthread_mutex_unlock(&store->commit_lock);
+    }
+    return result;
+}
+
 static int range_replay(struct reader *reader, const struct tac_wal_entry *entry)
 {
     struct tactus *store = reader->store;
@@ -575,6 +591,8 @@ static int entry_replay(struct reader *reader, const struct tac_wal_entry *entry
         }
         return tactus_delete_range(store, tac_trees_id(store, entry->tree), entry->key.data,
                                    entry->key.size, entry->value.data, entry->value.size, NULL);
+    case TAC_WAL_REFUSED:
+        return refused_replay(reader, entry);
     }
     tac_unreachable();
 }

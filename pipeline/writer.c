@@ -522,16 +522,49 @@ int tac_writer_range_room(struct tactus *store, struct tac_error *error)
                          tac_ranges_count_all(store));
 }
 
-bool tac_writer_refusal_end(struct tactus *store, int result)
+bool tac_writer_refusal_end(struct tactus *store, int result, bool is_range)
 {
-    const struct tac_wal_entry entry = {.kind = TAC_WAL_CHECKPOINT, .is_last = true};
+    uint8_t                    value[TAC_WAL_REFUSED_BYTES];
+    const struct tac_wal_entry entry = {
+        .kind = TAC_WAL_REFUSED, .is_last = true, .value = {value, sizeof value}};
+    struct tac_error error;
 
     if (result != TACTUS_EFULL || !store->has_made_room ||
-        tac_wal_append(&store->wal, &entry, NULL) != TACTUS_OK) {
+        tac_writer_rest(store, &error) != TACTUS_OK) {
+        return false;
+    }
+    tac_store_u64(value, store->bar_count);
+    value[8] = is_range;
+    if (tac_wal_append(&store->wal, &entry, &error) != TACTUS_OK) {
         return false;
     }
     tac_writer_control_op(store);
     return true;
+}
+
+/* A store of as many tables as there can be ends fewer until dropped trees are given back. */
+#define REFUSED_BARS_MAX (1u << 20)
+
+/* A checkpoint that was begun meanwhile has some of the bars: bar_count says how many. */
+int tac_writer_refusal_again(struct tactus *store, const struct tac_wal_entry *entry,
+                             struct tac_error *error)
+{
+    const uint8_t *value = entry->value.data;
+    /* Before the checkpoint */
+    bool had_run = tac_recovery_is_refilling(store) || TAC_MUTANT(REFUSED_BARS_LOST);
+    int  result = tac_writer_rest(store, error);
+
+    while (result == TACTUS_OK && !had_run && store->bar_count < tac_load_u64(value)) {
+        if (tac_load_u64(value) - store->bar_count > REFUSED_BARS_MAX) {
+            return tac_error_set(error, TACTUS_ECORRUPT, "more bars than a write can end");
+        }
+        if (value[8] != 0) {
+            (void)tac_ranges_have_room(store, &store->wants_checkpoint);
+        }
+        result = room_bar_end(store, error);
+        store->wants_checkpoint = false;
+    }
+    return result == TACTUS_OK ? tac_writer_control(store, entry, error) : result;
 }
 
 int tac_writer_nothing(struct tactus *store, struct tac_error *error)

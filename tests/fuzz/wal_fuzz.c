@@ -318,12 +318,15 @@ static void entry_add(struct writer *writer, uint8_t control)
         }
         break;
     default:
-        entry.kind = (enum tac_wal_kind)(fuzz_take_u8(writer->input) % (TAC_WAL_BEAT + 1));
+        entry.kind = (enum tac_wal_kind)(fuzz_take_u8(writer->input) % (TAC_WAL_REFUSED + 1));
         fuzz_take(writer->input, &tree, 1);
         entry.key.size = fuzz_take_u8(writer->input);
         entry.value.size = fuzz_take_u8(writer->input);
         fuzz_take(writer->input, bytes, entry.key.size);
         fuzz_take(writer->input, bytes + 256, entry.value.size);
+        if (entry.kind == TAC_WAL_REFUSED) {
+            memset(bytes + 256 + 1, 0, 7); /* Few bars: to end them takes time. */
+        }
     }
     if (writer->offset + tac_wal_entry_bytes(&entry) + 8 > writer->image->geometry.segment_bytes) {
         return;
