@@ -224,7 +224,9 @@
       "a get does not look at tables that begin behind the fence below the key")                   \
     /* Replays of writes that have ended bars */                                                   \
     M(98, REFUSED_BARS_LOST, "unit/refusal_test", "none",                                          \
-      "a replay does not end the bars that a refused write has ended")
+      "a replay does not end the bars that a refused write has ended")                             \
+    M(99, LET_IN_UNASKED, "unit/refusal_test", "none",                                             \
+      "a replay lets in the first op after a full store's checkpoint unasked")
 /* clang-format on */
 
 #define TAC_MUTANT_NUMBER(number, name, killer, stands_for, wrong) TAC_MUTANT_##name = (number),

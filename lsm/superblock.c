@@ -372,7 +372,9 @@ static int contents_check(const struct tac_superblock *superblock, struct tac_er
                              (unsigned long long)superblock->op_compacted);
     }
     if ((superblock->control.flags & ~(uint32_t)TAC_CONTROL_KNOWN) != 0 ||
-        (superblock->control.flags & TAC_CONTROL_FULL_MASK) == TAC_CONTROL_FULL_MASK) {
+        (superblock->control.flags & TAC_CONTROL_FULL_MASK) == TAC_CONTROL_FULL_MASK ||
+        ((superblock->control.flags & TAC_CONTROL_LET_IN) != 0 &&
+         (superblock->control.flags & TAC_CONTROL_FULL_MASK) == 0)) {
         return tac_error_set(error, TACTUS_ECORRUPT,
                              "superblock: control flags 0x%x are impossible",
                              superblock->control.flags);

@@ -29,7 +29,8 @@ enum {
     TAC_CONTROL_FULL_FOR_DELETES = 1 << 5,
     TAC_CONTROL_FULL_OF_TABLES = 1 << 6,
     TAC_CONTROL_LOGGED = 1 << 7, /* There is a write-ahead log beside the file */
-    TAC_CONTROL_KNOWN = (1 << 8) - 1,
+    TAC_CONTROL_LET_IN = 1 << 8, /* In a full store: op C + 1 had been let in, and ended the bar */
+    TAC_CONTROL_KNOWN = (1 << 9) - 1,
     TAC_CONTROL_FULL_MASK = TAC_CONTROL_FULL_FOR_PUTS | TAC_CONTROL_FULL_FOR_DELETES,
 };
 

@@ -38,6 +38,9 @@ static struct tac_control control_of(const struct tactus *store, bool is_unfinis
         control.flags |= TAC_CONTROL_FULL_FOR_DELETES;
         break;
     }
+    if (store->is_let_in && store->fullness_next != TAC_NOT_FULL) {
+        control.flags |= TAC_CONTROL_LET_IN;
+    }
     return control;
 }
 
@@ -97,7 +100,9 @@ void tac_recovery_begin(struct tactus *store, const struct tac_superblock *super
         store->resumed_op = superblock->op_compacted + 1;
     }
     store->is_replaying = true;
-    store->crossing_op = superblock->op_compacted + 1;
+    if ((flags & TAC_CONTROL_LET_IN) != 0 || TAC_MUTANT(LET_IN_UNASKED)) {
+        store->crossing_op = superblock->op_compacted + 1;
+    }
     if (store->last_op < superblock->op_compacted) {
         store->refill_until = superblock->op_compacted - TAC_MUTANT(REFILL_SHORT);
         store->is_refilling = 1;

@@ -85,6 +85,7 @@ struct tactus {
     uint64_t        wait_buckets[TACTUS_WAIT_BUCKETS];
     uint64_t        waited_ns; /* In the op that is under way */
     bool            has_made_room; /* It has ended bars, for want of room */
+    bool            is_let_in; /* It ends a bar, and is not asked again whether the store is full */
     uint64_t        beat_called;   /* The beat of this bar that tactus_beat has come to; 0: none.
                                       The coordinator resets it with the memtables */
 
@@ -122,8 +123,9 @@ struct tactus {
     uint64_t refill_until; /* Ops up to this one only refill the memtable */
     uint64_t resumed_op;   /* A control op that the checkpoint found under way; 0: none */
     bool     is_replaying; /* What comes was taken before: it is not refused as too much */
-    uint64_t crossing_op;  /* In a replay the first one after C: it may have ended the bar itself,
-                              and is not asked again whether the store is full; 0: none */
+    uint64_t crossing_op;  /* In a replay the first one after C, if it is the one that ended the
+                              bar: as then it is not asked again whether the store is full; 0:
+                              none */
     uint32_t is_refilling; /* Atomic: the coordinator plans nothing */
 
     /* Coordinator */

@@ -400,7 +400,9 @@ int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_pu
     }
     if (result == TACTUS_OK &&
         !tac_memtable_fits(store->memtables[store->memtable_mutable], accounted_bytes)) {
+        store->is_let_in = true;
         result = bar_end(store, error);
+        store->is_let_in = false;
     }
     if (result == TACTUS_OK) {
         result = step_advance(store, error);

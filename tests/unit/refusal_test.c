@@ -291,6 +291,52 @@ static void test_refused(uint32_t runs, bool are_ranges)
     }
 }
 
+/* ---- writes that have made room ------------------------------------------------------------- */
+
+/* Deletes in a full store, each of which has ended bars until there was room, or one as the memtable
+ * was full. */
+static uint32_t room_run(uint32_t runs, uint32_t crash, uint8_t digest[16])
+{
+    struct tactus_options options;
+    struct tactus        *store;
+    uint32_t              tree, made = 0;
+    uint64_t              count = 0;
+    bool                  is_right = true;
+
+    options_of(runs, &options);
+    store = store_make(&options, &tree);
+    while (count < OPS_MAX && put(store, tree, count) == TACTUS_OK) {
+        count++;
+    }
+    for (uint64_t i = 0; i < count && is_right; i++) {
+        uint64_t bars = bars_of(store);
+
+        is_right = delete (store, tree, i) == TACTUS_OK;
+        if (bars_of(store) > bars && crash == made++) {
+            store = reopened(store, &options);
+        }
+    }
+    is_right = is_right && tactus_checkpoint(store) == TACTUS_OK &&
+               tactus_digest(store, digest) == TACTUS_OK;
+    if (!is_right) {
+        tap_diag("%u made: %s", made, tactus_message());
+    }
+    store_end(store);
+    return is_right ? made : 0;
+}
+
+static void test_room(uint32_t runs)
+{
+    uint8_t  expected[16], digest[16];
+    uint32_t made = room_run(runs, CRASH_NEVER, expected);
+
+    for (uint32_t crash = 0; crash < made && crash < 8; crash++) {
+        tap_ok(
+            room_run(runs, crash, digest) == made && memcmp(digest, expected, sizeof digest) == 0,
+            "runs of %u: a replay of delete %u that made room ends the same bars", runs, crash + 1);
+    }
+}
+
 int main(void)
 {
     snprintf(path, sizeof path, "%s/refusal-%d",
@@ -302,5 +348,7 @@ int main(void)
                  false); /* With runs of 1 flushes are merged, held back or not: there is room. */
     test_refused(8, true);
     test_refused(1, true);
+    test_room(1); /* One delete in 3,000 ends two bars. */
+    test_room(8);
     return tap_done();
 }
