@@ -84,6 +84,8 @@
     X(LOG_REPLAYED, "ops that the write-ahead log brought back")                                   \
     X(LOG_LOSS, "ops that no sync of the log had covered, lost")                                   \
     X(LOG_TURNED, "a write-ahead log that went round its ring")                                    \
+    X(LOG_FULL, "a write-ahead log without room, emptied by a checkpoint")                         \
+    X(REFUSED_REPLAYED, "bars that a refused write had ended, ended again by the log")             \
     X(CUT_IN_OP, "a power cut in the middle of a call")                                            \
     X(CUT_IN_OPEN, "a power cut while the store was being opened")                                 \
     X(SCRUBBED, "a block checked by the scrub")                                                    \

@@ -358,6 +358,7 @@ static int log_do(struct sim *sim, struct sim_record new_record, const struct si
         (record->entry_count > 0 || record->kind == SIM_RECORD_DELETE_RANGE)) {
         record->kind = SIM_RECORD_CHECKPOINT; /* What a refused delete came to */
         record->entry_count = 0;
+        log->refused_op = sim->model->op + 1;
     }
     if (was_taken) {
         record_model(sim, record, result);

@@ -54,6 +54,7 @@ struct sim_log {
     uint64_t           record_count, record_capacity;
     uint64_t           entry_count, entry_capacity;
     int                redone_result; /* Of the last op that was done again */
+    uint64_t           refused_op;    /* The last one that ended bars for room, and found none */
 };
 
 void sim_log_destroy(struct sim_log *log);

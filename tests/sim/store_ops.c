@@ -515,6 +515,22 @@ static void delete_ranges_draw(const struct sim_world *world, struct sim_op *ops
     }
 }
 
+/* In worlds whose own log has a sync for each write some fill it, or all places for deleted ranges.
+ * Where a log is full depends on its frames, and these on when it was synced: not in twins. */
+static void refused_draw(const struct sim_world *world, struct sim_op *ops)
+{
+    struct tac_prng prng = {tac_mix_u64(world->seed ^ 0x72656675736564)};
+
+    for (uint32_t i = 0; i < world->op_count && world->options.log == TACTUS_LOG_SYNC; i++) {
+        if (ops[i].kind == SIM_GET && draw(&prng, 1, world->op_count / 8 + 1) == 1) {
+            ops[i].kind = SIM_REFUSED;
+            ops[i].count = draw(&prng, 0, 1) == 0 || world->is_twin ? SIM_REFUSED_BY_RANGES
+                                                                    : SIM_REFUSED_BY_LOG;
+            ops[i].seed = (uint32_t)tac_prng_next(&prng);
+        }
+    }
+}
+
 struct sim_op *sim_ops_draw(const struct sim_world *world)
 {
     struct draft   draft = {.prng = {tac_mix_u64(world->seed ^ 0x6f7073)}, .world = world};
@@ -549,6 +565,7 @@ struct sim_op *sim_ops_draw(const struct sim_world *world)
     caches_draw(world, ops);
     beats_draw(world, ops);
     delete_ranges_draw(world, ops);
+    refused_draw(world, ops);
     /* All trees but perhaps the last exist from the beginning. */
     for (uint32_t tree = 0; tree < world->tree_count; tree++) {
         uint32_t at = tree > 0 && tree + 1 == world->tree_count ? tree + tree_late : tree;

@@ -162,6 +162,8 @@ static void replay(struct sim *sim, uint64_t durable_op, uint64_t other_op)
 void sim_recover(struct sim *sim)
 {
     uint64_t durable_op, other_op;
+    bool     has_refused = sim->store->wal.storage != NULL &&
+                       sim->log_ops.refused_op > sim->store->checkpoint.next.op_compacted;
 
     if (sim->faults.has_stopped && !sim->disk.has_crashed) {
         sim_check_stopped(sim);
@@ -185,6 +187,8 @@ void sim_recover(struct sim *sim)
     store_open(sim);
     sim->disk.requests_left = SIM_DISK_NEVER;
     sim->has_recovered = true;
+    sim->report->marks.count[MARK_REFUSED_REPLAYED] +=
+        has_refused && tactus_last_op(sim->store) >= sim->log_ops.refused_op;
     sim->report->marks.count[MARK_DELETE_RANGE_RECOVERED] +=
         tac_manifest_range_count(sim->store->manifest) > 0;
     sim->report->recoveries++;
@@ -656,6 +660,9 @@ static void run_op(struct sim *sim, const struct sim_op *op)
     case SIM_DELETE_RANGE:
         sim_run_delete_range(sim, op);
         return;
+    case SIM_REFUSED:
+        sim_run_refused(sim, op);
+        return;
     case SIM_CHECKPOINT:
         run_checkpoint(sim);
         return;
@@ -795,7 +802,7 @@ static void ops_run(struct sim *sim, const struct sim_op *ops, const bool *keep)
         bool is_of_tree = op->kind <= SIM_ITERATOR_OPEN || op->kind == SIM_COMPACT ||
                           op->kind == SIM_TREE_DROP || op->kind == SIM_INGEST ||
                           op->kind == SIM_RANGE || op->kind == SIM_SNAPSHOT ||
-                          op->kind == SIM_DELETE_RANGE;
+                          op->kind == SIM_DELETE_RANGE || op->kind == SIM_REFUSED;
 
         if (keep != NULL && !keep[i]) {
             continue;

@@ -14,6 +14,7 @@
  *   store_ingest.c  sorted runs from outside
  *   store_range.c ranges that are compacted by hand
  *   store_delete_range.c ranges that are deleted
+ *   store_refused.c   writes that find no room
  *   store_check.c what must hold after an op, a bar, a reopen, a crash
  *   sim_faults.c  what the disk does wrong
  *   store_faults.c  what must hold then
@@ -69,7 +70,8 @@
     X(SNAPSHOT, "snapshot")             /* … nor this: `count`: enum sim_snapshot_do; */           \
     X(CACHES, "caches")                 /* … nor this: other sizes, of `seed`; */                  \
     X(BEAT, "beat")                     /* … nor this: `count` beats of the host's; */             \
-    X(DELETE_RANGE, "delete-range")     /* … nor this: `count` of them, from near `key` on */
+    X(DELETE_RANGE, "delete-range")     /* … nor this: `count` of them, from near `key` on; */     \
+    X(REFUSED, "refused")               /* … nor this: `count`: enum sim_refused_by */
 
 enum sim_op_kind {
 #define SIM_OP_NAME(name, text) SIM_##name,
@@ -87,6 +89,11 @@ enum sim_range_action {
     SIM_RANGE_KINDS
 };
 
+enum sim_refused_by {
+    SIM_REFUSED_BY_LOG,
+    SIM_REFUSED_BY_RANGES, /* As there are as many as there can be */
+};
+
 enum sim_snapshot_do {
     SIM_SNAPSHOT_TAKE,
     SIM_SNAPSHOT_RELEASE,
@@ -98,7 +105,7 @@ static inline bool sim_op_disturbs(enum sim_op_kind kind)
 {
     return kind >= SIM_REOPEN && kind != SIM_TREE_DROP && kind != SIM_INGEST &&
            kind != SIM_RANGE && kind != SIM_SNAPSHOT && kind != SIM_CACHES &&
-           kind != SIM_BEAT && kind != SIM_DELETE_RANGE;
+           kind != SIM_BEAT && kind != SIM_DELETE_RANGE && kind != SIM_REFUSED;
 }
 
 struct sim_op {
@@ -282,6 +289,9 @@ void sim_run_ingest(struct sim *sim, const struct sim_op *op);
 void sim_run_range(struct sim *sim, const struct sim_op *op);
 /* After every op: a range that is done is where it should be. */
 void sim_check_range(struct sim *sim);
+/* ---- store_refused.c ---- */
+
+void sim_run_refused(struct sim *sim, const struct sim_op *op);
 /* ---- store_delete_range.c ---- */
 
 void sim_run_delete_range(struct sim *sim, const struct sim_op *op);
