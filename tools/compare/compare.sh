@@ -9,7 +9,7 @@
 #   SHAPES     of ingest (A B C)            WORKLOADS  (all)
 #   SCALE      of all numbers of records, in percent (100)
 #   MEMORY     limit, MiB (4096)            OUT        where the results go (compare-results)
-#   DATA       where the stores are made (OUT/data)
+#   DATA       in whose folder tactus-compare-data the stores are made (OUT)
 set -euo pipefail
 
 compare=${COMPARE:?the path of tactus-compare}
@@ -17,7 +17,7 @@ rounds=${ROUNDS:-3}
 scale=${SCALE:-100}
 memory=${MEMORY:-4096}
 out=${OUT:-compare-results}
-data=${DATA:-$out/data}
+data=${DATA:-$out}/tactus-compare-data # Deleted again and again: so it has a name of its own
 workloads=${WORKLOADS:-ingest compact get miss scan fullscan cold mixed overwrite delete log paced}
 shapes=${SHAPES:-A B C}
 common_rate=${RATE:-100000}
@@ -75,8 +75,11 @@ cache_of() {
 
 # run ENGINE WORKLOAD LABEL ARGUMENT…: its line goes to the results. An engine that refuses the
 # workload is left out, with its reason; one that fails is too, and fails the whole at the end.
+# $status is that of the run.
 run() {
-    local engine=$1 workload=$2 label=$3 status=0
+    local engine=$1 workload=$2 label=$3
+
+    status=0
 
     shift 3
     sync
@@ -145,7 +148,8 @@ ingest_and_read() {
         fresh
         if has ingest && [ "$engine" != lmdb ]; then
             run "$engine" ingest "" --shape "$shape" --records "$(scaled ${records[$shape]})"
-            [ "$shape" != A ] || rates[$engine]=$(last_figure records_per_s_settled)
+            [ "$shape" != A ] || [ $status != 0 ] ||
+                rates[$engine]=$(last_figure records_per_s_settled)
         elif [ "$shape" = A ]; then
             run "$engine" load "" --records "$(scaled ${records[A]})"
         fi
