@@ -82,6 +82,13 @@ facts | awk -F '\t' -v lines_min=$lines_min -v branches_min=$branches_min '
         }
         close(sort)
         print ""
+        split("lsm stages pipeline", limited, " ")
+        for (i in limited) {
+            if (!(limited[i] in folders)) {
+                print "coverage: nothing is known of " limited[i] "/: has gcov failed?"
+                failed++
+            }
+        }
         for (folder in folders) {
             lines = share(done[folder, "line"], all[folder, "line"])
             branches = share(done[folder, "branch"], all[folder, "branch"])

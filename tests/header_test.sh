@@ -37,8 +37,8 @@ options_uncommented() {
         inside && /^    (u?int|bool|enum)[a-z0-9_]* .*;/ && !/\/\*/ { print FNR ": " $0 }' "$header"
 }
 
-nothing() { # COMMAND: prints nothing
-    "$1" >out
+nothing() { # COMMAND: ends well, and prints nothing
+    "$1" >out 2>err || return
     cat out >>err
     [ ! -s out ]
 }

@@ -127,7 +127,7 @@ while IFS=$'\t' read -r number name killer stands_for wrong; do
     IFS=$'\t' read -r test how <"$directory/$number.result"
     count=$((count + 1))
     verdict=ok
-    if [ "$test" = none ]; then
+    if [ "${test:-none}" = none ]; then
         verdict="not ok"
         failed=$((failed + 1))
     fi
@@ -135,6 +135,11 @@ while IFS=$'\t' read -r number name killer stands_for wrong; do
     printf '| %s | %s | %s | %s | %s |\n' \
         "$number" "$wrong" "$stands_for" "$test" "$how" >>"$directory/table"
 done <"$directory/list"
+
+if [ $count = 0 ]; then
+    echo "mutants.sh: there is no mutant of these: ${MUTANTS-$third}" >&2
+    exit 1
+fi
 
 # The same tests without a mutant: the simulator with as many seeds as were needed.
 for test in $(cut -f 1 "$directory"/*.result | sort -u); do
