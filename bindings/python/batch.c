@@ -175,11 +175,13 @@ static PyObject *batch_clear(PyObject *object, PyObject *unused)
 
 /* ---- commit --------------------------------------------------------------------------------- */
 
-PyDoc_STRVAR(commit_doc,
-             "commit($self, /)\n--\n\n"
-             "Apply the batch as one op and clear it; returns the number of the op.\n"
-             "\n"
-             "An empty batch takes no op: None. The batch keeps its entries when this raises.");
+PyDoc_STRVAR(
+    commit_doc,
+    "commit($self, /)\n--\n\n"
+    "Apply the batch as one op and clear it; returns the number of the op.\n"
+    "\n"
+    "An empty batch takes no op: None. The batch keeps its entries when this raises, unless\n"
+    "it was applied and the sync of the log has failed.");
 
 static PyObject *batch_commit(PyObject *object, PyObject *unused)
 {
