@@ -217,11 +217,11 @@ static int handle_open(struct tac_py_store *self, const char *path, const struct
 }
 
 /* The same for a store that is made before, and not left behind. Another process may have been
- * faster to open it: then it is that one's. */
-static int handle_create(struct tac_py_store *self, const char *path, const struct opening *opening)
+ * faster to open it: then it is that one's. has_log: as of files_remove. */
+static int handle_create(struct tac_py_store *self, const char *path, const struct opening *opening,
+                         bool has_log)
 {
-    bool has_log = path != NULL && log_is_there(path);
-    int  code = tactus_create(path, &opening->options);
+    int code = tactus_create(path, &opening->options);
 
     if (code == TACTUS_OK) {
         code = handle_open(self, path, opening);
@@ -236,6 +236,7 @@ static int handle_create(struct tac_py_store *self, const char *path, const stru
 static bool store_begin(struct tac_py_store *self, const char *path, const struct opening *opening,
                         bool is_new)
 {
+    bool           has_log = is_new && path != NULL && log_is_there(path);
     PyThreadState *thread;
     int            code;
 
@@ -243,7 +244,7 @@ static bool store_begin(struct tac_py_store *self, const char *path, const struc
         return false;
     }
     thread = PyEval_SaveThread();
-    code = is_new ? handle_create(self, path, opening) : handle_open(self, path, opening);
+    code = is_new ? handle_create(self, path, opening, has_log) : handle_open(self, path, opening);
     PyEval_RestoreThread(thread);
     if (code != TACTUS_OK) {
         if (self->pool != NULL) {
@@ -258,6 +259,9 @@ static bool store_begin(struct tac_py_store *self, const char *path, const struc
     if (code != TACTUS_OK) {
         tac_py_raise(&self->ob_base, code);
         (void)tac_py_handle_close(self, true);
+        if (is_new) {
+            files_remove(path, has_log);
+        }
         return false;
     }
     return true;

@@ -1585,6 +1585,10 @@ class EventTest(InFolder):
             with self.assertRaisesRegex(ValueError, "no kind of event"):
                 memory_store(on_event=print, event_kinds=kinds)
         self.assertRaises(tactus.Invalid, memory_store, on_event=print, event_kinds=[])
+        for _ in range(2):
+            self.assertRaises(tactus.Invalid, tactus.Store.create, self.path, on_event=print,
+                              event_kinds=[], log="sync", **SMALL)
+        self.assertEqual(os.listdir(self.folder.name), [])
         memory_store(on_event=None, pool=None, event_kinds=None).close()
 
     def test_damage_is_told(self):
