@@ -95,9 +95,11 @@ struct tac_py_link {
 
 struct tac_py_pool {
     PyObject            ob_base;
-    struct tactus_pool *handle; /* NULL: it is closed */
-    pid_t               pid;    /* Who opened it */
-    PyThread_type_lock  turn;   /* Whose call it is */
+    struct tactus_pool *handle;      /* NULL: it is closed */
+    pid_t               pid;         /* Who opened it */
+    PyThread_type_lock  turn;        /* Whose call it is */
+    unsigned long       turn_thread; /* Who has it, if turn_depth is not 0 */
+    uint32_t            turn_depth;  /* Calls of that thread: callbacks within step make others */
     uint64_t            store_count;
 };
 

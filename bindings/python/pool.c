@@ -3,7 +3,8 @@
  *
  * Its calls take turns (turn), so that its close comes when none is under way; an open of a store
  * in it is none of these, but counts as one of its stores from its begin (store_count), and the
- * pool is not closed while there are any. A store keeps its pool. */
+ * pool is not closed while there are any. A store keeps its pool. Callbacks of a store that step
+ * calls may call the pool: they have its turn. */
 #include "module.h"
 
 #include <string.h>
@@ -156,14 +157,37 @@ static bool pool_is_here(struct tac_py_pool *self)
     return true;
 }
 
+/* False: a signal handler has raised. */
+static bool turn_take(struct tac_py_pool *self)
+{
+    unsigned long thread = PyThread_get_thread_ident();
+
+    if (self->turn_depth == 0 || self->turn_thread != thread) {
+        if (!tac_py_lock_wait(self->turn)) {
+            return false;
+        }
+        self->turn_thread = thread;
+    }
+    self->turn_depth++;
+    return true;
+}
+
+static void turn_give(struct tac_py_pool *self)
+{
+    self->turn_depth--;
+    if (self->turn_depth == 0) {
+        PyThread_release_lock(self->turn);
+    }
+}
+
 /* Waits for the turn, and gives up the interpreter's lock. NULL: an exception is set. */
 static PyThreadState *pool_begin(struct tac_py_pool *self)
 {
-    if (!pool_is_here(self) || !tac_py_lock_wait(self->turn)) {
+    if (!pool_is_here(self) || !turn_take(self)) {
         return NULL;
     }
     if (!pool_is_here(self)) {
-        PyThread_release_lock(self->turn);
+        turn_give(self);
         return NULL;
     }
     return PyEval_SaveThread();
@@ -172,7 +196,7 @@ static PyThreadState *pool_begin(struct tac_py_pool *self)
 static void pool_end(struct tac_py_pool *self, PyThreadState *thread)
 {
     PyEval_RestoreThread(thread);
-    PyThread_release_lock(self->turn);
+    turn_give(self);
 }
 
 bool tac_py_pool_join(struct tac_py_pool *pool)
@@ -217,10 +241,10 @@ static PyObject *pool_close(PyObject *object, PyObject *unused)
     if (pool_is_forked(self)) {
         return tac_py_none(object, handle_close(self));
     }
-    if (!tac_py_lock_wait(self->turn)) {
+    if (!turn_take(self)) {
         return NULL;
     }
-    if (self->store_count > 0) {
+    if (self->store_count > 0) { /* In a callback its own store is one */
         PyOS_snprintf(text, sizeof text, "%llu stores are open in the pool: close them first",
                       (unsigned long long)self->store_count);
         result = tac_py_raise_text(object, TACTUS_EINVAL, text);
@@ -229,7 +253,7 @@ static PyObject *pool_close(PyObject *object, PyObject *unused)
     } else {
         result = tac_py_none(object, handle_close(self));
     }
-    PyThread_release_lock(self->turn);
+    turn_give(self);
     return result;
 }
 

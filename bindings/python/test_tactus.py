@@ -1496,6 +1496,32 @@ class PoolTest(InFolder):
                 for store in (one, two):
                     self.assertGreater(store.stat()["stage"]["merge"]["bytes"], 0)
 
+    def test_callbacks_of_a_step_may_call_the_pool(self):
+        counts, refused = [], []
+
+        def on_event(event):
+            counts.append(pool.stat()["stores"])
+            pool.step()
+            try:
+                pool.close()
+            except tactus.Invalid as error:
+                refused.append(str(error))
+
+        with tactus.Pool.open(threads=0) as pool:
+            with memory_store(pool=pool, on_event=on_event) as store:
+                tree = store.create_tree("tree")
+                told = 0
+                for number in range(3000):
+                    tree[key_of(number)] = b"value"
+                    told -= len(counts)
+                    while pool.step():
+                        pass
+                    told += len(counts)
+                self.assertGreater(told, 0)
+                self.assertEqual(set(counts), {1})
+                self.assertEqual(len(refused), len(counts))
+            self.assertEqual(pool.stat()["stores"], 0)
+
     def test_a_pool_that_is_dropped_is_closed_with_a_warning(self):
         pool = tactus.Pool.open(threads=3)
         store = memory_store(pool=pool)
