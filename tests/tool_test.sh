@@ -186,6 +186,13 @@ is "tree create with a fixed layout" \
 printf 'default\tvariable\t1024\t3072\nother\tvariable\t1024\t3072\nfixed\tfixed\t4\t2\n' >expected
 is "tree list shows them" prints expected tree a list
 is "a fixed layout needs its key size" fails 2 'size of the keys' tree a create x --layout fixed
+is "key sizes of 0 are refused" fails 2 'key-size 0' tree a create x --key-size 0
+is "a layout is not for a list" fails 2 'for create' tree a list --key-size 4
+is "nor for a drop" fails 2 'for create' tree a drop other --layout fixed --key-size 4
+new_store tiny --option block_size=4KiB --option page_size=512
+is "tree create with a value size alone" run 0 tree tiny create short --value-size 100
+printf 'default\tvariable\t256\t768\nshort\tvariable\t256\t100\n' >expected
+is "takes the longest keys of its blocks" prints expected tree tiny list
 is "a name that is taken is refused" fails 3 'exists' tree a create other
 is "an illegal name is refused" fails 2 'name' tree a create 'a/b'
 is "a layout too large for a block is refused" fails 4 'key size' tree a create big --key-size 9999

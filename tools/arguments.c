@@ -169,10 +169,10 @@ int tac_threads_set(struct tactus_options *options, const char *text)
     return TAC_EXIT_OK;
 }
 
-static int size_set(uint32_t *ret_size, const char *name, const char *text)
+static int size_set(uint32_t *ret_size, const char *name, uint32_t min, const char *text)
 {
     uint64_t number = 0;
-    int      status = tac_number_parse(name, text, 0, UINT32_MAX, &number);
+    int      status = tac_number_parse(name, text, min, UINT32_MAX, &number);
 
     *ret_size = (uint32_t)number;
     return status;
@@ -252,9 +252,9 @@ static int argument_set(struct tac_arguments *arguments, enum tac_option option,
     case TAC_OPTION_LAYOUT:
         return layout_set(&arguments->layout, value);
     case TAC_OPTION_KEY_SIZE:
-        return size_set(&arguments->layout.key_size, "key-size", value);
+        return size_set(&arguments->layout.key_size, "key-size", 1, value);
     case TAC_OPTION_VALUE_SIZE:
-        return size_set(&arguments->layout.value_size, "value-size", value);
+        return size_set(&arguments->layout.value_size, "value-size", 0, value);
     case TAC_OPTION_HELP: /* Answered by the caller */
     case TAC_OPTIONS_COUNT:
         break;

@@ -5,16 +5,17 @@
 
 #include "tools/command.h"
 
-/* The tree that a new store has: the longest keys that its blocks allow. */
-static int default_tree_create(struct tactus *store, const char *name)
+/* A layout without a size of keys: the longest that the store's blocks allow. */
+static int tree_make(struct tactus *store, const char *name, struct tactus_layout layout)
 {
-    struct tactus_layout layout = {.kind = TACTUS_LAYOUT_VARIABLE, .key_size = TACTUS_KEY_SIZE_MAX};
-    uint32_t             tree;
-    int                  code = tactus_tree_create(store, name, &layout, &tree);
+    bool is_longest = layout.key_size == 0;
+    int  code;
 
-    while (code == TACTUS_EKEYSIZE && layout.key_size > 1) {
+    layout.key_size = is_longest ? TACTUS_KEY_SIZE_MAX : layout.key_size;
+    code = tactus_tree_create(store, name, &layout, NULL);
+    while (is_longest && code == TACTUS_EKEYSIZE && layout.key_size > 1) {
         layout.key_size /= 2;
-        code = tactus_tree_create(store, name, &layout, &tree);
+        code = tactus_tree_create(store, name, &layout, NULL);
     }
     return code;
 }
@@ -32,7 +33,7 @@ int tac_cmd_create(struct tac_arguments *arguments)
     options.log = TACTUS_LOG_NONE; /* The tree goes into a checkpoint: there is but one file */
     code = tactus_open(arguments->store_path, &options, &store);
     if (code == TACTUS_OK) {
-        code = default_tree_create(store, arguments->tree);
+        code = tree_make(store, arguments->tree, arguments->layout);
         if (code == TACTUS_OK) {
             code = tactus_close(store);
         } else {
@@ -69,19 +70,8 @@ static int tree_list(struct tactus *store)
 
 static int tree_create(struct tactus *store, const struct tac_arguments *arguments)
 {
-    const char *name = arguments->operands[1];
-    uint32_t    tree;
-    int         code;
+    int code = tree_make(store, arguments->operands[1], arguments->layout);
 
-    if (arguments->layout.key_size == 0 && arguments->layout.kind == TACTUS_LAYOUT_VARIABLE &&
-        arguments->layout.value_size == 0) {
-        code = default_tree_create(store, name);
-    } else {
-        struct tactus_layout layout = arguments->layout;
-
-        layout.key_size = layout.key_size == 0 ? TACTUS_KEY_SIZE_MAX : layout.key_size;
-        code = tactus_tree_create(store, name, &layout, &tree);
-    }
     return code == TACTUS_OK ? TAC_EXIT_OK : tac_fail_code(code);
 }
 
@@ -100,6 +90,24 @@ static int tree_drop(struct tactus *store, const char *name)
     return code == TACTUS_OK ? TAC_EXIT_OK : tac_fail_code(code);
 }
 
+/* What a tree's layout is to be: for `create` alone. */
+static int layout_check(const struct tactus_layout *layout, bool is_create)
+{
+    bool is_given =
+        layout->kind != TACTUS_LAYOUT_VARIABLE || layout->key_size != 0 || layout->value_size != 0;
+
+    if (is_given && !is_create) {
+        return tac_fail(TAC_EXIT_USAGE, "--layout, --key-size and --value-size are for create\n"
+                                        "  A tree keeps the layout that it was made with.");
+    }
+    if (layout->kind == TACTUS_LAYOUT_FIXED && layout->key_size == 0) {
+        return tac_fail(TAC_EXIT_USAGE, "--layout fixed: the size of the keys is missing\n"
+                                        "  Add --key-size N, and --value-size N unless values are "
+                                        "empty.");
+    }
+    return TAC_EXIT_OK;
+}
+
 int tac_cmd_tree(struct tac_arguments *arguments)
 {
     const char        *verb = arguments->operands[0];
@@ -115,12 +123,10 @@ int tac_cmd_tree(struct tac_arguments *arguments)
                         "expected STORE create NAME, STORE drop NAME, or STORE list\n"
                         "  `tactus tree --help` explains.");
     }
-    if (arguments->layout.kind == TACTUS_LAYOUT_FIXED && arguments->layout.key_size == 0) {
-        return tac_fail(TAC_EXIT_USAGE, "--layout fixed: the size of the keys is missing\n"
-                                        "  Add --key-size N, and --value-size N unless values are "
-                                        "empty.");
+    status = layout_check(&arguments->layout, !is_list && !is_drop);
+    if (status == TAC_EXIT_OK) {
+        status = tac_session_open(arguments, true, &session);
     }
-    status = tac_session_open(arguments, true, &session);
     if (status != TAC_EXIT_OK) {
         return status;
     }
