@@ -177,6 +177,9 @@ printf 'ok\tok\nbad\t\\x1\n' >lines
 is "a malformed escape of a line is refused by number" \
     fails_with_input lines 4 'line 2: malformed escape' load any --escape
 is "the line before it is stored" run 0 get any ok
+printf 'ok\t\\q\n' >lines
+is "load --delete does not look at values" load lines any --delete --escape
+is "and deletes the key" run 1 get any ok
 
 # ---- trees and layouts --------------------------------------------------------------------------
 

@@ -253,7 +253,7 @@ static int line_add(struct load *load, char *line, size_t size)
                          "A line is key, tab, value; with --delete the key alone will do.");
     }
     status = part_unescape(load, line, &key_size);
-    if (status == TAC_EXIT_OK) {
+    if (status == TAC_EXIT_OK && !load->arguments->has_delete) {
         status = part_unescape(load, value, &value_size);
     }
     if (status == TAC_EXIT_OK && load->arguments->has_sorted) {
