@@ -583,6 +583,7 @@ stage_members() { # of the last output
 is "tells of each stage" test "$(stage_members)" = 16
 is "tells of the scrub" grep -q '^"scrub_damages": 0,' out
 is "which is an option" run 0 stat m --option scrub_days=30
+is "stat prints one thing at a time" fails 2 'one of --json' stat m --json --plan
 is "load --json" run 0 load m /dev/null --json
 is "is one, too" flat_json
 

@@ -201,6 +201,10 @@ int tac_cmd_stat(struct tac_arguments *arguments)
     int                 status;
 
     tac_assert(arguments->operand_count == 0);
+    if (arguments->has_json + arguments->has_plan + arguments->has_prometheus > 1) {
+        return tac_fail(TAC_EXIT_USAGE, "one of --json, --plan and --prometheus at a time\n"
+                                        "  Each is an output of its own.");
+    }
     status = tac_session_open(arguments, true, &session);
     if (status != TAC_EXIT_OK) {
         return status;
