@@ -561,7 +561,8 @@ for threads in 0 0,0,0 1,1,1 2,3,2 auto; do
     "$tactus" digest t --threads $threads >>digests
 done
 is "a digest is 32 hexadecimal digits" grep -qE '^[0-9a-f]{32}$' digests
-is "and the same for all numbers of threads" test "$(sort -u digests | wc -l)" = 1
+is "and the same for all five numbers of threads" \
+    test "$(wc -l <digests), $(sort -u digests | wc -l)" = '5, 1'
 "$tactus" put t one more && "$tactus" digest t >>digests
 is "and another one after one more put" test "$(sort -u digests | wc -l)" = 2
 is "load with --backend posix" load many t --backend posix
