@@ -130,7 +130,12 @@ is 'a pool without threads' stress 0 --seconds 1 --seed 16 --keys 500 --neighbou
 is '64 stage threads' stress 0 --seconds 2 --seed 6 --keys 5000 --threads 64 --json
 is 'work' each records_written compactions_done
 is 'and stay' none thread_changes cache_changes
-is 'so do threads by stage' stress 0 --seconds 1 --seed 6 --keys 500 --threads 1,2,1 --backend posix
+is 'threads by stage' stress 0 --seconds 1 --seed 6 --keys 500 --threads 1,2,1 \
+    --backend posix --json
+is 'stay, too' none thread_changes
+is 'their priority alone' reaching thread_changes 1 --seed 6 --keys 500 \
+    --option threads_priority=idle --json
+is 'does not keep their numbers' each thread_changes
 
 is 'caches that are asked for' stress 0 --seconds 1 --seed 6 --keys 500 \
     --option page_cache_size=1MiB --json

@@ -250,7 +250,7 @@ static void role_leave_out(struct stress *stress, enum tac_stress_role_id role, 
     const struct tac_stress_settings *settings = &stress->settings;
 
     for (uint32_t i = 0; i < settings->given_count && !stress->has_role[role]; i++) {
-        if (strncmp(settings->given[i], option, strlen(option)) == 0) {
+        if (strcmp(settings->given[i], option) == 0) {
             stress->settings.counts[role] = 0;
         }
     }
@@ -259,6 +259,9 @@ static void role_leave_out(struct stress *stress, enum tac_stress_role_id role, 
 static void roles_default(struct stress *stress)
 {
     role_leave_out(stress, TAC_STRESS_CHANGER, "threads");
+    role_leave_out(stress, TAC_STRESS_CHANGER, "threads_read");
+    role_leave_out(stress, TAC_STRESS_CHANGER, "threads_merge");
+    role_leave_out(stress, TAC_STRESS_CHANGER, "threads_write");
     role_leave_out(stress, TAC_STRESS_THROTTLER, "io_rate_max_bytes");
     if (stress->has_pool && !stress->has_role[TAC_STRESS_NEIGHBOUR]) {
         stress->settings.counts[TAC_STRESS_NEIGHBOUR] = NEIGHBOURS_DEFAULT;
