@@ -230,6 +230,53 @@ error_lists_differ() {
     only_in 'tactus_errors.3' 'page' wanted found
 }
 
+# Lines "CODE FUNCTION" of those entries of ERRORS that name functions of their page, with a colon
+# behind the last one; not of those for "all" or "moves". What tactus_open returns, tactus_open_in does.
+said_to_return() { # PAGE
+    section "$1" ERRORS | awk '
+        function entry_end() {
+            for (name in named) {
+                if (!is_general) {
+                    print code, name
+                }
+            }
+            split("", named)
+            split("", pending)
+            is_general = 0
+        }
+        /^\.T[PQ]$/ { entry_end(); is_tag = 1; next }
+        is_tag { is_tag = 0; code = $2; next }
+        /^(All|The same functions|[Mm]oves)/ { is_general = 1 }
+        $0 == "and" { next }
+        !/^\.BR? tactus_[a-z_]+( [,:])?$/ { split("", pending); next }
+        { pending[$2] }
+        $3 == ":" {
+            for (name in pending) {
+                named[name]
+            }
+            if ("tactus_open" in named) {
+                named["tactus_open_in"]
+            }
+        }
+        END { entry_end() }' | sort
+}
+
+# Where an entry names functions, they are those that tactus_errors.3 has of the page.
+error_functions_differ() {
+    local code name page
+
+    returned_by | while read -r code name; do
+        echo "$(home "$name") $code $name"
+    done | sort >all
+    for page in text/*; do
+        page=${page##*/}
+        said_to_return "$page" >found
+        awk -v page="$page" 'NR == FNR { is_named[$1]; next }
+            $1 == page && $2 in is_named { print $2, $3 }' found all | sort >wanted
+        only_in "tactus_errors.3" "$page" wanted found
+    done
+}
+
 # Of codes that the library never sets tactus_errors.3 says so.
 unused_differ() {
     local code
@@ -251,6 +298,7 @@ is 'each member and each value of the public types has an entry' nothing members
 is 'each constant has one, with its value' nothing constants_differ
 is 'each error code has one, with its number and text' nothing errors_differ
 is 'tactus_errors.3 and ERRORS of the pages agree' nothing error_lists_differ
+is 'so do the functions that they name' nothing error_functions_differ
 is 'tactus_errors.3 knows which codes are never returned' nothing unused_differ
 
 # ---- names --------------------------------------------------------------------------------------
