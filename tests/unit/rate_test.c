@@ -155,7 +155,7 @@ static void test_descriptor(void)
     }
     moved = bytes_moved(store) - moved;
     tap_diag("%llu bytes in half a second, %u sleeps", (unsigned long long)moved, sleeps);
-    tap_ok(moved == 0 || sleeps > in_vain, "a descriptor can be read when the limit lets go on");
+    tap_ok(moved > 0 && sleeps > in_vain, "a descriptor can be read when the limit lets go on");
     tap_ok(sleeps < 2000, "nobody spins");
     tactus_abandon(store);
 }
