@@ -59,6 +59,9 @@ static int child_writes(const void *context)
     CHECK(tactus_compact_cancel(open->store) == TACTUS_EFORKED);
     CHECK(tactus_compaction_hold(open->store, true) == TACTUS_EFORKED);
     CHECK(tactus_checkpoint(open->store) == TACTUS_EFORKED);
+    CHECK(tactus_sync(open->store) == TACTUS_EFORKED);
+    CHECK(tactus_pause(open->store) == TACTUS_EFORKED);
+    CHECK(tactus_resume(open->store) == TACTUS_EFORKED);
     CHECK(tactus_beat(open->store) == TACTUS_EFORKED);
     CHECK(tactus_threads_change(open->store, 1, 1, 1) == TACTUS_EFORKED);
     CHECK(tactus_descriptor(open->store, &descriptor) == TACTUS_EFORKED);
@@ -107,6 +110,7 @@ static int child_reads(const void *context)
     CHECK(tactus_cache_change(open->store, 0, 0) == TACTUS_EFORKED);
     CHECK(tactus_events_set(open->store, NULL, NULL, 0, 0) == TACTUS_EFORKED);
     CHECK(tactus_plan(open->store, NULL, 0, &number) == TACTUS_EFORKED);
+    CHECK(tactus_metrics(open->store, NULL, NULL, 0, &size) == TACTUS_EFORKED);
     tactus_compact_progress(open->store, &progress);
     CHECK(progress.state == TACTUS_COMPACT_NONE);
     tactus_stat(open->store, &stats);
