@@ -115,58 +115,48 @@ static int usage_fail(const struct tac_command *command)
     return TAC_EXIT_USAGE;
 }
 
-static int option_set(struct tactus_options *options, const char *name, const char *value)
+int tac_option_set(void *context, const char *name, const char *value)
 {
-    int code = tactus_options_set(options, name, value);
+    int code = tactus_options_set(context, name, value);
 
     return code == TACTUS_OK ? TAC_EXIT_OK : tac_fail_code(code);
 }
 
-static int name_value_set(struct tactus_options *options, char *text)
+int tac_name_value_take(char *text, tac_option_set_fn *set, void *context)
 {
     char *equals = strchr(text, '=');
 
     if (equals == NULL) {
         return tac_fail(TAC_EXIT_USAGE,
-                        "--option %s: no = in it\n  Write --option NAME=VALUE, such as --option "
-                        "memtable_size=8MiB.",
+                        "--option %s: no = in it\n  Write NAME=VALUE, such as memtable_size=8MiB.",
                         text);
     }
     *equals = 0;
-    return option_set(options, text, equals + 1);
+    return set(context, text, equals + 1);
 }
 
-int tac_threads_set(struct tactus_options *options, const char *text)
+int tac_threads_take(const char *text, tac_option_set_fn *set, void *context)
 {
     static const char *const names[] = {"threads_read", "threads_merge", "threads_write"};
     char                     copy[64];
     char                    *rest = copy;
-    bool                     is_one = strchr(text, ',') == NULL;
+    bool                     is_one = strcmp(text, "auto") == 0 || strcmp(text, "0") == 0;
+    int                      status = TAC_EXIT_OK, words = is_one ? 3 : 1;
 
-    if (strlen(text) >= sizeof copy ||
-        (is_one && strcmp(text, "auto") != 0 && strcmp(text, "0") != 0)) {
+    for (const char *at = text; *at != 0 && !is_one; at++) {
+        words += *at == ',';
+    }
+    if (words != 3 || strlen(text) >= sizeof copy) {
         return tac_fail(TAC_EXIT_USAGE,
                         "--threads %s: not R,M,W such as 1,2,1; nor 0; nor auto\n"
                         "  R threads read, M merge, W write.",
                         text);
     }
     snprintf(copy, sizeof copy, "%s", text);
-    for (int i = 0; i < 3; i++) {
-        const char *word = is_one ? copy : strsep(&rest, ",");
-        int         status;
-
-        if (word == NULL || (i == 2 && rest != NULL && !is_one)) {
-            return tac_fail(TAC_EXIT_USAGE,
-                            "--threads %s: not three numbers\n"
-                            "  Write R,M,W, such as 1,2,1.",
-                            text);
-        }
-        status = option_set(options, names[i], word);
-        if (status != TAC_EXIT_OK) {
-            return status;
-        }
+    for (int i = 0; i < 3 && status == TAC_EXIT_OK; i++) {
+        status = set(context, names[i], is_one ? copy : strsep(&rest, ","));
     }
-    return TAC_EXIT_OK;
+    return status;
 }
 
 static int size_set(uint32_t *ret_size, const char *name, uint32_t min, const char *text)
@@ -196,16 +186,16 @@ static int backend_set(struct tactus_options *options, const char *text)
         return tac_fail(TAC_EXIT_USAGE, "--backend memory: such a store is gone when the command "
                                         "ends\n  Choose auto, io_uring or posix.");
     }
-    return option_set(options, "backend", text);
+    return tac_option_set(options, "backend", text);
 }
 
 static int argument_set(struct tac_arguments *arguments, enum tac_option option, char *value)
 {
     switch (option) {
     case TAC_OPTION_OPTION:
-        return name_value_set(&arguments->options, value);
+        return tac_name_value_take(value, tac_option_set, &arguments->options);
     case TAC_OPTION_THREADS:
-        return tac_threads_set(&arguments->options, value);
+        return tac_threads_take(value, tac_option_set, &arguments->options);
     case TAC_OPTION_BACKEND:
         return backend_set(&arguments->options, value);
     case TAC_OPTION_VERBOSE:

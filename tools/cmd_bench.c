@@ -102,52 +102,21 @@ static void usage_print(FILE *out)
 }
 
 /* Sets the option, and keeps it for the report. */
-static int option_set(struct bench *bench, const char *name, const char *value)
+static int option_set(void *context, const char *name, const char *value)
 {
-    size_t used = strlen(bench->options_text);
-    size_t room = sizeof bench->options_text - used;
-    int    code = tactus_options_set(&bench->store.options, name, value);
+    struct bench *bench = context;
+    size_t        used = strlen(bench->options_text);
+    size_t        room = sizeof bench->options_text - used;
+    int           status = tac_option_set(&bench->store.options, name, value);
 
-    if (code != TACTUS_OK) {
-        return tac_fail_code(code);
+    if (status != TAC_EXIT_OK) {
+        return status;
     }
     if ((size_t)snprintf(bench->options_text + used, room, "%s%s=%s", used > 0 ? "," : "", name,
                          value) >= room) {
         return tac_fail(TAC_EXIT_USAGE, "too many --option");
     }
     return TAC_EXIT_OK;
-}
-
-static int name_value_set(struct bench *bench, char *text)
-{
-    char *equals = strchr(text, '=');
-
-    if (equals == NULL) {
-        return tac_fail(TAC_EXIT_USAGE, "--option %s: no = in it\n  Write --option NAME=VALUE.",
-                        text);
-    }
-    *equals = 0;
-    return option_set(bench, text, equals + 1);
-}
-
-/* One word is for all three stages. */
-static int threads_set(struct bench *bench, char *text)
-{
-    static const char *const names[] = {"threads_read", "threads_merge", "threads_write"};
-    bool                     is_one = strcmp(text, "auto") == 0 || strcmp(text, "0") == 0;
-    char                    *rest = text;
-    int                      status = TAC_EXIT_OK;
-
-    for (size_t i = 0; i < TAC_ARRAY_COUNT(names) && status == TAC_EXIT_OK; i++) {
-        const char *word = is_one ? text : strsep(&rest, ",");
-
-        status = word != NULL ? option_set(bench, names[i], word) : TAC_EXIT_USAGE;
-        if (word == NULL || (i == 2 && !is_one && rest != NULL)) {
-            status = tac_fail(TAC_EXIT_USAGE,
-                              "--threads: three numbers R,M,W such as 1,2,1; or 0; or auto");
-        }
-    }
-    return status;
 }
 
 static int shape_set(struct bench *bench, const char *text)
@@ -214,11 +183,11 @@ static int argument_set(struct bench *bench, enum argument argument, char *value
     case ARGUMENT_READERS:
         return tac_number_parse("readers", value, 1, TAC_BENCH_READERS_MAX, &bench->readers);
     case ARGUMENT_THREADS:
-        return threads_set(bench, value);
+        return tac_threads_take(value, option_set, bench);
     case ARGUMENT_BACKEND:
         return option_set(bench, "backend", value);
     case ARGUMENT_OPTION:
-        return name_value_set(bench, value);
+        return tac_name_value_take(value, option_set, bench);
     case ARGUMENT_TIMELINE:
         bench->timeline_path = value;
         return TAC_EXIT_OK;

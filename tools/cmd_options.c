@@ -35,20 +35,6 @@ static void option_print(void *context, const struct tactus_option_info *option)
            option->is_fixed ? ", fixed" : "", option->reason[0] != 0 ? ": " : "", option->reason);
 }
 
-static int operand_set(struct tactus_options *options, char *text)
-{
-    char *equals = strchr(text, '=');
-
-    if (equals == NULL) {
-        return tac_fail(TAC_EXIT_USAGE,
-                        "%s: no = in it\n  Write NAME=VALUE, such as memory_size=1GiB.", text);
-    }
-    *equals = 0;
-    return tactus_options_set(options, text, equals + 1) == TACTUS_OK
-               ? TAC_EXIT_OK
-               : tac_fail_code(TACTUS_EOPTION);
-}
-
 /* From the file; what the command line has comes after it. */
 static int file_take(struct tactus_options *options, const char *file, const char *section)
 {
@@ -69,13 +55,11 @@ static int word_set(struct tactus_options *options, int option, char *text)
 {
     switch (option) {
     case 't':
-        return tac_threads_set(options, text);
+        return tac_threads_take(text, tac_option_set, options);
     case 'b':
-        return tactus_options_set(options, "backend", text) == TACTUS_OK
-                   ? TAC_EXIT_OK
-                   : tac_fail_code(TACTUS_EOPTION);
+        return tac_option_set(options, "backend", text);
     default:
-        return operand_set(options, text);
+        return tac_name_value_take(text, tac_option_set, options);
     }
 }
 

@@ -78,13 +78,14 @@ static void usage_print(FILE *out)
 }
 
 /* Sets the option, and keeps in mind that it is not to be drawn. The name must outlive the run. */
-static int option_set(struct stress *stress, const char *name, const char *value)
+static int option_set(void *context, const char *name, const char *value)
 {
+    struct stress              *stress = context;
     struct tac_stress_settings *settings = &stress->settings;
-    int                         code = tactus_options_set(&settings->options, name, value);
+    int                         status = tac_option_set(&settings->options, name, value);
 
-    if (code != TACTUS_OK) {
-        return tac_fail_code(code);
+    if (status != TAC_EXIT_OK) {
+        return status;
     }
     if (settings->given_count == TAC_STRESS_GIVEN_MAX) {
         return tac_fail(TAC_EXIT_USAGE, "too many --option");
@@ -93,38 +94,11 @@ static int option_set(struct stress *stress, const char *name, const char *value
     return TAC_EXIT_OK;
 }
 
-static int name_value_set(struct stress *stress, char *text)
-{
-    char *equals = strchr(text, '=');
-
-    if (equals == NULL) {
-        return tac_fail(TAC_EXIT_USAGE, "--option %s: no = in it\n  Write --option NAME=VALUE.",
-                        text);
-    }
-    *equals = 0;
-    return option_set(stress, text, equals + 1);
-}
-
 /* One word is for all of them together. */
-static int threads_set(struct stress *stress, char *text)
+static int threads_set(struct stress *stress, const char *text)
 {
-    static const char *const names[] = {"threads_read", "threads_merge", "threads_write"};
-    char                    *rest = text;
-    int                      status = TAC_EXIT_OK;
-
-    if (strchr(text, ',') == NULL) {
-        return option_set(stress, "threads", text);
-    }
-    for (size_t i = 0; i < TAC_ARRAY_COUNT(names) && status == TAC_EXIT_OK; i++) {
-        const char *word = strsep(&rest, ",");
-
-        status = word != NULL ? option_set(stress, names[i], word) : TAC_EXIT_USAGE;
-        if (word == NULL || (i == 2 && rest != NULL)) {
-            status = tac_fail(TAC_EXIT_USAGE,
-                              "--threads: one number such as 64; or three, R,M,W; or auto");
-        }
-    }
-    return status;
+    return strchr(text, ',') == NULL ? option_set(stress, "threads", text)
+                                     : tac_threads_take(text, option_set, stress);
 }
 
 enum argument {
@@ -225,7 +199,7 @@ static int argument_set(struct stress *stress, int argument, char *value)
     case ARGUMENT_BACKEND:
         return option_set(stress, "backend", value);
     case ARGUMENT_OPTION:
-        return name_value_set(stress, value);
+        return tac_name_value_take(value, option_set, stress);
     case ARGUMENT_KEEP:
         settings->is_kept = true;
         return TAC_EXIT_OK;

@@ -172,8 +172,16 @@ int tac_cmd_repair(struct tac_arguments *arguments);
 /* The statistics as members of a flat JSON object, without its braces (cmd_stat.c). */
 void tac_stats_members_print(FILE *out, const struct tactus_stats *stats);
 
-/* What --threads takes: "R,M,W", "0" or "auto"; else an exit status, and it has said why. */
-int tac_threads_set(struct tactus_options *options, const char *text);
+/* Sets an option of the store from text. An exit status; all has been said. */
+typedef int tac_option_set_fn(void *context, const char *name, const char *value);
+
+/* The same for a struct tactus_options, which is the context. */
+int tac_option_set(void *context, const char *name, const char *value);
+
+/* What --option takes, "NAME=VALUE", which is cut in two; what --threads takes, "R,M,W", "0" or
+ * "auto". An exit status; all has been said. */
+int tac_name_value_take(char *text, tac_option_set_fn *set, void *context);
+int tac_threads_take(const char *text, tac_option_set_fn *set, void *context);
 
 /* Parses its arguments itself (cmd_bench.c). */
 int tac_cmd_bench(int argc, char **argv);
