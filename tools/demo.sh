@@ -125,7 +125,9 @@ deleted_are_gone() {
 
 store_is_sound() { "$tactus" verify demo.tactus >verify.txt || ! cat verify.txt; }
 digests_are_equal() {
-    [ "$("$tactus" digest demo.tactus)" = "$("$tactus" digest stepped.tactus)" ]
+    local digest
+
+    digest=$("$tactus" digest demo.tactus) && [ "$digest" = "$("$tactus" digest stepped.tactus)" ]
 }
 
 # From the statistics of the three passes, which count from each open. A member's value comes
