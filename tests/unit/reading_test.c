@@ -359,6 +359,19 @@ static void test_answers(uint64_t seed)
     key.size = 17;
     tap_ok(get_into(world, 0, key, buffer, 24, &size, &error) == TACTUS_EKEYSIZE,
            "a key too long for the tree is an error");
+    world_free(world);
+}
+
+static void test_iterator_answers(uint64_t seed)
+{
+    struct world        *world = world_configured(0, seed);
+    uint8_t              key_buffer[TACTUS_KEY_SIZE_MAX];
+    struct tac_bytes     key = world_key(world, 7, false, key_buffer);
+    struct tac_iterator *iterator;
+    struct tac_error     error;
+
+    world_publish(world);
+    world_put(world, 7, false);
     tap_ok(tac_iterator_open(world->side, 2, &iterator, &error) == TACTUS_ENOTREE,
            "so is an iterator in a tree that is not there");
     iterator = iterator_of(world);
@@ -534,6 +547,24 @@ static void test_walk_evicts_nothing(uint64_t seed)
     world_free(world);
 }
 
+/* Steps of a walk from the first record on that are wrong; damage may end it. */
+static uint32_t damaged_walk_wrong(struct world *world)
+{
+    struct tac_iterator *iterator = iterator_of(world);
+    struct tac_error     error = {0};
+    uint32_t             at = model_next(world, world->model, 0, false), wrong = 0;
+    int                  rv;
+
+    for (rv = tac_iterator_first(iterator, &error); rv == TACTUS_OK;
+         rv = tac_iterator_next(iterator, &error)) {
+        wrong += !stands_at(world, iterator, rv, world->model, at);
+        at = model_next(world, world->model, (int64_t)at + 1, false);
+    }
+    wrong += rv != TACTUS_ECORRUPT && at < world->key_count;
+    tac_iterator_close(iterator);
+    return wrong;
+}
+
 /* Damages every kind of block in turn: answers are right or an error that names the place. */
 static void test_damage(uint32_t configuration, uint64_t seed)
 {
@@ -546,12 +577,9 @@ static void test_damage(uint32_t configuration, uint64_t seed)
     world_fill(world);
     disk = tac_memory_disk_data(world->disk, &disk_size);
     for (uint64_t address = 1; address < world->address_end; address++) {
-        uint8_t  kind = disk[address * block_size + TAC_BLOCK_OFFSET_KIND];
-        uint64_t offset = address * block_size + tac_prng_below(&world->prng, block_size);
-        struct tac_iterator *iterator;
-        struct tac_error     error = {0};
-        uint32_t             at;
-        int                  rv;
+        uint8_t          kind = disk[address * block_size + TAC_BLOCK_OFFSET_KIND];
+        uint64_t         offset = address * block_size + tac_prng_below(&world->prng, block_size);
+        struct tac_error error = {0};
 
         if (kind >= 8 || kinds[kind]++ >= 3) {
             continue;
@@ -560,23 +588,15 @@ static void test_damage(uint32_t configuration, uint64_t seed)
         world_caches(world, 100000, 200000);
         for (uint32_t i = 0; i < world->key_count; i += 3) {
             bool is_right;
+            int  rv = get(world, i, false, &is_right, &error);
 
-            rv = get(world, i, false, &is_right, &error);
             wrong += rv != TACTUS_ECORRUPT && !is_right;
             failed += rv == TACTUS_ECORRUPT;
             named += rv == TACTUS_ECORRUPT && strstr(error.message, "tree birds, level ") != NULL &&
                      strstr(error.message, ", table ") != NULL &&
                      strstr(error.message, "block ") != NULL;
         }
-        iterator = iterator_of(world);
-        at = model_next(world, world->model, 0, false);
-        for (rv = tac_iterator_first(iterator, &error); rv == TACTUS_OK;
-             rv = tac_iterator_next(iterator, &error)) {
-            walks_wrong += !stands_at(world, iterator, rv, world->model, at);
-            at = model_next(world, world->model, (int64_t)at + 1, false);
-        }
-        walks_wrong += rv != TACTUS_ECORRUPT && at < world->key_count;
-        tac_iterator_close(iterator);
+        walks_wrong += damaged_walk_wrong(world);
         world_flip(world, offset);
     }
     tap_ok(kinds[TAC_BLOCK_VALUE] > 0 && kinds[TAC_BLOCK_INDEX] > 0 && failed > 0,
@@ -784,6 +804,7 @@ int main(void)
     }
     test_bounds_reads(seed);
     test_answers(seed);
+    test_iterator_answers(seed);
     for (uint32_t i = 0; i < WORLD_CONFIGURATIONS; i++) {
         test_spoiled_reads(i, seed);
         test_damage(i, seed);
