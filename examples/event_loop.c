@@ -66,7 +66,7 @@ static void line_answer(struct server *server, char *line)
         code =
             tactus_get(server->store, server->tree, key, strlen(key), found, sizeof found, &size);
         if (code == TACTUS_OK) {
-            printf("value %.*s\n", (int)size, found);
+            printf("value %.*s\n", (int)(size < sizeof found ? size : sizeof found), found);
             return;
         }
         if (code == TACTUS_ENOTFOUND) {
