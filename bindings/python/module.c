@@ -277,6 +277,8 @@ static int constants_add(PyObject *object)
     return PyModule_AddIntConstant(object, "KEY_SIZE_MAX", TACTUS_KEY_SIZE_MAX) != 0 ||
                    PyModule_AddIntConstant(object, "TREE_NAME_MAX", TACTUS_TREE_NAME_MAX) != 0 ||
                    PyModule_AddIntConstant(object, "TREES_MAX", TACTUS_TREES_MAX) != 0 ||
+                   PyModule_AddIntConstant(object, "SNAPSHOT_NAME_MAX", TACTUS_SNAPSHOT_NAME_MAX) !=
+                       0 ||
                    PyModule_AddIntConstant(object, "RECORD_OVERHEAD_BYTES",
                                            TACTUS_RECORD_OVERHEAD_BYTES) != 0
                ? -1

@@ -248,6 +248,10 @@ class ClosingTest(InFolder):
             store.verify,
             lambda: store.compaction_hold(True),
             lambda: store.create_tree("other"),
+            lambda: store.create_snapshot("s"),
+            lambda: store.release_snapshot("s"),
+            lambda: store.snapshot("s"),
+            store.snapshots,
             lambda: store.tree("tree"),
             lambda: store.threads_change(1, 1, 1),
             lambda: store.io_rate_change(0),
@@ -265,6 +269,7 @@ class ClosingTest(InFolder):
             lambda: iter(tree),
             lambda: tree.compare_and_set(b"a", None, b"1"),
             lambda: tree.delete(b"a"),
+            lambda: tree.delete_range(b"a", b"b"),
             lambda: tree.drop(),
             lambda: tree.get(b"a"),
             lambda: tree.get_pinned(b"a"),
@@ -991,6 +996,10 @@ class SnapshotTest(InMemory):
         self.assertEqual(self.store.snapshots(), {"s": self.op})
         self.assertRaises(tactus.Exists, self.store.create_snapshot, "s")
         self.assertRaises(tactus.Invalid, self.store.create_snapshot, "a/b")
+        longest = "n" * tactus.SNAPSHOT_NAME_MAX
+        self.assertRaises(tactus.Invalid, self.store.create_snapshot, longest + "n")
+        self.store.create_snapshot(longest)
+        self.store.release_snapshot(longest)
         self.assertRaises(tactus.NotFound, self.store.snapshot, "none")
         self.assertRaises(tactus.NotFound, self.store.release_snapshot, "none")
         self.store.release_snapshot("s")
@@ -2029,6 +2038,10 @@ class ForkTest(InFolder):
                     tree.items,
                     lambda: store.compaction_hold(True),
                     lambda: store.create_tree("other"),
+                    lambda: store.create_snapshot("s"),
+                    lambda: store.release_snapshot("s"),
+                    lambda: store.snapshot("s"),
+                    store.snapshots,
                     lambda: store.tree("tree"),
                     lambda: store.threads_change(1, 1, 1),
                     lambda: store.io_rate_change(0),
@@ -2042,6 +2055,8 @@ class ForkTest(InFolder):
                     lambda: tree[b"a"],
                     lambda: tree.put(b"a", b"1"),
                     lambda: tree.delete(b"a"),
+                    lambda: tree.delete_range(b"a", b"b"),
+                    tree.drop,
                     lambda: tree.get_pinned(b"a"),
                     lambda: tree.put_if_absent(b"a", b"1"),
                     lambda: b"a" in tree,

@@ -12,6 +12,7 @@ _Default = TypeVar("_Default")
 
 KEY_SIZE_MAX: int
 TREE_NAME_MAX: int
+SNAPSHOT_NAME_MAX: int
 TREES_MAX: int
 RECORD_OVERHEAD_BYTES: int
 
