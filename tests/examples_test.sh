@@ -90,9 +90,16 @@ killed() {
     [ $status = 137 ] || [ $status = 0 ]
 }
 
-# Of four lives, one is counted from the start: it may end in the open.
+# Of four lives, the first is counted from the start: it may end in the open. The others have printed
+# more than the line that tells what was recovered.
 lines_drawn() { # ROUND LINES_MAX
-    lines=$(($1 % 4 == 0 ? 0 : RANDOM % $2))
+    lines=$(($1 % 4 == 0 ? 0 : 2 + RANDOM % $2))
+}
+
+# Whether so many of the lives were cut off between two acknowledgements as to show something. A
+# single one may have ended in the open.
+cut_enough() { # CUT
+    [ "$1" -gt 0 ] || [ "$kills" = 1 ]
 }
 
 # ---- first_store ---------------------------------------------------------------------------------
@@ -229,7 +236,7 @@ host_log_survives() {
         [ $status = 0 ] || [ -z "$line" ] || cut=$((cut + 1))
     done
     echo "# $cut runs ended after an acknowledgement, the last one after op $acknowledged of $ops"
-    [ $cut -gt 0 ] && "$bin/host_log" cut "$host_options" <ops >out 2>err &&
+    cut_enough $cut && "$bin/host_log" cut "$host_options" <ops >out 2>err &&
         [ "$(tail -n 1 out)" = "acknowledged $ops" ]
 }
 
@@ -328,7 +335,7 @@ host_memtable_survives() {
         [ $status = 0 ] || [ -z "$line" ] || cut=$((cut + 1))
     done
     echo "# $cut runs ended after an acknowledgement, the last one after line $acknowledged of $puts"
-    [ $cut -gt 0 ] && "$bin/host_memtable" cut "$host_options" <puts >out 2>err &&
+    cut_enough $cut && "$bin/host_memtable" cut "$host_options" <puts >out 2>err &&
         [ "$(tail -n 1 out)" = "acknowledged $puts" ]
 }
 
