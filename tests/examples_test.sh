@@ -90,8 +90,8 @@ killed() {
     [ $status = 137 ] || [ $status = 0 ]
 }
 
-# Of four lives, the first is counted from the start: it may end in the open. The others have printed
-# more than the line that tells what was recovered.
+# Of four lives, the first is counted from the start: it may end in the open. The others have
+# printed more than the line that tells what was recovered.
 lines_drawn() { # ROUND LINES_MAX
     lines=$(($1 % 4 == 0 ? 0 : 2 + RANDOM % $2))
 }

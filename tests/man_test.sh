@@ -231,7 +231,8 @@ error_lists_differ() {
 }
 
 # Lines "CODE FUNCTION" of those entries of ERRORS that name functions of their page, with a colon
-# behind the last one; not of those for "all" or "moves". What tactus_open returns, tactus_open_in does.
+# behind the last one; not of those for "all" or "moves". What tactus_open
+# returns, tactus_open_in does.
 said_to_return() { # PAGE
     section "$1" ERRORS | awk '
         function entry_end() {
