@@ -199,15 +199,17 @@ static int order_run(struct tactus *store, struct tac_snapshot_order *order,
     if (result == TACTUS_OK) {
         result = snapshots->order.result;
         order_end(snapshots);
-    } else if (snapshots->order.kind == TAC_SNAPSHOT_NONE) {
+        return result != TACTUS_EFULL
+                   ? result
+                   : tac_error_set(error, TACTUS_EFULL,
+                                   "no room for the list of the snapshot's tables: the store is "
+                                   "near its file_size_max of %llu bytes",
+                                   (unsigned long long)store->shape.file_size_max);
+    }
+    if (snapshots->order.kind == TAC_SNAPSHOT_NONE) {
         free(order->addresses);
     }
-    return result != TACTUS_EFULL
-               ? result
-               : tac_error_set(error, TACTUS_EFULL,
-                               "no room for the list of the snapshot's tables: the store is near "
-                               "its file_size_max of %llu bytes",
-                               (unsigned long long)store->shape.file_size_max);
+    return result;
 }
 
 static int rest(struct tactus *store, struct tac_error *error)

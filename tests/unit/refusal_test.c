@@ -106,12 +106,13 @@ enum refused {
     REFUSED_TREE,
     REFUSED_HOLD,
     REFUSED_BEAT,
+    REFUSED_SNAPSHOT,
     REFUSED_KINDS,
 };
 
-static const char *const refused_names[] = {"nothing", "a put",       "a delete",
-                                            "a batch", "a condition", "a range",
-                                            "a tree",  "a hold",      "a beat"};
+static const char *const refused_names[] = {"nothing",     "a put",     "a delete", "a batch",
+                                            "a condition", "a range",   "a tree",   "a hold",
+                                            "a beat",      "a snapshot"};
 
 static int batch_commit(struct tactus *store, uint32_t tree, uint64_t count)
 {
@@ -160,6 +161,8 @@ static int refused_do(struct tactus *store, uint32_t tree, enum refused kind)
         return tactus_compaction_hold(store, true);
     case REFUSED_BEAT:
         return tactus_beat(store);
+    case REFUSED_SNAPSHOT:
+        return tactus_snapshot_create(store, "moment", NULL);
     case REFUSED_KINDS:
         break;
     }
@@ -200,7 +203,8 @@ static bool log_full_run(enum refused kind, uint8_t digest[16])
     op = tactus_last_op(store);
     bars = bars_of(store);
     is_right = result == TACTUS_EFULL && strstr(tactus_message(), "log is full") != NULL &&
-               refused_do(store, tree, kind) == TACTUS_EFULL && tactus_last_op(store) == op &&
+               refused_do(store, tree, kind) == TACTUS_EFULL &&
+               strstr(tactus_message(), "log is full") != NULL && tactus_last_op(store) == op &&
                bars_of(store) == bars;
     store = reopened(store, &options);
     is_right = is_right && tactus_last_op(store) == op && tactus_checkpoint(store) == TACTUS_OK &&
