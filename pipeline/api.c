@@ -12,6 +12,7 @@
 #include "base/units.h"
 #include "pipeline/options.h"
 #include "pipeline/recovery.h"
+#include "pipeline/room.h"
 #include "pipeline/space.h"
 #include "pipeline/store.h"
 #include "pipeline/verify.h"
@@ -273,7 +274,7 @@ static int tree_room(struct tactus *store, const char *name, const struct tac_la
         tac_space_tree_check(store, layout, &tac_api_error) != TACTUS_OK ||
         tac_manifest_tree_prepare(store->manifest, name, layout->key_size, &tac_api_error) !=
             TACTUS_OK ||
-        tac_writer_tree_room(store, &tac_api_error) != TACTUS_OK) {
+        tac_room_for_tree(store, &tac_api_error) != TACTUS_OK) {
         return tac_api_error.code;
     }
     return TACTUS_OK;
@@ -313,7 +314,7 @@ static int tree_create(struct tactus *store, const char *name, const struct tac_
         result = tac_manifest_tree_add(store->manifest, name, layout, &tree, &tac_api_error);
     }
     tac_manifest_tree_unprepare(store->manifest);
-    *ret_is_refused = tac_writer_refusal_end(store, result, false);
+    *ret_is_refused = tac_room_refused(store, result, false);
     if (result != TACTUS_OK) {
         return result;
     }

@@ -12,6 +12,7 @@
 #include "base/units.h"
 #include "pipeline/api_internal.h"
 #include "pipeline/recovery.h"
+#include "pipeline/room.h"
 #include "queues/atomics.h"
 
 /* Entries one behind the other: struct batch_entry, key, value. */
@@ -161,7 +162,7 @@ static int record_write(struct tactus *store, uint32_t tree, const void *key, si
     }
     if (result == TACTUS_OK) {
         result = write_begin(store, (uint64_t)1 << entry.tree, accounted, !is_tombstone);
-        is_refused = tac_writer_refusal_end(store, result, false);
+        is_refused = tac_room_refused(store, result, false);
     }
     if (result == TACTUS_OK) {
         result = tac_wal_append(&store->wal, &entry, &tac_api_error);
@@ -242,12 +243,12 @@ static int range_delete(struct tactus *store, uint32_t tree, const struct tac_wa
         result = tac_wal_reserve(&store->wal, 1, tac_wal_entry_bytes(entry), &tac_api_error);
     }
     if (result == TACTUS_OK) {
-        result = tac_writer_range_room(store, &tac_api_error);
+        result = tac_room_for_range(store, &tac_api_error);
     }
     if (result == TACTUS_OK) {
         result = tac_writer_begin(store, accounted, false, &tac_api_error);
     }
-    *ret_is_refused = tac_writer_refusal_end(store, result, true);
+    *ret_is_refused = tac_room_refused(store, result, true);
     if (result == TACTUS_OK) {
         result = tac_wal_append(&store->wal, entry, &tac_api_error);
     }
@@ -541,7 +542,7 @@ static int batch_write(struct tactus *store, const struct tactus_batch *batch, b
         return result;
     }
     result = write_begin(store, batch->trees, batch->accounted_bytes, batch->has_puts);
-    *ret_is_refused = tac_writer_refusal_end(store, result, false);
+    *ret_is_refused = tac_room_refused(store, result, false);
     if (result == TACTUS_OK && store->wal.storage != NULL) {
         result = batch_log(store, batch);
     }

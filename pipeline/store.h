@@ -307,6 +307,8 @@ void tac_writer_end(struct tactus *store);
 TAC_MUST_CHECK int tac_writer_put_check(struct tactus *store, struct tac_error *error);
 /* Ends the plan that runs (a bar, or half of one), with full credit. */
 TAC_MUST_CHECK int tac_writer_end_plan(struct tactus *store, struct tac_error *error);
+/* Ends plans until the bar has ended. */
+TAC_MUST_CHECK int tac_writer_end_bar(struct tactus *store, struct tac_error *error);
 /* Until the plan that runs now has been made: from then to its end the coordinator leaves the
  * manifest and the control flags alone, and the writer may change them. */
 void tac_writer_plan_wait(struct tactus *store);
@@ -318,20 +320,6 @@ void               tac_writer_control_op(struct tactus *store);
 /* entry: what the log says of it. */
 TAC_MUST_CHECK int tac_writer_control(struct tactus *store, const struct tac_wal_entry *entry,
                                       struct tac_error *error);
-/* Ends bars until a number is free for another tree, if any is to come; the coordinator then rests.
- * has_made_room: as for tac_writer_range_room. TACTUS_EPAUSED. */
-TAC_MUST_CHECK int tac_writer_tree_room(struct tactus *store, struct tac_error *error);
-/* The same for a deleted range; has_made_room is false before, and says afterwards whether it has
- * ended some. TACTUS_EFULL: there is none, and none came in several bars. */
-TAC_MUST_CHECK int tac_writer_range_room(struct tactus *store, struct tac_error *error);
-/* What a full store has refused, or one without room for a tree or a range, has ended bars all the
- * same if has_made_room says so, and takes a number: the log knows up to which bar. False: it takes
- * none. */
-bool tac_writer_refusal_end(struct tactus *store, int result, bool is_range);
-/* Such an op again: entry is what the log says of it. TACTUS_ECORRUPT. */
-TAC_MUST_CHECK int tac_writer_refusal_again(struct tactus              *store,
-                                            const struct tac_wal_entry *entry,
-                                            struct tac_error           *error);
 /* An op that changes nothing. */
 TAC_MUST_CHECK int tac_writer_nothing(struct tactus *store, struct tac_error *error);
 /* A durable checkpoint that takes no op: for what else it says. Takes commit_lock itself. */

@@ -19,6 +19,7 @@
 #include "base/units.h"
 #include "pipeline/api_internal.h"
 #include "pipeline/recovery.h"
+#include "pipeline/room.h"
 #include "queues/atomics.h"
 
 #define PROBE_BYTES 4096
@@ -521,7 +522,7 @@ static int refused_replay(struct reader *reader, const struct tac_wal_entry *ent
     }
     result = tac_api_lock(store);
     if (result == TACTUS_OK) {
-        result = tac_writer_refusal_again(store, entry, &tac_api_error);
+        result = tac_room_refused_again(store, entry, &tac_api_error);
         pthread_mutex_unlock(&store->commit_lock);
     }
     return result;

@@ -156,8 +156,7 @@ int tac_writer_end_plan(struct tactus *store, struct tac_error *error)
     return tac_store_is_poisoned(store) ? poisoned(store, error) : TACTUS_OK;
 }
 
-/* Ends plans until the bar has ended. */
-static int bar_end(struct tactus *store, struct tac_error *error)
+int tac_writer_end_bar(struct tactus *store, struct tac_error *error)
 {
     do {
         if (tac_writer_end_plan(store, error) != TACTUS_OK) {
@@ -381,7 +380,7 @@ int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_pu
                          i < store->shape.checkpoint_interval_bars + 8;
          i++) {
         store->has_made_room = true;
-        result = bar_end(store, error);
+        result = tac_writer_end_bar(store, error);
         if (result == TACTUS_OK) {
             result = op_check(store, accounted_bytes, has_puts, error);
         }
@@ -401,7 +400,7 @@ int tac_writer_begin(struct tactus *store, uint64_t accounted_bytes, bool has_pu
     if (result == TACTUS_OK &&
         !tac_memtable_fits(store->memtables[store->memtable_mutable], accounted_bytes)) {
         store->is_let_in = true;
-        result = bar_end(store, error);
+        result = tac_writer_end_bar(store, error);
         store->is_let_in = false;
     }
     if (result == TACTUS_OK) {
@@ -456,119 +455,6 @@ int tac_writer_control(struct tactus *store, const struct tac_wal_entry *entry,
     return result;
 }
 
-/* A bar is ended to make room for an op. In a pause none is; but who has ended one goes on, as any
- * write that waits: else bars would have ended, and no op would tell where. */
-static int room_bar_end(struct tactus *store, struct tac_error *error)
-{
-    int result =
-        tac_store_is_paused(store) && !store->has_made_room ? paused(error) : bar_end(store, error);
-
-    if (result == TACTUS_OK) {
-        store->has_made_room = true;
-        result = tac_writer_rest(store, error);
-    }
-    return result;
-}
-
-int tac_writer_tree_room(struct tactus *store, struct tac_error *error)
-{
-    int result = tac_writer_rest(store, error);
-
-    /* It ends: each bar takes some of the dropped trees' tables, or one off the bars that they
-     * linger. */
-    while (result == TACTUS_OK && !tac_manifest_number_is_free(store->manifest) &&
-           tac_manifest_number_is_coming(store->manifest)) {
-        result = room_bar_end(store, error);
-    }
-    return result;
-}
-
-/* Bars in which no range comes to its end, though two have come to tables and compactions of what
- * holds them have been planned. */
-#define RANGES_IDLE_BARS_MAX 4
-
-int tac_writer_range_room(struct tactus *store, struct tac_error *error)
-{
-    uint32_t idle = 0;
-    bool     has_room;
-    int      result = tac_writer_rest(store, error);
-
-    if (result != TACTUS_OK) {
-        return result;
-    }
-    if (tac_recovery_is_refilling(store)) {
-        if (tac_ranges_count_all(store) < TAC_RANGES_MAX) {
-            return TACTUS_OK; /* There was room before the checkpoint. */
-        }
-        tac_recovery_refill_end(store); /* Other ops than those that the checkpoint knew */
-    }
-    has_room = tac_ranges_have_room(store, &store->wants_checkpoint);
-    while (result == TACTUS_OK && !has_room && idle < RANGES_IDLE_BARS_MAX) {
-        uint32_t count = tac_ranges_count_all(store);
-
-        result = room_bar_end(store, error);
-        idle = tac_ranges_count_all(store) < count ? 0 : idle + 1;
-        has_room = tac_ranges_have_room(store, &store->wants_checkpoint);
-    }
-    store->wants_checkpoint = false;
-    if (result != TACTUS_OK || has_room) {
-        return result;
-    }
-    if (store->is_replaying && tac_ranges_count_all(store) < TAC_RANGES_MAX) {
-        return TACTUS_OK; /* There was room for it, and damage has come since. */
-    }
-    return tac_error_set(error, TACTUS_EFULL,
-                         "%u deleted ranges, as many as there can be, wait for compaction to come "
-                         "to the tables at their ends: end a tactus_compaction_hold, or call "
-                         "tactus_compact",
-                         tac_ranges_count_all(store));
-}
-
-bool tac_writer_refusal_end(struct tactus *store, int result, bool is_range)
-{
-    uint8_t                    value[TAC_WAL_REFUSED_BYTES];
-    const struct tac_wal_entry entry = {
-        .kind = TAC_WAL_REFUSED, .is_last = true, .value = {value, sizeof value}};
-    struct tac_error error;
-
-    if (result != TACTUS_EFULL || !store->has_made_room ||
-        tac_writer_rest(store, &error) != TACTUS_OK) {
-        return false;
-    }
-    tac_store_u64(value, store->bar_count);
-    value[8] = is_range;
-    if (tac_wal_append(&store->wal, &entry, &error) != TACTUS_OK) {
-        return false;
-    }
-    tac_writer_control_op(store);
-    return true;
-}
-
-/* A store of as many tables as there can be ends fewer until dropped trees are given back. */
-#define REFUSED_BARS_MAX (1u << 20)
-
-/* A checkpoint that was begun meanwhile has some of the bars: bar_count says how many. */
-int tac_writer_refusal_again(struct tactus *store, const struct tac_wal_entry *entry,
-                             struct tac_error *error)
-{
-    const uint8_t *value = entry->value.data;
-    /* Before the checkpoint */
-    bool had_run = tac_recovery_is_refilling(store) || TAC_MUTANT(REFUSED_BARS_LOST);
-    int  result = tac_writer_rest(store, error);
-
-    while (result == TACTUS_OK && !had_run && store->bar_count < tac_load_u64(value)) {
-        if (tac_load_u64(value) - store->bar_count > REFUSED_BARS_MAX) {
-            return tac_error_set(error, TACTUS_ECORRUPT, "more bars than a write can end");
-        }
-        if (value[8] != 0) {
-            (void)tac_ranges_have_room(store, &store->wants_checkpoint);
-        }
-        result = room_bar_end(store, error);
-        store->wants_checkpoint = false;
-    }
-    return result == TACTUS_OK ? tac_writer_control(store, entry, error) : result;
-}
-
 int tac_writer_nothing(struct tactus *store, struct tac_error *error)
 {
     const struct tac_wal_entry entry = {.kind = TAC_WAL_NOTHING, .is_last = true};
@@ -588,7 +474,7 @@ static int last_beat_end(struct tactus *store, struct tac_error *error)
 {
     int result = tac_wal_committed(&store->wal, store->last_op, error);
 
-    return result == TACTUS_OK ? bar_end(store, error) : result;
+    return result == TACTUS_OK ? tac_writer_end_bar(store, error) : result;
 }
 
 int tac_writer_beat(struct tactus *store, struct tac_error *error)
@@ -660,7 +546,7 @@ static int checkpoint_begin(struct tactus *store, uint64_t op, struct tac_error 
     /* The first end makes the op's records immutable, the second one flushes them and begins the
      * checkpoint, if none is in the way. */
     while (result == TACTUS_OK && store->checkpoint_op < op) {
-        result = bar_end(store, error);
+        result = tac_writer_end_bar(store, error);
     }
     return result;
 }
@@ -678,7 +564,7 @@ int tac_writer_mark(struct tactus *store, struct tac_error *error)
     pthread_mutex_lock(&store->commit_lock);
     tac_writer_plan_wait(store);
     store->wants_checkpoint = true;
-    result = bar_end(store, error);
+    result = tac_writer_end_bar(store, error);
     tac_writer_plan_wait(store);
     store->wants_checkpoint = false;
     if (result == TACTUS_OK) {
@@ -739,7 +625,7 @@ int tac_writer_range_step(struct tactus *store, struct tac_error *error)
         result = tac_wal_committed(&store->wal, store->last_op, error);
     }
     if (result == TACTUS_OK && !had_run) {
-        result = bar_end(store, error);
+        result = tac_writer_end_bar(store, error);
     }
     return result;
 }
@@ -822,7 +708,7 @@ static int drain_flush(struct tactus *store, struct tac_error *error)
 
     store->is_flushing = !memtables_are_empty(store);
     while (result == TACTUS_OK && store->is_flushing) {
-        result = bar_end(store, error);
+        result = tac_writer_end_bar(store, error);
         tac_writer_plan_wait(store);
         store->is_flushing = !memtables_are_empty(store);
     }
@@ -886,7 +772,7 @@ int tac_writer_drain(struct tactus *store, uint64_t manual_trees, struct tac_err
     while (result == TACTUS_OK && store->checkpoint_op < store->control_op) {
         result = drain_check(store, error);
         if (result == TACTUS_OK) {
-            result = bar_end(store, error);
+            result = tac_writer_end_bar(store, error);
         }
     }
     if (result == TACTUS_EFULL || result == TACTUS_ECORRUPT) {
