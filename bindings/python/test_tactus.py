@@ -65,6 +65,35 @@ def fill(tree, count, value=b"value"):
         tree[key_of(number)] = value
 
 
+def uses_of_tree(tree, batch):
+    """Every call that takes a tree which is there, by itself or in a batch."""
+    return (
+        lambda: tree[b"a"],
+        lambda: tree.__setitem__(b"a", b"1"),
+        lambda: tree.__delitem__(b"a"),
+        lambda: b"a" in tree,
+        lambda: iter(tree),
+        lambda: tree.compare_and_set(b"a", None, b"1"),
+        lambda: tree.delete(b"a"),
+        lambda: tree.delete_range(b"a", b"b"),
+        lambda: tree.get(b"a"),
+        lambda: tree.get_many([b"a"]),
+        lambda: tree.get_pinned(b"a"),
+        lambda: tree.ingest([(b"a", b"1")]),
+        lambda: tree.put(b"a", b"1"),
+        lambda: tree.put_if_absent(b"a", b"1"),
+        tree.compact,
+        tree.compact_range,
+        tree.drop,
+        tree.items,
+        tree.keys,
+        tree.values,
+        lambda: batch.delete(tree, b"a"),
+        lambda: batch.expect(tree, b"a", None),
+        lambda: batch.put(tree, b"a", b"1"),
+    )
+
+
 class InFolder(unittest.TestCase):
     """Has a folder of its own, and `path` in it."""
 
@@ -257,40 +286,18 @@ class ClosingTest(InFolder):
             lambda: store.io_rate_change(0),
             lambda: store.cache_change(0, 0),
             store.beat,
-            lambda: tree.get_many([b"a"]),
-            lambda: tree.ingest([(b"a", b"1")]),
             lambda: store.durable_op,
             lambda: store.last_op,
             lambda: store.replay_op,
-            lambda: tree[b"a"],
-            lambda: tree.__setitem__(b"a", b"1"),
-            lambda: tree.__delitem__(b"a"),
-            lambda: b"a" in tree,
-            lambda: iter(tree),
-            lambda: tree.compare_and_set(b"a", None, b"1"),
-            lambda: tree.delete(b"a"),
-            lambda: tree.delete_range(b"a", b"b"),
-            lambda: tree.drop(),
-            lambda: tree.get(b"a"),
-            lambda: tree.get_pinned(b"a"),
-            lambda: tree.put(b"a", b"1"),
-            lambda: tree.put_if_absent(b"a", b"1"),
-            tree.compact,
-            tree.compact_range,
-            tree.items,
-            tree.keys,
-            tree.values,
             batch.__enter__,
             batch.clear,
             batch.commit,
-            lambda: batch.delete(tree, b"a"),
-            lambda: batch.expect(tree, b"a", None),
-            lambda: batch.put(tree, b"a", b"1"),
             lambda: batch.__exit__(None, None, None),
             iterator.__enter__,
             lambda: iterator.seek(b"a"),
             lambda: next(iterator),
             lambda: next(fetched),
+            *uses_of_tree(tree, batch),
         ]
         for use in uses:
             with self.assertRaisesRegex(tactus.Closed, "store is closed"):
@@ -557,31 +564,7 @@ class TreeTest(InMemory):
         tree.drop()
         self.tree[b"a"] = b"1"
         op = self.store.last_op
-        for use in (
-            lambda: tree[b"a"],
-            lambda: tree.__setitem__(b"a", b"1"),
-            lambda: tree.__delitem__(b"a"),
-            lambda: b"a" in tree,
-            lambda: iter(tree),
-            lambda: tree.compare_and_set(b"a", None, b"1"),
-            lambda: tree.delete(b"a"),
-            lambda: tree.delete_range(b"a", b"b"),
-            lambda: tree.get(b"a"),
-            lambda: tree.get_many([b"a"]),
-            lambda: tree.get_pinned(b"a"),
-            lambda: tree.ingest([(b"a", b"1")]),
-            lambda: tree.put(b"a", b"1"),
-            lambda: tree.put_if_absent(b"a", b"1"),
-            tree.compact,
-            tree.compact_range,
-            tree.drop,
-            tree.items,
-            tree.keys,
-            tree.values,
-            lambda: batch.delete(tree, b"a"),
-            lambda: batch.expect(tree, b"a", None),
-            lambda: batch.put(tree, b"a", b"1"),
-        ):
+        for use in uses_of_tree(tree, batch):
             with self.assertRaises(LookupError) as caught:
                 use()
             self.assertEqual((type(caught.exception), caught.exception.code), (tactus.NoTree, 4))
