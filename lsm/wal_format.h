@@ -97,9 +97,8 @@ enum tac_wal_kind {
     TAC_WAL_RELEASE = 12,      /* The same */
     TAC_WAL_DELETE_RANGE = 13, /* key, value: the bounds */
     TAC_WAL_BEAT = 14,
-    TAC_WAL_REFUSED =
-        15, /* A write that found no room, and has ended bars to make some; value: up to
-                             which bar (u64); one byte, 1: for a deleted range, else 0 */
+    TAC_WAL_REFUSED = 15, /* A write that found no room, and has ended bars to make some; value: up
+                             to which bar (u64); one byte, 1: for a deleted range, else 0 */
 };
 
 #define TAC_WAL_REFUSED_BYTES 9

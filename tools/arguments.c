@@ -128,8 +128,7 @@ int tac_name_value_take(char *text, tac_option_set_fn *set, void *context)
 
     if (equals == NULL) {
         return tac_fail(TAC_EXIT_USAGE,
-                        "--option %s: no = in it\n  Write NAME=VALUE, such as memtable_size=8MiB.",
-                        text);
+                        "%s: no = in it\n  Write NAME=VALUE, such as memtable_size=8MiB.", text);
     }
     *equals = 0;
     return set(context, text, equals + 1);
