@@ -74,11 +74,21 @@ static void u128_store(uint8_t *p, struct tac_u128 value)
 
 /* ---- geometry ------------------------------------------------------------------------------- */
 
+/* Of a record: a quarter of a block. */
+static uint64_t entry_bytes_max(const struct tac_shape *shape)
+{
+    return shape->block_size / 4 + TAC_WAL_ENTRY_HEADER_BYTES;
+}
+
+/* An entry is never cut, so a segment may leave as much unused at its end: a quarter of it. */
+static uint64_t segment_bytes_min(const struct tac_shape *shape)
+{
+    return tac_max_u64(SEGMENT_BYTES_MIN, 4 * entry_bytes_max(shape));
+}
+
 void tac_wal_geometry_make(const struct tac_shape *shape, const uint8_t *uuid,
                            struct tac_wal_geometry *ret_geometry)
 {
-    /* An entry is never cut, so a segment may leave as much unused at its end. */
-    uint64_t entry_max = shape->block_size / 4 + TAC_WAL_ENTRY_HEADER_BYTES;
     uint64_t bars = (uint64_t)shape->checkpoint_interval_bars + BARS_BEYOND_INTERVAL;
     uint64_t segment_bytes = SEGMENT_BYTES_MIN;
     uint64_t usable, bar_bytes;
@@ -86,10 +96,11 @@ void tac_wal_geometry_make(const struct tac_shape *shape, const uint8_t *uuid,
     while (segment_bytes < SEGMENT_BYTES_MAX && segment_bytes < shape->memtable_size / 8) {
         segment_bytes *= 2;
     }
-    while (segment_bytes < 4 * entry_max) {
+    while (segment_bytes < segment_bytes_min(shape)) {
         segment_bytes *= 2;
     }
-    usable = segment_bytes - TAC_WAL_SEGMENT_HEADER_BYTES - TAC_WAL_FRAME_HEADER_BYTES - entry_max;
+    usable = segment_bytes - TAC_WAL_SEGMENT_HEADER_BYTES - TAC_WAL_FRAME_HEADER_BYTES -
+             entry_bytes_max(shape);
     memcpy(ret_geometry->uuid, uuid, TACTUS_UUID_BYTES);
     ret_geometry->segment_bytes = segment_bytes;
     /* An op takes at most 7 bytes more than it is accounted, of 57 at least: an eighth. A beat of the
@@ -100,6 +111,19 @@ void tac_wal_geometry_make(const struct tac_shape *shape, const uint8_t *uuid,
         shape->beats_per_bar * (uint64_t)(TAC_WAL_FRAME_HEADER_BYTES + TAC_WAL_ENTRY_HEADER_BYTES);
     ret_geometry->segment_count =
         tac_max_u64(tac_div_ceil(bars * bar_bytes, usable), SEGMENTS_MIN - 2) + 3;
+}
+
+int tac_wal_geometry_check(const struct tac_wal_geometry *geometry, const struct tac_shape *shape,
+                           struct tac_error *error)
+{
+    if (geometry->segment_bytes < segment_bytes_min(shape)) {
+        return tac_error_set(error, TACTUS_ECORRUPT,
+                             "segments of %llu bytes are impossible: with blocks of %u bytes a log "
+                             "has segments of at least %llu",
+                             (unsigned long long)geometry->segment_bytes, shape->block_size,
+                             (unsigned long long)segment_bytes_min(shape));
+    }
+    return TACTUS_OK;
 }
 
 uint64_t tac_wal_file_bytes(const struct tac_wal_geometry *geometry)
@@ -306,10 +330,7 @@ void tac_wal_entry_encode(uint8_t *bytes, const struct tac_wal_entry *entry)
     }
 }
 
-static bool kind_is_known(uint32_t kind)
-{
-    return kind >= TAC_WAL_PUT && kind <= TAC_WAL_REFUSED;
-}
+static bool kind_is_known(uint32_t kind) { return kind >= TAC_WAL_PUT && kind <= TAC_WAL_REFUSED; }
 
 bool tac_wal_entry_decode(const uint8_t *bytes, uint64_t size, struct tac_wal_entry *ret_entry,
                           uint64_t *ret_size)

@@ -43,14 +43,19 @@ struct reader {
 /* ---- finding -------------------------------------------------------------------------------- */
 
 /* Zeros: it was made, but not begun; the header is written and synced before the first op. */
-static int header_check(const uint8_t *header, const uint8_t *uuid,
+static int header_check(const struct tactus *store, const uint8_t *header,
                         struct tac_wal_geometry *geometry, bool *ret_is_new,
                         struct tac_error *error)
 {
     static const uint8_t zero[TAC_WAL_HEADER_BYTES];
+    int                  result;
 
     *ret_is_new = memcmp(header, zero, sizeof zero) == 0;
-    return *ret_is_new ? TACTUS_OK : tac_wal_header_decode(header, uuid, geometry, error);
+    if (*ret_is_new) {
+        return TACTUS_OK;
+    }
+    result = tac_wal_header_decode(header, store->uuid, geometry, error);
+    return result == TACTUS_OK ? tac_wal_geometry_check(geometry, &store->shape, error) : result;
 }
 
 /* A log is new if two reads say so: one may have gone wrong. */
@@ -70,7 +75,7 @@ static int header_read(struct tactus *store, struct tac_storage *storage,
         looks_new = false;
         result = storage->ops->read(storage, header, TAC_WAL_HEADER_BYTES, 0, error);
         if (result == TACTUS_OK) {
-            result = header_check(header, store->uuid, geometry, &looks_new, error);
+            result = header_check(store, header, geometry, &looks_new, error);
         }
         if (result == TACTUS_OK && !looks_new) {
             break;

@@ -250,6 +250,37 @@ static void test_damage(void)
            "a damaged header is refused");
 }
 
+/* A sound header, but of a log whose segments a record of this store may not fit: its entry would be
+ * written behind the segment's image. */
+static void test_small_segments(void)
+{
+    struct tac_wal_geometry small = {{1, 2, 3}, SEGMENT_BYTES, 4000};
+    static uint8_t          header[TAC_WAL_HEADER_BYTES];
+    struct tactus_options   options;
+    struct tactus          *store = NULL;
+    int                     fd;
+
+    (void)unlink(path);
+    (void)unlink(log_path);
+    tactus_options_init(&options);
+    memcpy(options.uuid, small.uuid, sizeof options.uuid);
+    options.block_size = TAC_MIB;
+    options.page_size = 16 * TAC_KIB;
+    options.log = TACTUS_LOG_SYNC;
+    if (tactus_create(path, &options) != TACTUS_OK) {
+        tap_bail("create: %s", tactus_message());
+    }
+    tac_wal_header_encode(header, &small);
+    fd = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || pwrite(fd, header, sizeof header, 0) != (ssize_t)sizeof header ||
+        ftruncate(fd, (off_t)tac_wal_file_bytes(&small)) != 0 || close(fd) != 0) {
+        tap_bail("cannot make a log");
+    }
+    tap_ok(tactus_open(path, &options, &store) == TACTUS_ECORRUPT && store == NULL &&
+               strstr(tactus_message(), "segments of 65536 bytes") != NULL,
+           "a log with segments too small for the store's records is refused");
+}
+
 #define CUT_ENTRIES 500
 
 /* One op, of records from `number` on. */
@@ -460,6 +491,7 @@ int main(void)
     test_control_entry();
     test_survives();
     test_damage();
+    test_small_segments();
     test_op_in_two_segments();
     test_unbegun();
     test_threads();
