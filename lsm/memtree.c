@@ -363,6 +363,27 @@ static bool descend_to_last(const struct tac_memarena *arena, const struct tac_m
     return true;
 }
 
+/* Goes down to the node above the leaf of a key, which is asked for and not looked at: so it may be
+ * full. Without a leaf; parent NULL: there is no such node. */
+static struct tac_memtree_descent descend_to_parent(const struct tac_memarena *arena,
+                                                    const struct tac_memtree  *tree,
+                                                    struct tac_bytes           key)
+{
+    struct tac_memtree_descent at = {.parent = NULL};
+    struct tac_memnode        *node = node_at(arena, tree->root);
+    uint32_t                   level = node->level;
+
+    for (; level > 1; level--) {
+        uint32_t index = child_index(arena, node, key, true);
+
+        at.high = index + 1 < node->count ? node->records[index + 1] : at.high;
+        node = node_at(arena, node->children[index]);
+        node_prefetch(node, level - 1);
+    }
+    at.parent = level == 1 ? node : NULL;
+    return at;
+}
+
 /* Goes down to the leaf of a key and splits every full inner node on the way, so that the leaf's
  * parent has room. The leaf itself is asked for, not looked at. */
 static struct tac_memtree_descent descend(struct tac_memarena *arena, struct tac_memtree *tree,
@@ -372,9 +393,6 @@ static struct tac_memtree_descent descend(struct tac_memarena *arena, struct tac
     struct tac_memnode        *node = node_at(arena, tree->root);
     uint32_t                   level;
 
-    if (descend_to_last(arena, tree, key, &at)) {
-        return at;
-    }
     if (node->level > 0 && node->count == TAC_MEMTREE_FANOUT) {
         node = root_grow(arena, tree);
     }
@@ -395,10 +413,29 @@ static struct tac_memtree_descent descend(struct tac_memarena *arena, struct tac
         node = child;
         level--;
     }
+    at.leaf = node;
+    return at;
+}
+
+/* The way to the leaf of a key, of which descend_to_parent has gone the first part: what was put
+ * since has split no node but leaves. */
+static struct tac_memtree_descent descend_on(struct tac_memarena *arena, struct tac_memtree *tree,
+                                             struct tac_bytes                  key,
+                                             const struct tac_memtree_descent *above)
+{
+    struct tac_memtree_descent at = *above;
+
+    if (at.parent == NULL || at.parent->count == TAC_MEMTREE_FANOUT) {
+        at = descend(arena, tree, key);
+    } else {
+        at.index = child_index(arena, at.parent, key, true);
+        at.leaf = node_at(arena, at.parent->children[at.index]);
+        node_prefetch(at.leaf, 0);
+        at.high = at.index + 1 < at.parent->count ? at.parent->records[at.index + 1] : at.high;
+    }
     if (at.high == 0 && at.parent != NULL) {
         tree->last_parent = at.parent;
     }
-    at.leaf = node;
     return at;
 }
 
@@ -502,23 +539,31 @@ void tac_memtree_put_end(struct tac_memarena *arena, struct tac_memtree *tree)
 void tac_memtree_put(struct tac_memarena *arena, struct tac_memtree *tree, uint64_t op,
                      const struct tac_record *record)
 {
-    struct tac_memrecord *written;
-    struct tac_u128       hash;
-    uint32_t              ref;
-    bool                  is_first = tree->root == 0;
+    struct tac_memtree_descent above = {.parent = NULL};
+    struct tac_memrecord      *written;
+    struct tac_u128            hash;
+    uint32_t                   ref;
+    bool                       is_first = tree->root == 0;
+    /* The put before went to the last leaf: keys may come in order. */
+    bool is_at_end = tree->pending_at.high == 0;
 
     tac_assert(record->key.size > 0 && record->key.size <= TACTUS_KEY_SIZE_MAX);
     tac_assert(record->value.size <= TAC_MEMTREE_VALUE_SIZE_MAX);
-    tac_memtree_put_end(arena, tree);
     if (is_first) {
         (void)node_new(arena, 0, &tree->first_leaf);
         store_u32(&tree->root, tree->first_leaf);
+    } else if (!is_at_end) {
+        above = descend_to_parent(arena, tree, record->key);
     }
-    /* The record is copied and hashed while the leaf is on its way from memory. */
-    tree->pending_at = descend(arena, tree, record->key);
+    /* The put before is ended, and the record copied and hashed, while the leaf's parent is on its
+     * way from memory; the leaf itself has time until the next put. */
+    tac_memtree_put_end(arena, tree);
     written = record_write(arena, op, record, &ref);
     hash =
         tac_record_hash(written->bytes, record->key.size, record->value.size, record->is_tombstone);
+    if (!is_at_end || !descend_to_last(arena, tree, record->key, &tree->pending_at)) {
+        tree->pending_at = descend_on(arena, tree, record->key, &above);
+    }
     tree->versions++;
     tree->tombstones += record->is_tombstone;
     tree->payload_bytes += tac_memrecord_payload_bytes(written);

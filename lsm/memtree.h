@@ -8,8 +8,9 @@
  * neighbour only: so a leaf keeps its smallest key for ever, and that key is what separates it from
  * its left.
  *
- * Puts     A put ends with the next one into its tree: it goes down, asks for the leaf and copies the
- *          record meanwhile, which is then *pending*. The entry is made when the leaf has arrived.
+ * Puts     A put ends with the next one into its tree. It goes down to the node above the leaf, asks
+ *          for it, and meanwhile ends the put before and copies the record; then it finds the leaf,
+ *          asks for it, and the record is *pending*. Its entry is made when the leaf has arrived.
  *          So the writer seldom waits for memory; readers look at the pending record as well.
  * Words    A node's words are taken from its keys at byte `skip`. All keys that can ever lead to
  *          the node agree before that byte, since the separators on both sides of it do. Words
