@@ -15,13 +15,12 @@
 #define REOPEN_DEFAULT 10
 #define NEIGHBOURS_DEFAULT 2
 #define SECONDS_MAX 100000000u
-#define COMMAND_BYTES 4096
 
 struct stress {
     struct tac_stress_settings settings;
     bool                       has_seed, has_json, has_pool;
     bool                       has_role[TAC_STRESS_ROLES]; /* It was said how many */
-    char                       command[COMMAND_BYTES];
+    char                      *words; /* Of the command line, as a shell takes them */
 };
 
 /* ---- arguments ------------------------------------------------------------------------------ */
@@ -288,52 +287,64 @@ static bool arguments_parse(struct stress *stress, int argc, char **argv, int *r
 
 /* ---- the command that repeats it ------------------------------------------------------------ */
 
-static void command_add(struct stress *stress, const char *text)
-{
-    size_t used = strlen(stress->command);
-
-    snprintf(stress->command + used, sizeof stress->command - used, "%s", text);
-}
-
 /* As a shell takes it. */
-static void word_add(struct stress *stress, const char *word)
+static void word_write(FILE *out, const char *word)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                 "-_./=,:+@%";
 
-    command_add(stress, " ");
+    fputc(' ', out);
     if (word[0] != 0 && word[strspn(word, plain)] == 0) {
-        command_add(stress, word);
+        fputs(word, out);
         return;
     }
-    command_add(stress, "'");
+    fputc('\'', out);
     for (; *word != 0; word++) {
-        char letter[2] = {*word, 0};
-
-        command_add(stress, *word == '\'' ? "'\\''" : letter);
+        if (*word == '\'') {
+            fputs("'\\''", out);
+        } else {
+            fputc(*word, out);
+        }
     }
-    command_add(stress, "'");
+    fputc('\'', out);
 }
 
 /* Before getopt changes their order. */
-static void command_note(struct stress *stress, int argc, char **argv)
+static int words_note(struct stress *stress, int argc, char **argv)
 {
-    command_add(stress, "tactus stress");
-    for (int i = 1; i < argc; i++) {
-        word_add(stress, argv[i]);
+    size_t bytes;
+    FILE  *out = open_memstream(&stress->words, &bytes);
+
+    for (int i = 1; out != NULL && i < argc; i++) {
+        word_write(out, argv[i]);
     }
+    return out == NULL || fclose(out) != 0 ? tac_fail(TAC_EXIT_FAILED, "out of memory")
+                                           : TAC_EXIT_OK;
 }
 
 static void seed_choose(struct stress *stress)
 {
-    char text[32];
-
-    if (stress->has_seed) {
-        return;
+    if (!stress->has_seed) {
+        stress->settings.seed = (tac_now_ns() / 1000 + (uint64_t)getpid() * 1000003) % 1000000000;
     }
-    stress->settings.seed = (tac_now_ns() / 1000 + (uint64_t)getpid() * 1000003) % 1000000000;
-    snprintf(text, sizeof text, "--seed=%" PRIu64, stress->settings.seed);
-    word_add(stress, text);
+}
+
+/* NULL: out of memory. A seed of our own comes first: behind a word -- it would be no option. */
+static char *command_make(const struct stress *stress)
+{
+    char  *command;
+    size_t bytes;
+    FILE  *out = open_memstream(&command, &bytes);
+
+    if (out == NULL) {
+        return NULL;
+    }
+    fputs("tactus stress", out);
+    if (!stress->has_seed) {
+        fprintf(out, " --seed=%" PRIu64, stress->settings.seed);
+    }
+    fputs(stress->words, out);
+    return fclose(out) == 0 ? command : NULL;
 }
 
 /* ---- the command ---------------------------------------------------------------------------- */
@@ -355,12 +366,18 @@ static int defaults_set(struct stress *stress)
 static int stress_run(struct stress *stress)
 {
     struct tac_stress_result result;
-    struct tac_stress_report report = {&stress->settings, &result, stress->command};
+    struct tac_stress_report report = {.settings = &stress->settings, .result = &result};
+    char                    *command;
     int                      status;
 
     roles_default(stress);
     seed_choose(stress);
-    fprintf(stderr, "%s\n", stress->command);
+    command = command_make(stress);
+    if (command == NULL) {
+        return tac_fail(TAC_EXIT_FAILED, "out of memory");
+    }
+    report.command = command;
+    fprintf(stderr, "%s\n", command);
     status = tac_stress_run(&stress->settings, &result);
     if (status == TAC_EXIT_OK) {
         if (stress->has_json) {
@@ -375,6 +392,7 @@ static int stress_run(struct stress *stress)
         }
     }
     tac_stress_board_free(result.board);
+    free(command);
     return status;
 }
 
@@ -387,10 +405,13 @@ int tac_cmd_stress(int argc, char **argv)
     tac_assert(argc >= 1);
     tac_command_name_set("stress");
     status = defaults_set(&stress);
-    command_note(&stress, argc, argv);
+    if (status == TAC_EXIT_OK) {
+        status = words_note(&stress, argc, argv);
+    }
     argv[0] = name;
     if (status == TAC_EXIT_OK && arguments_parse(&stress, argc, argv, &status)) {
         status = stress_run(&stress);
     }
+    free(stress.words);
     return tac_output_finish(status);
 }
