@@ -32,6 +32,7 @@ struct tac_engine_config {
     uint64_t                      cache_bytes;      /* The engine's own caches together */
     enum tac_engine_log           log;
     bool                          holds; /* No compaction before `compact` */
+    bool                          only_reads;
 };
 
 /* What engines keep beside key and value in a memtable, about: so that all flush as often. */

@@ -23,6 +23,16 @@ static struct tactus_engine *engine_of(struct tac_engine *engine)
 
 static void tactus_version_put(char text[32]) { snprintf(text, 32, "%s", PACKAGE_VERSION); }
 
+/* What peers find in the system's cache goes to whoever needs it: so does this memory, to compactions
+ * or to readers. */
+static uint64_t level0_cache_bytes(const struct tac_engine_config *config,
+                                   const struct tactus_options    *options)
+{
+    return config->only_reads ? 0
+                              : tac_min_u64((options->runs_per_level + 2) * options->memtable_size,
+                                            config->cache_bytes / 4);
+}
+
 static void options_make(const struct tac_engine_config *config, struct tactus_options *options)
 {
     uint64_t left_bytes;
@@ -33,8 +43,7 @@ static void options_make(const struct tac_engine_config *config, struct tactus_o
     options->log = config->log == TAC_ENGINE_LOG_NONE ? TACTUS_LOG_NONE : TACTUS_LOG_INTERVAL;
     options->memtable_size = tac_engine_memtable_bytes(config);
     options->threads_priority = TACTUS_PRIORITY_IDLE;
-    options->level0_cache_size = tac_min_u64((options->runs_per_level + 2) * options->memtable_size,
-                                             config->cache_bytes / 4);
+    options->level0_cache_size = level0_cache_bytes(config, options);
     left_bytes = config->cache_bytes - options->level0_cache_size;
     options->index_cache_size = tac_min_u64(192 * TAC_MIB, left_bytes / 2);
     options->page_cache_size = left_bytes - options->index_cache_size;

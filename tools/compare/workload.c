@@ -28,6 +28,7 @@
 enum workload_need {
     NEEDS_NOTHING,
     NEEDS_STORE, /* One that `ingest` or `load` has left */
+    ONLY_READS,  /* Such a store */
 };
 
 struct tac_workload {
@@ -608,10 +609,10 @@ static const struct tac_workload workloads[] = {
     {"ingest", NEEDS_NOTHING, 0, 0, ingest_go},
     {"paced", NEEDS_NOTHING, 0, 0, paced_go},
     {"compact", NEEDS_NOTHING, TAC_ENGINE_HOLDS, 0, compact_go},
-    {"get", NEEDS_STORE, 0, 2000000, get_go},
-    {"miss", NEEDS_STORE, 0, 2000000, miss_go},
-    {"scan", NEEDS_STORE, 0, 50000, scan_go},
-    {"fullscan", NEEDS_STORE, 0, 1, fullscan_go},
+    {"get", ONLY_READS, 0, 2000000, get_go},
+    {"miss", ONLY_READS, 0, 2000000, miss_go},
+    {"scan", ONLY_READS, 0, 50000, scan_go},
+    {"fullscan", ONLY_READS, 0, 1, fullscan_go},
     {"mixed", NEEDS_STORE, 0, 4000000, mixed_go},
     {"overwrite", NEEDS_NOTHING, 0, 0, overwrite_go},
     {"delete", NEEDS_NOTHING, 0, 0, delete_go},
@@ -632,7 +633,7 @@ const char *tac_workload_name(const struct tac_workload *workload) { return work
 const char *tac_workload_refusal(const struct tac_workload   *workload,
                                  const struct tac_engine_ops *ops)
 {
-    bool is_write = workload->need == NEEDS_NOTHING || workload->go == mixed_go;
+    bool is_write = workload->need != ONLY_READS;
     bool is_timed_put = workload->go == ingest_go || workload->go == paced_go;
 
     if ((ops->traits & TAC_ENGINE_KEEPS_NOTHING) != 0 && !is_timed_put) {
@@ -662,6 +663,7 @@ int tac_run(struct tac_run *run)
         run->config.holds = true;
         run->config.memtable_records = tac_div_ceil(run->records, COMPACT_RUNS);
     }
+    run->config.only_reads = workload->need == ONLY_READS;
     if (run->ops->open(&run->config, &run->engine) != 0) {
         return -1;
     }
