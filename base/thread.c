@@ -12,6 +12,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Advice only: where the system refuses it, threads run all the same. */
+static void make_batch(pthread_t thread)
+{
+    struct sched_param parameters;
+    int                policy;
+
+    if (pthread_getschedparam(thread, &policy, &parameters) == 0 && policy == SCHED_OTHER) {
+        (void)pthread_setschedparam(thread, SCHED_BATCH, &parameters);
+    }
+}
+
 int tac_thread_start(pthread_t *ret_thread, const char *name, void *(*main)(void *), void *argument,
                      struct tac_error *error)
 {
@@ -26,6 +37,7 @@ int tac_thread_start(pthread_t *ret_thread, const char *name, void *(*main)(void
         return tac_error_set(error, TACTUS_ENOMEM, "cannot start a thread: %s", strerror(result));
     }
     pthread_setname_np(*ret_thread, name);
+    make_batch(*ret_thread);
     return TACTUS_OK;
 }
 

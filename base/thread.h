@@ -8,7 +8,10 @@
 #include "base/error.h"
 
 /* Starts `main` under a name of at most 15 bytes, with all signals blocked: they are the
- * application's, none is delivered to a thread of ours. TACTUS_ENOMEM: the system gives no thread. */
+ * application's, none is delivered to a thread of ours. One that wakes up does not interrupt a
+ * thread of the application (SCHED_BATCH), but has its share of the processors like those; where
+ * the application has a policy of its own it is the same. TACTUS_ENOMEM: the system gives no
+ * thread. */
 TAC_MUST_CHECK int tac_thread_start(pthread_t *ret_thread, const char *name, void *(*main)(void *),
                                     void *argument, struct tac_error *error);
 /* From now on the thread runs when nobody else wants a processor (SCHED_IDLE; there is no way back

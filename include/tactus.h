@@ -96,7 +96,8 @@ TACTUS_API const char *tactus_message(void);
 
 /* When stage threads get a processor. */
 enum tactus_priority {
-    TACTUS_PRIORITY_NORMAL = 0, /* Like the application's threads */
+    TACTUS_PRIORITY_NORMAL = 0, /* As often as the application's threads, which they do not
+                                   interrupt when they wake up (SCHED_BATCH) */
     TACTUS_PRIORITY_IDLE = 1,   /* When no other thread wants it (SCHED_IDLE). Where processors are
                                    few a put is delayed less. Where other threads take all there is,
                                    compaction gets next to nothing, and writes wait for it */

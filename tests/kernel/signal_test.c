@@ -184,7 +184,8 @@ static int child_mask(const void *context)
     return 0;
 }
 
-/* How many stage threads the system runs only when nobody else wants a processor, and the others. */
+/* How many stage threads the system runs only when nobody else wants a processor, and how many that
+ * do not interrupt anybody; no other ones. */
 static int priorities_count(uint32_t *ret_idle, uint32_t *ret_normal)
 {
     DIR           *directory = opendir("/proc/self/task");
@@ -197,10 +198,11 @@ static int priorities_count(uint32_t *ret_idle, uint32_t *ret_normal)
 
         (void)task_blocked(entry->d_name, name);
         if (strncmp(name, "tac-", 4) == 0) {
-            bool is_idle = sched_getscheduler((pid_t)atol(entry->d_name)) == SCHED_IDLE;
+            int policy = sched_getscheduler((pid_t)atol(entry->d_name));
 
-            *ret_idle += is_idle;
-            *ret_normal += !is_idle;
+            CHECK(policy == SCHED_IDLE || policy == SCHED_BATCH);
+            *ret_idle += policy == SCHED_IDLE;
+            *ret_normal += policy == SCHED_BATCH;
         }
     }
     closedir(directory);
