@@ -34,8 +34,9 @@ void tac_wal_geometry_make(const struct tac_shape *shape, const uint8_t *uuid,
 /* TACTUS_ECORRUPT: an entry of a store of this shape might not fit a segment. */
 TAC_MUST_CHECK int tac_wal_geometry_check(const struct tac_wal_geometry *geometry,
                                           const struct tac_shape *shape, struct tac_error *error);
-uint64_t           tac_wal_file_bytes(const struct tac_wal_geometry *geometry);
-uint64_t           tac_wal_segment_offset(const struct tac_wal_geometry *geometry, uint64_t sequence);
+
+uint64_t tac_wal_file_bytes(const struct tac_wal_geometry *geometry);
+uint64_t tac_wal_segment_offset(const struct tac_wal_geometry *geometry, uint64_t sequence);
 
 void tac_wal_header_encode(uint8_t *header, const struct tac_wal_geometry *geometry);
 /* TACTUS_EFORMAT: not a log, or of another version, or of another store; TACTUS_ECORRUPT. */
