@@ -96,13 +96,28 @@ run() {
     return 0
 }
 
+# Until the devices have done nothing for two seconds: at least ten, as what was deleted is discarded
+# some seconds after it, and at most a minute.
+devices_rest() {
+    local before now waited rested=0
+
+    sleep 8
+    now=$(cat /proc/diskstats)
+    for ((waited = 0; waited < 52 && rested < 2; waited++)); do
+        sleep 1
+        before=$now
+        now=$(cat /proc/diskstats)
+        rested=$([ "$before" = "$now" ] && echo $((rested + 1)) || echo 0)
+    done
+}
+
 # An empty directory. Gigabytes that are deleted are discarded at the device when the file system
 # commits that: then, not within the first seconds of the next run.
 fresh() {
     if [ "$(du -sm "$data" 2>/dev/null | cut -f 1)" -gt 100 ] 2>/dev/null; then
         rm -rf "$data"
         sync
-        sleep 5
+        devices_rest
     fi
     rm -rf "$data"
     mkdir -p "$data"
