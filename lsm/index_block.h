@@ -28,15 +28,15 @@ struct tac_index_block {
     const uint8_t  *filter; /* In the index block; NULL when in filter blocks or none */
     uint32_t        filter_bytes; /* Of the whole filter; 0: the table has none */
     uint32_t        filter_bits_per_key;
+    /* What finding a page looks at lies together. */
     const uint8_t  *data;
-    uint32_t        block_size;
-    uint32_t        value_block_count;
     uint32_t        page_count;
+    uint32_t        value_block_count;
+    uint32_t        offset_pages, offset_prefixes, offset_heap; /* Private */
+    uint32_t        block_size;
     uint64_t        record_count, tombstone_count, payload_bytes;
     struct tac_u128 sum;
     uint32_t        filter_block_count;
-    /* private */
-    uint32_t offset_pages, offset_prefixes, offset_heap;
 };
 
 /* Checks everything that later reads rely on: counts, places, the order of separators, that the

@@ -81,8 +81,16 @@ struct tac_cache_frame *tac_block_find(struct tac_read_side *side, enum tac_bloc
     return frame;
 }
 
-struct tac_cache_frame *tac_table_index_find(struct tac_read_side *side, struct tac_table *table,
-                                             struct tac_read_counts *counts)
+void tac_table_index_prefetch(const struct tac_read_side *side, const struct tac_table *table,
+                              bool for_page)
+{
+    uint32_t extra_bytes = for_page ? offsetof(struct tac_index_block, block_size) : 0;
+
+    tac_cache_prefetch_hinted(side->index_cache, &table->index_hint, extra_bytes);
+}
+
+static struct tac_cache_frame *index_find(struct tac_read_side *side, struct tac_table *table,
+                                          struct tac_read_counts *counts)
 {
     struct tac_cache_key key = {table->index.address, table->index.checksum.low, TAC_BLOCK_INDEX};
     struct tac_cache_frame *frame =
@@ -93,17 +101,23 @@ struct tac_cache_frame *tac_table_index_find(struct tac_read_side *side, struct 
 }
 
 struct tac_cache_frame *tac_table_index_look(struct tac_read_side *side, struct tac_table *table,
-                                             struct tac_read_counts *counts, bool *ret_is_kept)
+                                             uint64_t view_bar, struct tac_read_counts *counts,
+                                             bool *ret_is_kept)
 {
-    struct tac_cache_frame *frame = tac_atomic_load_acquire_ptr(&table->index_kept);
+    struct tac_cache_frame *frame;
 
+    if (view_bar == TAC_VIEW_BAR_NEVER) {
+        *ret_is_kept = false;
+        return index_find(side, table, counts);
+    }
+    frame = tac_atomic_load_acquire_ptr(&table->index_kept);
     tac_yield_point();
     *ret_is_kept = true;
     if (frame != NULL) {
         counts->hits++;
         return frame;
     }
-    frame = tac_table_index_find(side, table, counts);
+    frame = index_find(side, table, counts);
     *ret_is_kept = frame != NULL && tac_cache_keep(side->index_cache, frame);
     if (*ret_is_kept) {
         /* Who keeps a frame is the only one. But a block may be in two frames, each kept by a reader:

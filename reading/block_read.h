@@ -51,15 +51,21 @@ void tac_page_prefetch_set(struct tac_read_side *side, const struct tac_page_pla
                            uint32_t tree);
 void tac_page_prefetch_frame(struct tac_read_side *side, const struct tac_page_place *place,
                              uint32_t tree);
-/* The table's index block if it is in the cache, pinned; or NULL. Inside the guard. */
-struct tac_cache_frame *tac_table_index_find(struct tac_read_side *side, struct tac_table *table,
-                                             struct tac_read_counts *counts);
-/* The same, but where *ret_is_kept is set without a pin: the frame stays as it is while the table's
- * descriptor does, that is up to the end of the guarded section. The first call that finds the block
- * keeps it for the descriptor, which must be one of the store's: tac_table_index_let_go is called
- * for these before they go, and tac_table_index_retire when the cache became smaller. */
+/* What finding the table's index block and its filter looks at comes into the processor's caches,
+ * and (`for_page`) what tells where its pages are. Inside the guard. */
+void tac_table_index_prefetch(const struct tac_read_side *side, const struct tac_table *table,
+                              bool for_page);
+/* The table's index block if it is in the cache, or NULL. Inside the guard, in which a view of
+ * view_bar has the descriptor.
+ *
+ * Pinned, but where *ret_is_kept is set: then the frame stays as it is while the descriptor does,
+ * that is up to the end of the guarded section. The first call that finds the block keeps it for
+ * the descriptor: tac_table_index_let_go is called before that goes, and tac_table_index_retire
+ * when the cache became smaller. Not so with a snapshot's own descriptors (TAC_VIEW_BAR_NEVER),
+ * which go in another way: their frames are pinned. */
 struct tac_cache_frame *tac_table_index_look(struct tac_read_side *side, struct tac_table *table,
-                                             struct tac_read_counts *counts, bool *ret_is_kept);
+                                             uint64_t view_bar, struct tac_read_counts *counts,
+                                             bool *ret_is_kept);
 /* Coordinator, at a bar's end: what the last call took from the descriptor is let go, as all who were
  * in a guarded section then have left it since. Then the frame is taken from the descriptor if it
  * stays for nothing: its cache has become smaller, or gets do not meet the table any more. */

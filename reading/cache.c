@@ -331,43 +331,65 @@ static void frame_prefetch(const struct tac_cache *cache, uint32_t set, uint32_t
     }
 }
 
+/* Which ways of the set have the tag, a bit for each. All are looked at: who knows which is no use
+ * to a processor that has to guess it. */
+static inline uint32_t set_tagged(const struct tac_cache_set *set, uint32_t tag)
+{
+    uint32_t tagged = 0;
+
+#pragma GCC unroll 8
+    for (uint32_t way = 0; way < TAC_CACHE_WAYS; way++) {
+        tagged |= (uint32_t)(tac_atomic_load_relaxed_u32(&set->tags[way]) == tag) << way;
+    }
+    return tagged;
+}
+
+/* The key's frames with its tag: the ways of the first set, above them those of the second. */
+static inline uint32_t place_tagged(const struct tac_cache *cache, const struct place *place)
+{
+    uint32_t in_use = (1u << place->ways) - 1;
+
+    if (place->ways == 0) {
+        return 0;
+    }
+    return (set_tagged(&cache->sets[place->sets[0]], place->tag) & in_use) |
+           (set_tagged(&cache->sets[place->sets[1]], place->tag) & in_use) << TAC_CACHE_WAYS;
+}
+
 void tac_cache_prefetch_frame(const struct tac_cache *cache, const struct tac_cache_key *key,
                               uint32_t offset)
 {
     struct place place = cache_place(cache, key);
 
-    for (uint32_t i = 0; i < 2 * place.ways; i++) {
-        uint32_t set = place.sets[i / place.ways], way = i % place.ways;
+    for (uint32_t left = place_tagged(cache, &place); left != 0; left &= left - 1) {
+        uint32_t at = (uint32_t)__builtin_ctz(left);
 
-        if (tac_atomic_load_relaxed_u32(&cache->sets[set].tags[way]) == place.tag) {
-            frame_prefetch(cache, set, way, offset);
-        }
+        frame_prefetch(cache, place.sets[at / TAC_CACHE_WAYS], at % TAC_CACHE_WAYS, offset);
     }
 }
 
-/* The next frame from *at on that has the key's tag; NULL: there is no other one. *at: 0 at first. */
+/* Takes a frame out of those that have the key's tag; NULL: there is none. */
 static inline struct tac_cache_frame *tagged_frame(const struct tac_cache *cache,
-                                                   const struct place *place, uint32_t *at)
+                                                   const struct place *place, uint32_t *left)
 {
-    while (*at < 2 * place->ways) {
-        uint32_t set = place->sets[*at / place->ways], way = *at % place->ways;
+    uint32_t at;
 
-        (*at)++;
-        if (tac_atomic_load_relaxed_u32(&cache->sets[set].tags[way]) == place->tag) {
-            return cache_frame(cache, set, way);
-        }
+    if (*left == 0) {
+        return NULL;
     }
-    return NULL;
+    at = (uint32_t)__builtin_ctz(*left);
+    *left &= *left - 1;
+    return cache_frame(cache, place->sets[at / TAC_CACHE_WAYS], at % TAC_CACHE_WAYS);
 }
 
 struct tac_cache_frame *tac_cache_find(struct tac_cache *cache, const struct tac_cache_key *key)
 {
     struct place            place = cache_place(cache, key);
+    uint32_t                left = place_tagged(cache, &place);
     struct tac_cache_frame *frame;
-    uint32_t                at = 0;
 
     do {
-        frame = tagged_frame(cache, &place, &at);
+        frame = tagged_frame(cache, &place, &left);
     } while (frame != NULL && !frame_pin(frame, key));
     return frame;
 }
@@ -375,11 +397,11 @@ struct tac_cache_frame *tac_cache_find(struct tac_cache *cache, const struct tac
 bool tac_cache_retire(struct tac_cache *cache, const struct tac_cache_key *key)
 {
     struct place            place = cache_place(cache, key);
+    uint32_t                left = place_tagged(cache, &place);
     struct tac_cache_frame *frame;
-    uint32_t                at = 0;
 
     do {
-        frame = tagged_frame(cache, &place, &at);
+        frame = tagged_frame(cache, &place, &left);
     } while (frame != NULL && frame_pin_only(frame, key) == 0);
     if (frame == NULL) {
         return false;
@@ -420,9 +442,15 @@ struct tac_cache_frame *tac_cache_find_hinted(struct tac_cache           *cache,
     return frame;
 }
 
-void tac_cache_prefetch_hinted(const struct tac_cache *cache, const uint32_t *hint)
+void tac_cache_prefetch_hinted(const struct tac_cache *cache, const uint32_t *hint,
+                               uint32_t extra_bytes)
 {
-    __builtin_prefetch(hinted_frame(cache, hint), 1); /* NULL: nothing */
+    const struct tac_cache_frame *frame = hinted_frame(cache, hint);
+    uint32_t                      bytes = (uint32_t)sizeof *frame + extra_bytes;
+
+    for (uint32_t at = 0; at < bytes && frame != NULL; at += TAC_CACHE_LINE_BYTES) {
+        __builtin_prefetch((const uint8_t *)frame + at);
+    }
 }
 
 /* The memory of the whole pages between goes back to the system; they are zeros from now on. */

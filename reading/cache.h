@@ -79,9 +79,11 @@ void tac_cache_prefetch_frame(const struct tac_cache *cache, const struct tac_ca
 struct tac_cache_frame *tac_cache_find(struct tac_cache *cache, const struct tac_cache_key *key);
 /* The same for whoever keeps a word for the key, 0 at first, that tells where it was found last: an
  * atomic, any number of threads may share it. Whatever it says is checked. */
-void tac_cache_prefetch_hinted(const struct tac_cache *cache, const uint32_t *hint);
 struct tac_cache_frame *tac_cache_find_hinted(struct tac_cache           *cache,
                                               const struct tac_cache_key *key, uint32_t *hint);
+/* The hinted frame's state comes into the processor's caches, with the first extra_bytes of `extra`. */
+void tac_cache_prefetch_hinted(const struct tac_cache *cache, const uint32_t *hint,
+                               uint32_t extra_bytes);
 
 /* The key's frame, if there is one, is the next to go unless somebody finds it again. True: there is
  * one. */

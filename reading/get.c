@@ -239,16 +239,6 @@ static void probe_conclude(struct get *get, const struct tac_table *table, struc
     }
 }
 
-/* The table's index block, pinned or kept; or NULL. */
-static struct tac_cache_frame *get_index_look(struct get *get, struct tac_table *table,
-                                              bool *ret_is_kept)
-{
-    if (get->view_bar == TAC_VIEW_BAR_NEVER) { /* A snapshot's own descriptors go in another way */
-        return tac_table_index_find(get->side, table, &get->counts);
-    }
-    return tac_table_index_look(get->side, table, &get->counts, ret_is_kept);
-}
-
 /* Up to GROUP_MAX tables from `first` on. */
 static void get_screen_group(struct get *get, uint32_t first)
 {
@@ -258,11 +248,12 @@ static void get_screen_group(struct get *get, uint32_t first)
 
     count = count < GROUP_MAX ? count : GROUP_MAX;
     for (uint32_t i = 0; i < count; i++) {
-        tac_cache_prefetch_hinted(get->side->index_cache, &tables[i]->index_hint);
+        tac_table_index_prefetch(get->side, tables[i], false);
     }
     for (uint32_t i = 0; i < count; i++) {
         probes[i] = (struct probe){0};
-        probes[i].index_frame = get_index_look(get, tables[i], &probes[i].is_kept);
+        probes[i].index_frame = tac_table_index_look(
+            get->side, tables[i], get->view_bar, &get->counts, &probes[i].is_kept);
         if (probes[i].index_frame != NULL) {
             probe_line(get, &probes[i]);
             __builtin_prefetch(probes[i].line);

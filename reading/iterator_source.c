@@ -256,16 +256,15 @@ static int run_failure(const struct tac_source *source, const struct tac_source_
     return tac_read_side_name_place(shared->side, &source->place, code, error);
 }
 
-/* Takes from the table's index block, which is pinned: the pages that count, and the one that may
- * hold the key. */
-static void run_table_open(struct tac_source *source, struct tac_bytes key)
+/* Takes from the table's index block: the pages that count, and the one that may hold the key. */
+static void run_table_open(struct tac_source *source, const struct tac_index_block *index,
+                           struct tac_bytes key)
 {
-    const struct tac_index_block *index = source->index_frame->extra;
-
     source->page_end = index->page_count;
     source->page_lowest =
         source->is_trimmed ? tac_index_find_page(index, source_key_min(source)) : 0;
     source->sought = tac_page_place_of(index, key);
+    source->is_sought = true;
 }
 
 /* A chunk that is to be read: pages of one value block. */
@@ -574,23 +573,23 @@ static int run_seek_in_page(struct tac_source *source, struct tac_source_shared 
     return rv;
 }
 
-/* To the first record at or behind the key, which lies within the current table's range; with what
- * is pinned already. */
+/* To the first record at or behind the key, which lies within the current table's range. */
 static int run_seek_in_table(struct tac_source *source, struct tac_source_shared *shared,
                              struct tac_bytes key, struct tac_error *error)
 {
-    int rv;
+    struct tac_cache_frame *frame;
+    int                     rv;
 
-    if (source->index_frame == NULL) {
+    if (!source->is_sought) {
         rv = tac_block_read(shared->side, TAC_BLOCK_INDEX, &source->place.index, &shared->counts,
-                            &source->index_frame, error);
+                            &frame, error);
         if (rv != TACTUS_OK) {
             return run_failure(source, shared, rv, error);
         }
-        run_table_open(source, key);
+        run_table_open(source, frame->extra, key);
+        tac_cache_unpin(frame);
     }
-    tac_cache_unpin(source->index_frame);
-    source->index_frame = NULL;
+    source->is_sought = false;
     rv = run_page(source, shared, source->sought.page, error);
     return rv == TACTUS_OK ? run_seek_in_page(source, shared, key, error) : rv;
 }
@@ -618,63 +617,80 @@ static void source_seek_in_view(struct tac_source *source, const struct tac_sour
         run_table_take(source, shared, run_find(run, shared->is_backward, key));
         source->units_next = 1;
     }
+    source->is_sought = false;
     source->is_seeking = source->reader == NULL && source->state == TAC_SOURCE_BOUND &&
                          key.size > 0 && run_is_before(source, shared, key);
 }
 
-#define SEEK_STEPS 4
-
-/* A step of a source on the way to its page; it asks for the memory that the next step looks at. */
-static void source_look_up(struct tac_source *source, struct tac_source_shared *shared,
-                           struct tac_bytes key, uint32_t step)
+/* The index block of the source's table, if it is in the cache. Inside the guard. */
+static void source_index_look(struct tac_source *source, struct tac_source_shared *shared)
 {
-    const struct tac_page_place *sought = &source->sought;
-    struct tac_read_counts       before = shared->counts;
+    struct tac_table *table = run_table_in_view(source, shared);
 
-    if (step == 0) {
-        tac_index_prefetch_guess(source->index_frame->extra, key);
-    } else if (step == 1) {
-        run_table_open(source, key);
-        tac_page_prefetch_set(shared->side, sought, shared->tree);
-    } else if (step == 2) {
-        tac_page_prefetch_frame(shared->side, sought, shared->tree);
-    } else if (!chunk_find(source, shared, sought->address, &sought->entry, sought->page)) {
-        shared->counts = before; /* Counted when it is read */
+    source->index_frame = tac_table_index_look(shared->side, table, shared->view_bar,
+                                               &shared->counts, &source->index_is_kept);
+    if (source->index_frame != NULL) {
+        tac_index_prefetch_ends(source->index_frame->extra);
     }
 }
 
-/* Pins the pages as far as index blocks and pages are in the caches, all sources side by side: so
- * they wait for memory together. What is not there is left to the seek of the source itself. */
-static void sources_look_up(struct tac_source *sources, uint32_t source_count,
-                            struct tac_source_shared *shared, struct tac_bytes key)
+/* The page that may hold the key, from the index block. Inside the guard. */
+static void source_page_look(struct tac_source *source, const struct tac_source_shared *shared,
+                             struct tac_bytes key)
 {
-    for (uint32_t step = 0; step < SEEK_STEPS; step++) {
-        for (uint32_t i = 0; i < source_count; i++) {
-            if (sources[i].index_frame != NULL) {
-                source_look_up(&sources[i], shared, key, step);
-            }
-        }
+    run_table_open(source, source->index_frame->extra, key);
+    if (!source->index_is_kept) {
+        tac_cache_unpin(source->index_frame);
     }
+    source->index_frame = NULL;
+    tac_page_prefetch_set(shared->side, &source->sought, shared->tree);
 }
 
-/* All sources to their table, and index blocks that are in the cache pinned. Inside the guard. */
+/* All sources to their table, and to their page as far as index blocks are in the cache. They take
+ * each step side by side, and ask for the memory that the next one looks at: so they wait for it
+ * together. Inside the guard. */
 static void sources_seek_in_view(struct tac_source *sources, uint32_t source_count,
                                  struct tac_source_shared *shared, struct tac_bytes key)
 {
     for (uint32_t i = 0; i < source_count; i++) {
         source_seek_in_view(&sources[i], shared, key);
         if (sources[i].is_seeking) {
-            tac_cache_prefetch_hinted(shared->side->index_cache,
-                                      &run_table_in_view(&sources[i], shared)->index_hint);
+            tac_table_index_prefetch(shared->side, run_table_in_view(&sources[i], shared), true);
         }
     }
     for (uint32_t i = 0; i < source_count; i++) {
         if (sources[i].is_seeking) {
-            sources[i].index_frame = tac_table_index_find(
-                shared->side, run_table_in_view(&sources[i], shared), &shared->counts);
+            source_index_look(&sources[i], shared);
         }
-        if (sources[i].index_frame != NULL) {
-            tac_index_prefetch_ends(sources[i].index_frame->extra);
+    }
+    for (uint32_t i = 0; i < source_count; i++) {
+        if (sources[i].is_seeking && sources[i].index_frame != NULL) {
+            tac_index_prefetch_guess(sources[i].index_frame->extra, key);
+        }
+    }
+    for (uint32_t i = 0; i < source_count; i++) {
+        if (sources[i].is_seeking && sources[i].index_frame != NULL) {
+            source_page_look(&sources[i], shared, key);
+        }
+    }
+}
+
+/* Pins the pages that are in the cache. */
+static void sources_find_pages(struct tac_source *sources, uint32_t source_count,
+                               struct tac_source_shared *shared)
+{
+    for (uint32_t i = 0; i < source_count; i++) {
+        if (sources[i].is_sought) {
+            tac_page_prefetch_frame(shared->side, &sources[i].sought, shared->tree);
+        }
+    }
+    for (uint32_t i = 0; i < source_count; i++) {
+        const struct tac_page_place *sought = &sources[i].sought;
+        struct tac_read_counts       before = shared->counts;
+
+        if (sources[i].is_sought &&
+            !chunk_find(&sources[i], shared, sought->address, &sought->entry, sought->page)) {
+            shared->counts = before; /* Counted when it is read */
         }
     }
 }
@@ -691,14 +707,10 @@ int tac_sources_seek(struct tac_source *sources, uint32_t source_count,
     }
     sources_seek_in_view(sources, source_count, shared, key);
     tac_read_side_leave(shared->side, ticket);
-    sources_look_up(sources, source_count, shared, key);
-    for (uint32_t i = 0; i < source_count; i++) {
-        if (sources[i].is_seeking && rv == TACTUS_OK) {
+    sources_find_pages(sources, source_count, shared);
+    for (uint32_t i = 0; i < source_count && rv == TACTUS_OK; i++) {
+        if (sources[i].is_seeking) {
             rv = run_seek_in_table(&sources[i], shared, key, error);
-        }
-        if (sources[i].index_frame != NULL) { /* After a failure, of those that come behind it */
-            tac_cache_unpin(sources[i].index_frame);
-            sources[i].index_frame = NULL;
         }
     }
     return rv;

@@ -72,9 +72,11 @@ struct tac_source {
     struct tac_cache_frame *frame;      /* Pinned, with the page; NULL: they are in far */
     const uint8_t          *chunk;
     /* While a seek is under way. */
-    bool                    is_seeking;  /* It has to look at a page */
-    struct tac_cache_frame *index_frame; /* Of the table, pinned; NULL: not in the cache, or over */
-    struct tac_page_place   sought;      /* The page that may hold the key */
+    bool                    is_seeking;  /* It has to look at a page, */
+    bool                    is_sought;   /* and it is known at which one */
+    struct tac_page_place   sought;      /* That may hold the key */
+    struct tac_cache_frame *index_frame; /* Inside the guard: of the table; NULL: none in memory */
+    bool                    index_is_kept; /* Not pinned */
     /* The head in the chunk. */
     uint32_t        page; /* In the table */
     uint32_t        record;

@@ -215,7 +215,7 @@ static void *looker_main(void *context)
         }
         round = next;
         tac_atomic_store_relaxed_u32(&looker->table->index_hint, looker->hint);
-        frame = tac_table_index_look(looker->side, looker->table, &counts, &is_kept);
+        frame = tac_table_index_look(looker->side, looker->table, 1, &counts, &is_kept);
         if (!is_kept) {
             tac_cache_unpin(frame);
         }

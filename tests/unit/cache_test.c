@@ -160,7 +160,7 @@ static void test_hints(uint64_t seed)
         bool                    is_there = has(cache, number);
         struct tac_cache_frame *frame;
 
-        tac_cache_prefetch_hinted(cache, &hints[number - 1]);
+        tac_cache_prefetch_hinted(cache, &hints[number - 1], 0);
         frame = tac_cache_find_hinted(cache, &key, &hints[number - 1]);
         wrong += (frame != NULL) != is_there;
         if (frame != NULL) {
@@ -179,7 +179,7 @@ static void test_hints(uint64_t seed)
         bool                    is_there = has(cache, i + 1);
 
         hints[i] = UINT32_MAX - (uint32_t)(i % 2);
-        tac_cache_prefetch_hinted(cache, &hints[i]);
+        tac_cache_prefetch_hinted(cache, &hints[i], 0);
         frame = tac_cache_find_hinted(cache, &key, &hints[i]);
         wrong += (frame != NULL) != is_there;
         if (frame != NULL) {
