@@ -226,7 +226,10 @@
     M(98, REFUSED_BARS_LOST, "unit/refusal_test", "none",                                          \
       "a replay does not end the bars that a refused write has ended")                             \
     M(99, LET_IN_UNASKED, "unit/refusal_test", "none",                                             \
-      "a replay lets in the first op after a full store's checkpoint unasked")
+      "a replay lets in the first op after a full store's checkpoint unasked")                     \
+    /* Walks */                                                                                    \
+    M(100, NEXT_PAGE_KEPT, "unit/reading_test", "none",                                            \
+      "a page that a walk has asked for is taken for one of another table")
 /* clang-format on */
 
 #define TAC_MUTANT_NUMBER(number, name, killer, stands_for, wrong) TAC_MUTANT_##name = (number),

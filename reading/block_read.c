@@ -343,13 +343,19 @@ struct tac_cache_key tac_page_key(uint64_t address, const struct tac_page_entry 
 
 struct tac_page_place tac_page_place_of(const struct tac_index_block *index, struct tac_bytes key)
 {
-    uint32_t page = tac_index_find_page(index, key);
+    uint32_t              page = tac_index_find_page(index, key);
+    struct tac_page_place place = tac_page_place_at(index, page);
 
+    place.record = tac_index_guess_record(index, page, key);
+    return place;
+}
+
+struct tac_page_place tac_page_place_at(const struct tac_index_block *index, uint32_t page)
+{
     return (struct tac_page_place){
         .address = tac_index_block_address(index, tac_index_block_of_page(index, page)),
         .entry = tac_index_page(index, page),
         .page = page,
-        .record = tac_index_guess_record(index, page, key),
     };
 }
 

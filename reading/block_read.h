@@ -46,6 +46,8 @@ struct tac_page_place {
     uint32_t              record; /* The guess */
 };
 struct tac_page_place tac_page_place_of(const struct tac_index_block *index, struct tac_bytes key);
+/* Of a page by its number, without a guess. */
+struct tac_page_place tac_page_place_at(const struct tac_index_block *index, uint32_t page);
 /* The two steps of tac_cache_prefetch_set and tac_cache_prefetch_frame for a page. */
 void tac_page_prefetch_set(struct tac_read_side *side, const struct tac_page_place *place,
                            uint32_t tree);

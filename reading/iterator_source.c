@@ -15,6 +15,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/mutant.h"
 #include "base/units.h"
 
 /* ---- the guard ---- */
@@ -206,6 +207,7 @@ static void run_table_take(struct tac_source *source, const struct tac_source_sh
         .key = shared->is_backward ? source_key_max(source) : source_key_min(source),
     };
     source->state = TAC_SOURCE_BOUND;
+    source->has_next = source->has_next && TAC_MUTANT(NEXT_PAGE_KEPT);
 }
 
 /* The first table with a key_max at or above the key; backward, the last one with a key_min at or
@@ -393,10 +395,10 @@ static struct tac_chunk_page chunk_page_make(const struct tac_page_entry *entry,
 
 /* A page of the current table, if it is in the cache: then it is the chunk. */
 static bool chunk_find(struct tac_source *source, struct tac_source_shared *shared,
-                       uint64_t address, const struct tac_page_entry *entry, uint32_t page)
+                       const struct tac_page_place *place)
 {
     struct tac_cache_frame *frame =
-        tac_page_find(shared->side, address, entry, shared->tree, &shared->counts);
+        tac_page_find(shared->side, place->address, &place->entry, shared->tree, &shared->counts);
 
     if (frame == NULL) {
         return false;
@@ -404,9 +406,9 @@ static bool chunk_find(struct tac_source *source, struct tac_source_shared *shar
     chunk_drop(source);
     source->frame = frame;
     source->chunk = frame->data;
-    source->page_first = page;
+    source->page_first = place->page;
     source->page_count = 1;
-    source->pages[0] = chunk_page_make(entry, 0);
+    source->pages[0] = chunk_page_make(&place->entry, 0);
     if (source->units_next == 1) {
         source->units_next = 2;
     }
@@ -452,22 +454,25 @@ static int run_chunk(struct tac_source *source, struct tac_source_shared *shared
 {
     const struct tac_index_block *index;
     struct tac_cache_frame       *frame;
-    struct tac_page_entry         entry;
     struct chunk                  chunk;
-    bool                          is_found = false;
-    int rv = tac_block_read(shared->side, TAC_BLOCK_INDEX, &source->place.index, &shared->counts,
-                            &frame, error);
+    bool is_next = source->has_next && source->next.page == page, is_found = false;
+    int  rv;
 
+    source->has_next = false;
+    if (is_next && chunk_find(source, shared, &source->next)) {
+        return TACTUS_OK;
+    }
+    rv = tac_block_read(shared->side, TAC_BLOCK_INDEX, &source->place.index, &shared->counts,
+                        &frame, error);
     if (rv != TACTUS_OK) {
         return rv;
     }
     index = frame->extra;
     /* Of a seek's page the read itself looks into the cache. */
-    if (source->units_next > 1) {
-        entry = tac_index_page(index, page);
-        is_found = chunk_find(source, shared,
-                              tac_index_block_address(index, tac_index_block_of_page(index, page)),
-                              &entry, page);
+    if (source->units_next > 1 && !is_next) {
+        struct tac_page_place place = tac_page_place_at(index, page);
+
+        is_found = chunk_find(source, shared, &place);
     }
     if (!is_found) {
         chunk_choose(source, shared, index, page, &chunk);
@@ -503,15 +508,84 @@ static int run_page(struct tac_source *source, struct tac_source_shared *shared,
     return TACTUS_OK;
 }
 
+/* ---- runs: the next page ---- */
+
+/* note: next-page
+ *
+ * The page that a walk comes to is somewhere else in the cache, and finding it waits for memory again
+ * and again: for the index block's entry, the keys of the page's sets, its frame, its first records.
+ * So the walk stops for a moment some records before the end of a page and takes a first step: the
+ * entry, and the sets are asked for; and once more for a second one: frame and data are asked for. A
+ * page that is not in the cache is read as ever when the walk comes to it. */
+#define NEXT_STEPS 2
+static const uint32_t next_step_records[NEXT_STEPS] = {4, 2}; /* Before the page's end */
+
+static uint32_t records_left(const struct tac_source *source, bool is_backward)
+{
+    return is_backward ? source->record : source->current.record_count - 1 - source->record;
+}
+
+/* The next page's entry, if it is in memory, of the same table, and not there already. */
+static void next_page_find(struct tac_source *source, struct tac_source_shared *shared)
+{
+    uint32_t                page = shared->is_backward ? source->page - 1 : source->page + 1;
+    uint32_t                edge = shared->is_backward ? source->page_lowest : source->page_end - 1;
+    struct tac_cache_frame *frame;
+
+    if (source->page == edge || page - source->page_first < source->page_count) {
+        return;
+    }
+    frame = tac_block_find(shared->side, TAC_BLOCK_INDEX, &source->place.index, &shared->counts);
+    if (frame != NULL) {
+        source->next = tac_page_place_at(frame->extra, page);
+        source->next.record = shared->is_backward ? source->next.entry.record_count - 1u : 0;
+        source->has_next = true;
+        tac_page_prefetch_set(shared->side, &source->next, shared->tree);
+        tac_cache_unpin(frame);
+    }
+}
+
+/* Takes the steps that are due where the walk is, at most one for each record, and sets the next
+ * stop. */
+static void next_page_step(struct tac_source *source, struct tac_source_shared *shared)
+{
+    bool     is_backward = shared->is_backward;
+    uint32_t left = records_left(source, is_backward), stop_left = 0;
+
+    if (source->next_steps < NEXT_STEPS && left <= next_step_records[source->next_steps]) {
+        if (source->next_steps == 0) {
+            next_page_find(source, shared);
+        } else if (source->has_next) {
+            tac_page_prefetch_frame(shared->side, &source->next, shared->tree);
+        }
+        source->next_steps++;
+    }
+    if (source->next_steps < NEXT_STEPS && left > 0) {
+        stop_left = (uint32_t)tac_min_u64(left - 1, next_step_records[source->next_steps]);
+    }
+    source->record_stop = is_backward ? stop_left : source->current.record_count - 1 - stop_left;
+}
+
+bool tac_source_pass_stop(struct tac_source *source, struct tac_source_shared *shared)
+{
+    if (records_left(source, shared->is_backward) == 0) {
+        return false;
+    }
+    next_page_step(source, shared);
+    return true;
+}
+
 /* ---- runs: records ---- */
 
-static int run_record(struct tac_source *source, const struct tac_source_shared *shared,
-                      uint32_t record, struct tac_error *error)
+static int run_record(struct tac_source *source, struct tac_source_shared *shared, uint32_t record,
+                      struct tac_error *error)
 {
     tac_assert(record < source->current.record_count);
     source->record = record;
     source->head = tac_page_record(&source->current, record);
     source->state = TAC_SOURCE_RECORD;
+    source->next_steps = 0;
+    next_page_step(source, shared);
     /* Below the edge of a trimmed table nothing counts. Only its lowest page has such records. */
     if (shared->is_backward && source->is_trimmed && source->page == source->page_lowest &&
         tac_bytes_compare(source->head.key, source_key_min(source)) < 0) {
@@ -685,11 +759,9 @@ static void sources_find_pages(struct tac_source *sources, uint32_t source_count
         }
     }
     for (uint32_t i = 0; i < source_count; i++) {
-        const struct tac_page_place *sought = &sources[i].sought;
-        struct tac_read_counts       before = shared->counts;
+        struct tac_read_counts before = shared->counts;
 
-        if (sources[i].is_sought &&
-            !chunk_find(&sources[i], shared, sought->address, &sought->entry, sought->page)) {
+        if (sources[i].is_sought && !chunk_find(&sources[i], shared, &sources[i].sought)) {
             shared->counts = before; /* Counted when it is read */
         }
     }

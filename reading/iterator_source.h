@@ -82,6 +82,11 @@ struct tac_source {
     uint32_t        record;
     struct tac_page current;
     uint32_t        stride; /* From a record of the page to the next; 0: they must be looked up */
+    /* The page that the walk comes to after this one; note next-page. */
+    uint32_t              record_stop; /* A walk does not pass it without tac_source_pass_stop */
+    uint32_t              next_steps;  /* Taken on this page */
+    bool                  has_next;
+    struct tac_page_place next;
     /* Of the chunk; the first page_count. */
     struct tac_chunk_page pages[TAC_CHUNK_PAGES_MAX];
 };
@@ -115,23 +120,26 @@ TAC_MUST_CHECK int tac_source_advance(struct tac_source *source, struct tac_sour
  * the direction of the walk. The key is not in a source's memory, and is behind the record. */
 TAC_MUST_CHECK int tac_source_skip(struct tac_source *source, struct tac_source_shared *shared,
                                    struct tac_bytes key, struct tac_error *error);
+/* The walk stands at record_stop. False: it is the page's last record. */
+bool tac_source_pass_stop(struct tac_source *source, struct tac_source_shared *shared);
 /* The next record of the same page, if there is one: then head is all that changes. */
-static inline bool tac_source_advance_in_page(struct tac_source              *source,
-                                              const struct tac_source_shared *shared)
+static inline bool tac_source_advance_in_page(struct tac_source        *source,
+                                              struct tac_source_shared *shared)
 {
     if (source->reader != NULL) {
         return false;
     }
     if (shared->is_backward) {
         /* Records below the edge of a trimmed table are looked for where the page is left. */
-        if (source->record == 0 || (source->is_trimmed && source->page == source->page_lowest)) {
+        if ((source->is_trimmed && source->page == source->page_lowest) ||
+            (source->record == source->record_stop && !tac_source_pass_stop(source, shared))) {
             return false;
         }
         source->record--;
         source->head = tac_page_record(&source->current, source->record);
         return true;
     }
-    if (source->record + 1 == source->current.record_count) {
+    if (source->record == source->record_stop && !tac_source_pass_stop(source, shared)) {
         return false;
     }
     source->record++;

@@ -547,6 +547,44 @@ static void test_walk_evicts_nothing(uint64_t seed)
     world_free(world);
 }
 
+/* Seeks anywhere, and short walks from there that come to next pages: about half of the pages are in
+ * the cache. A page that a walk has asked for is not taken for one of another table. */
+static void test_next_page(uint64_t seed)
+{
+    struct world        *world = world_configured(0, seed);
+    struct tac_iterator *iterator;
+    uint32_t             wrong = 0;
+
+    world_fill(world);
+    world_remove_tables(world);
+    world_add_model(world, 2);
+    world_publish(world);
+    world_caches(world, 64 * (uint64_t)world->geometry.page_size, 64 * TAC_MIB);
+    iterator = iterator_of(world);
+    for (uint32_t i = 0; i < 4000 && wrong == 0; i++) {
+        uint8_t          key_buffer[TACTUS_KEY_SIZE_MAX];
+        struct tac_error error;
+        uint32_t         steps = (uint32_t)tac_prng_below(&world->prng, 20);
+        uint32_t         number = (uint32_t)tac_prng_below(&world->prng, world->key_count);
+        bool             is_backward = tac_prng_below(&world->prng, 2) == 0;
+        uint32_t         at = model_next(world, world->model, number, is_backward);
+        struct tac_bytes key = world_key(world, number, false, key_buffer);
+        int              rv = is_backward ? tac_iterator_seek_back(iterator, key, &error)
+                                          : tac_iterator_seek(iterator, key, &error);
+
+        wrong += !stands_at(world, iterator, rv, world->model, at);
+        while (steps-- > 0 && at < world->key_count) {
+            at = model_next(world, world->model, (int64_t)at + (is_backward ? -1 : 1), is_backward);
+            rv = is_backward ? tac_iterator_previous(iterator, &error)
+                             : tac_iterator_next(iterator, &error);
+            wrong += !stands_at(world, iterator, rv, world->model, at);
+        }
+    }
+    tap_ok(wrong == 0, "seeks and short walks come to the pages of their tables");
+    tac_iterator_close(iterator);
+    world_free(world);
+}
+
 /* Steps of a walk from the first record on that are wrong; damage may end it. */
 static uint32_t damaged_walk_wrong(struct world *world)
 {
@@ -813,6 +851,7 @@ int main(void)
     test_two_references(seed);
     test_walk_caches(seed);
     test_walk_evicts_nothing(seed);
+    test_next_page(seed);
     test_reuse(seed);
     test_guard(seed);
     test_expire(seed);
