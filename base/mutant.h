@@ -229,7 +229,11 @@
       "a replay lets in the first op after a full store's checkpoint unasked")                     \
     /* Walks */                                                                                    \
     M(100, NEXT_PAGE_KEPT, "unit/reading_test", "none",                                            \
-      "a page that a walk has asked for is taken for one of another table")
+      "a page that a walk has asked for is taken for one of another table")                        \
+    /* Syncs between checkpoints */                                                                \
+    M(101, SYNC_NOT_PACED, "unit/paced_sync_test", "none",                                         \
+      "the file is synced by checkpoints only")                                                    \
+    M(102, SYNC_IN_PAUSE, "unit/paced_sync_test", "none", "a sync begins in a pause")
 /* clang-format on */
 
 #define TAC_MUTANT_NUMBER(number, name, killer, stands_for, wrong) TAC_MUTANT_##name = (number),

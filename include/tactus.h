@@ -239,6 +239,10 @@ struct tactus_options {
     void    *logger_context;         /* Given to logger_fn; NULL. */
     enum tactus_logger_level logger_level; /* Lines of this level and of those before it;
                                         TACTUS_LOGGER_INFO. */
+    uint64_t bytes_per_sync;         /* The file is synced each time when about so much was written
+                                        to it, so that a device with a write cache is never busy
+                                        with its flush for long. Nothing is durable by these syncs
+                                        alone. 0: only by checkpoints; up to 1 TiB; 16 MiB. */
 };
 
 /* Fills in every default. struct_size: of the struct that the program was compiled with; for calls
@@ -940,6 +944,10 @@ struct tactus_stats {
                                        memtables may still have records of */
     uint64_t records_range_deleted; /* Left out by flushes and compactions since open, as a range
                                        had deleted them */
+    uint64_t syncs;                 /* Of the store file since open: of checkpoints, and those of
+                                       bytes_per_sync */
+    uint64_t sync_ns_max;           /* The longest of them that a stage thread made: what the device
+                                       takes for its flush. Blocks may wait for it meanwhile */
 };
 
 /* As tactus_stat. struct_size: of the struct that the program was compiled with, no more of which

@@ -116,6 +116,7 @@ static void request_sync(struct tactus *store)
     request->kind = TAC_REQUEST_SYNC;
     request->block_count = 0;
     request->transfer_bytes = 0;
+    tac_paced_sync_note(store);
     request_send(store, request);
 }
 

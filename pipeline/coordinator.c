@@ -519,7 +519,7 @@ static bool plan_end(struct tactus *store)
 static void stop_check(struct tactus *store)
 {
     if (tac_stages_are_stopped(&store->stages) && store->seats_busy == 0 &&
-        store->checkpoint.outstanding == 0) {
+        store->checkpoint.outstanding == 0 && !store->paced_sync.is_under_way) {
         tac_store_poison(store, TACTUS_EIO, "a write of a compaction failed");
     }
 }
@@ -529,6 +529,7 @@ static bool coordinator_turn(struct tactus *store, bool is_paused)
     bool progressed = seats_take_back(store);
 
     progressed |= tac_checkpoint_step(store);
+    progressed |= tac_paced_sync_step(store, !is_paused);
     stop_check(store);
     if (tac_store_is_poisoned(store)) {
         return progressed;

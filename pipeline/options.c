@@ -62,6 +62,7 @@ static void defaults_set(struct tactus_options *options)
     options->logger_level = TACTUS_LOGGER_INFO;
     options->io_rate_max_bytes = 0;
     options->io_priority = TACTUS_IO_PRIORITY_NORMAL;
+    options->bytes_per_sync = 16 * TAC_MIB;
 }
 
 void tactus_options_init_sized(struct tactus_options *options, size_t struct_size)
@@ -171,6 +172,7 @@ static const struct option_entry entries[] = {
     OPTION(snapshots_max, OPTION_U32, 0, TAC_SNAPSHOTS_MAX),
     OPTION(cache_size_max, OPTION_U64, 0, 1024 * TAC_GIB),
     OPTION(logger_level, OPTION_LOGGER_LEVEL, 0, 3),
+    OPTION(bytes_per_sync, OPTION_U64, 0, TAC_TIB),
 };
 
 static int bad_value(const struct option_entry *entry, const char *value, const char *expected,

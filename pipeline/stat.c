@@ -115,6 +115,8 @@ static void stats_fill(struct tactus *store, struct tactus_stats *ret_stats)
     tac_storage_counters(store->storage, &io);
     ret_stats->read_bytes = io.read_bytes;
     ret_stats->written_bytes = io.written_bytes;
+    ret_stats->syncs = io.syncs;
+    ret_stats->sync_ns_max = tac_atomic_load_relaxed_u64(&store->stages.sync_ns_max);
     ret_stats->durable_op = durable_op;
     if (store->wal.storage != NULL) {
         tac_storage_counters(store->wal.storage, &io);

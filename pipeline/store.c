@@ -214,6 +214,7 @@ static int parts_create(struct tactus *store, const struct tac_superblock *super
         return error->code;
     }
     store->has_stages = true;
+    tac_paced_sync_init(&store->paced_sync);
     if (state_create(store, error) != TACTUS_OK || bar_create(store, error) != TACTUS_OK ||
         memtables_create(store, error) != TACTUS_OK || views_create(store, error) != TACTUS_OK ||
         seats_create(store, seats, blocks, error) != TACTUS_OK ||

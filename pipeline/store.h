@@ -25,6 +25,7 @@
 #include "pipeline/damage.h"
 #include "pipeline/events.h"
 #include "pipeline/logger.h"
+#include "pipeline/paced_sync.h"
 #include "pipeline/plan_report.h"
 #include "pipeline/ranges.h"
 #include "pipeline/scrub.h"
@@ -134,6 +135,7 @@ struct tactus {
     struct tac_free_set     *free_set;
     struct tac_bar           bar;
     struct tac_checkpoint    checkpoint;
+    struct tac_paced_sync    paced_sync;
     uint64_t                 bar_count;    /* Bars ended since creation */
     uint32_t                 half;         /* Plan within the bar */
     bool                     is_planned;   /* The bar has a plan that has not been ended */

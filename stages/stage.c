@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mutant.h"
 #include "queues/atomics.h"
 #include "stages/seat.h"
@@ -363,6 +364,7 @@ bool tac_write_step(struct tac_worker *worker)
         return true;
     }
     if (request->kind == TAC_REQUEST_SYNC) {
+        request->submitted_ns = tac_clock_now_ns();
         request_submit(worker, request, TAC_IO_SYNC);
         return true;
     }
@@ -414,6 +416,17 @@ static enum tac_stage_id io_stage(const struct tac_io *io)
     return io->kind == TAC_IO_READ ? TAC_STAGE_READ : TAC_STAGE_WRITE;
 }
 
+static void sync_time_note(struct tac_stages *stages, const struct tac_request *request)
+{
+    uint64_t elapsed_ns = tac_clock_now_ns() - request->submitted_ns;
+    uint64_t longest_ns = tac_atomic_load_relaxed_u64(&stages->sync_ns_max);
+
+    /* Each failed turn means that another sync's time has come in. */
+    while (elapsed_ns > longest_ns &&
+           !tac_atomic_compare_exchange_u64(&stages->sync_ns_max, &longest_ns, elapsed_ns)) {
+    }
+}
+
 static void io_finished(struct tac_worker *worker, struct tac_io *io)
 {
     struct tac_stages  *stages = worker->stages;
@@ -427,8 +440,18 @@ static void io_finished(struct tac_worker *worker, struct tac_io *io)
     tac_profile_count(&worker->profile, io_stage(io), io->result == TACTUS_OK ? io->size_bytes : 0);
     request->result = io->result;
     request->os_error = io->os_error;
-    if (request->kind == TAC_REQUEST_READ) {
+    switch (request->kind) {
+    case TAC_REQUEST_READ:
         read_check(stages, request);
+        break;
+    case TAC_REQUEST_WRITE:
+        tac_atomic_fetch_add_u64(&stages->written_bytes, io->size_bytes);
+        break;
+    case TAC_REQUEST_SYNC:
+        sync_time_note(stages, request);
+        break;
+    case TAC_REQUEST_GATHER:
+        tac_unreachable();
     }
     tac_actor_deliver(stages, request);
     if (stops) {

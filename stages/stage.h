@@ -96,6 +96,7 @@ struct tac_request {
     int      result;      /* 0 or a code of tactus.h */
     int      os_error;
     uint32_t failed_block; /* Of a read that failed: which of the blocks */
+    uint64_t submitted_ns; /* Of a sync */
 };
 
 /* Who keeps pages of value blocks in memory for readers (reading/page_keeper.h). A merge says which
@@ -135,6 +136,8 @@ struct tac_stages {
     uint64_t consumed_bytes TAC_CACHE_ALIGNED; /* Added to by merges */
     uint64_t credit_waits;
     uint32_t is_stopped; /* Atomic: nothing more is written (rule R8) */
+    uint64_t written_bytes; /* Atomic: by the write stage since open */
+    uint64_t sync_ns_max;   /* Atomic: its longest sync */
     /* The one application thread that waits for the work of earlier beats (it has the commit
      * lock). */
     uint64_t                consumed_target; /* 0: nobody waits; else wake it at that much */

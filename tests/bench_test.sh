@@ -22,7 +22,7 @@ small=("${blocks[@]}" --option memtable_size=64KiB)
 
 fields='workload shape records seconds records_per_s records_per_s_settled user_bytes written_bytes
 read_bytes write_amplification space_amplification latency_us_p50 latency_us_p90 latency_us_p99
-latency_us_p999 latency_us_p9999 latency_us_max longest_wait_us cpu_seconds cpu_ns_per_record
+latency_us_p999 latency_us_p9999 latency_us_max longest_wait_us longest_sync_us syncs cpu_seconds cpu_ns_per_record
 peak_rss_bytes memory_budget_bytes threads_read threads_merge threads_write backend digest'
 
 # bench FILE ARGUMENT…: runs the command; its JSON is in FILE. --records goes without saying.

@@ -192,6 +192,8 @@ void tac_bench_report_waits(struct tac_bench_report *report, struct tactus *stor
     report->waits = stats.waits;
     report->wait_bound_bytes = stats.wait_bound_bytes;
     report->checkpoint_waits = stats.checkpoint_waits;
+    report->longest_sync_us = (double)stats.sync_ns_max / 1e3;
+    report->syncs = stats.syncs;
 }
 
 /* ---- JSON ----------------------------------------------------------------------------------- */
@@ -252,6 +254,8 @@ static const struct field fields[] = {
     FIELD(waits, FIELD_WHOLE),
     FIELD(wait_bound_bytes, FIELD_WHOLE),
     FIELD(checkpoint_waits, FIELD_WHOLE),
+    FIELD(longest_sync_us, FIELD_REAL),
+    FIELD(syncs, FIELD_WHOLE),
     FIELD(cpu_seconds, FIELD_REAL),
     FIELD(cpu_ns_per_record, FIELD_REAL),
     FIELD(peak_rss_bytes, FIELD_WHOLE),
@@ -380,6 +384,10 @@ void tac_bench_report_table(FILE *out, const struct tac_bench_report *report)
     if (report->waits > 0) {
         fprintf(out, "%-21s %.1f; %" PRIu64 " waits of %.1f together\n", "longest wait, us",
                 report->longest_wait_us, report->waits, report->waited_us);
+    }
+    if (report->syncs > 0) {
+        fprintf(out, "%-21s %.1f; %" PRIu64 " syncs of the file\n", "longest sync, us",
+                report->longest_sync_us, report->syncs);
     }
     table_writes(out, report);
     fprintf(out, "%-21s %s\n", "read", tac_human(report->read_bytes, read));

@@ -32,6 +32,8 @@ struct tac_bench_report {
     double      latency_us_max, latency_us_mean;
     double      longest_wait_us, waited_us;
     uint64_t    waits, wait_bound_bytes, checkpoint_waits;
+    double      longest_sync_us;
+    uint64_t    syncs;
     double      cpu_seconds, cpu_ns_per_record;
     uint64_t    peak_rss_bytes, memory_budget_bytes;
     uint64_t    cache_hits, cache_misses;

@@ -79,6 +79,8 @@ static const struct stat_entry entries[] = {
     ENTRY(snapshots),
     ENTRY(ranges),
     ENTRY(records_range_deleted),
+    ENTRY(syncs),
+    ENTRY(sync_ns_max),
     ENTRY(levels),
 };
 

@@ -24,6 +24,7 @@ static const struct tac_command commands[] = {
      "  scrub_days=0 (never)  io_rate_max_bytes=0 (no limit)\n"
      "  io_priority=normal (or low, idle)\n"
      "  cache_size_max=0 (caches do not grow later)  snapshots_max=8\n"
+     "  bytes_per_sync=16MiB (0: only checkpoints sync)\n"
      "  logger_level=info (of --verbose; or error, warning, debug)\n"
      "`tactus options` says what follows from which; include/tactus.h what each of them does.\n",
      TAC_TAKES_COMMON, 0, 0, tac_cmd_create},

@@ -97,6 +97,8 @@ static const struct field store_fields[] = {
     STORE(U32, snapshots),
     STORE(U32, ranges),
     STORE(U64, records_range_deleted),
+    STORE(U64, syncs),
+    STORE(U64, sync_ns_max),
     STORE(U32, levels),
     STORE(POINTER, backend),
     STORE(BOOL, direct_io),

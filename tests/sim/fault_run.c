@@ -11,6 +11,7 @@
 #define BATCH_ENTRIES 12
 #define INGEST_MAX 400
 #define CACHE_BYTES_MAX (128 * TAC_KIB)
+#define RUN_BYTES_PER_SYNC (8 * TAC_KIB) /* Of the second script */
 
 /* ---- operations ----------------------------------------------------------------------------- */
 
@@ -581,6 +582,9 @@ struct run *run_new(const struct fault_script *script, const struct run_state *s
     run->reach = state != NULL ? state->reach : (struct run_reach){0};
     options_set(&run->options);
     run->options.log = script->log;
+    if (script->list == FAULT_LIST_TABLES) {
+        run->options.bytes_per_sync = RUN_BYTES_PER_SYNC;
+    }
     fault_disk_create(&run->disk, state != NULL ? state->memory : NULL, script->seed);
     fault_disk_create(&run->log, state != NULL ? state->log : NULL, script->seed + 1);
     run->disk.kind = script->kind;

@@ -105,6 +105,7 @@ void marks_finish(struct marks *marks, struct tactus *store)
     marks->count[MARK_OVERWRITTEN] += totals->records_overwritten;
     marks->count[MARK_TIGHT_PLAN] += totals->tight_plans;
     marks->count[MARK_LATE_CHECKPOINT] += totals->checkpoint_waits;
+    marks->count[MARK_PACED_SYNC] += store->paced_sync.count;
     marks->count[MARK_DAMAGE_COMPACTION] += store->damage.table_count > 0;
     marks->count[MARK_CREDIT_STALL] += store->stages.credit_waits;
     marks->count[MARK_LOG_COMPACTED] += store->checkpoint.durable.manifest_oldest_sequence > 1;

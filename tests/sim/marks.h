@@ -58,6 +58,7 @@
     X(CREDIT_STALL, "a merge that waited for credit")                                              \
     X(OVERFLOW, "a stage's ring that was full")                                                    \
     X(BACKGROUND_CHECKPOINT, "a checkpoint that became durable beside writes")                     \
+    X(PACED_SYNC, "a sync between two checkpoints")                                                \
     X(LATE_CHECKPOINT, "a bar's end that waited for a checkpoint")                                 \
     X(LOG_COMPACTED, "the manifest log's old blocks given back")                                   \
     X(FULL, "a write refused because the store is full")                                           \

@@ -59,6 +59,8 @@ static void options_free_draw(struct tactus_options *options, struct tac_prng *p
     /* Aside, so that seeds stay what they were before there was this option. */
     aside = (struct tac_prng){prng->state ^ 0x6c6576656c30};
     options->level0_cache_size = DRAW_OF(&aside, 0, 16, 40, 256) * (uint64_t)(9 * TAC_KIB);
+    /* In half of the worlds none: what a cut of power takes is then all since the checkpoint. */
+    options->bytes_per_sync = DRAW_OF(&aside, 0, 0, 0, 1, 8, 40) * (uint64_t)options->block_size;
 }
 
 void sim_stepping_draw(struct tac_stepping *stepping, struct tac_prng *prng)
