@@ -233,7 +233,9 @@
     /* Syncs between checkpoints */                                                                \
     M(101, SYNC_NOT_PACED, "unit/paced_sync_test", "none",                                         \
       "the file is synced by checkpoints only")                                                    \
-    M(102, SYNC_IN_PAUSE, "unit/paced_sync_test", "none", "a sync begins in a pause")
+    M(102, SYNC_IN_PAUSE, "unit/paced_sync_test", "none", "a sync begins in a pause")              \
+    M(103, LOG_SYNC_STARVED, "unit/wal_test", "none",                                              \
+      "a sync of the log waits until nobody writes to it any more")
 /* clang-format on */
 
 #define TAC_MUTANT_NUMBER(number, name, killer, stands_for, wrong) TAC_MUTANT_##name = (number),

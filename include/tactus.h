@@ -241,8 +241,10 @@ struct tactus_options {
                                         TACTUS_LOGGER_INFO. */
     uint64_t bytes_per_sync;         /* The file is synced each time when about so much was written
                                         to it, so that a device with a write cache is never busy
-                                        with its flush for long. Nothing is durable by these syncs
-                                        alone. 0: only by checkpoints; up to 1 TiB; 16 MiB. */
+                                        with its flush for long; with TACTUS_LOG_INTERVAL the log
+                                        too, with a quarter of that. Nothing in the file is durable
+                                        by these syncs alone. 0: only by checkpoints, and the log by
+                                        its interval; up to 1 TiB; 16 MiB. */
 };
 
 /* Fills in every default. struct_size: of the struct that the program was compiled with; for calls

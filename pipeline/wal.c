@@ -17,6 +17,8 @@
 #define IO_ALIGNMENT 4096
 #define WRITE_AHEAD_BYTES (512 * TAC_KIB) /* So much that waits wakes the log's thread */
 #define SPARE_SEGMENTS 1                  /* That only a checkpoint's entry begins */
+#define LOG_SYNC_PARTS 4                  /* The log is synced with such a part of bytes_per_sync:
+                                             a close waits for its last sync */
 
 /* ---- create and destroy --------------------------------------------------------------------- */
 
@@ -160,6 +162,12 @@ static void io_submit(struct tac_wal *wal, enum tac_wal_state state)
 {
     if (wal->storage->ops->submit(wal->queue, &wal->io)) {
         wal->state = state;
+        if (state == TAC_WAL_SYNCING) {
+            wal->has_followed = false;
+            pthread_mutex_lock(&wal->lock);
+            wal->unsynced_bytes = 0;
+            pthread_mutex_unlock(&wal->lock);
+        }
         (void)wal->storage->ops->flush(wal->queue);
     }
 }
@@ -180,8 +188,9 @@ static void io_finish(struct tac_wal *wal)
     }
     if (is_write) {
         wal->op_written = tac_max_u64(wal->op_written, wal->op_in_flight);
-        wal->io.size_bytes = 0;
         pthread_mutex_lock(&wal->lock);
+        wal->unsynced_bytes += wal->io.size_bytes;
+        wal->io.size_bytes = 0;
         wal->write_sequence = wal->sequence_in_flight;
         wal->write_offset = wal->offset_in_flight;
         pthread_mutex_unlock(&wal->lock);
@@ -191,12 +200,14 @@ static void io_finish(struct tac_wal *wal)
     }
 }
 
-/* One turn of whoever drives: reap, or write, or, if all is written and wants_sync, sync. False:
- * nothing was to be done. */
-static bool drive(struct tac_wal *wal, bool wants_sync)
+/* One turn of whoever drives, so that sync_op becomes durable (0: only writes): reap, or write, or
+ * sync. When the op is written one more write may go before the sync, for threads that wait to share
+ * it, and no second one: others may append without an end. False: nothing was to be done. */
+static bool drive(struct tac_wal *wal, uint64_t sync_op)
 {
+    bool           wants_sync = sync_op > tac_wal_durable_op(wal) && wal->op_written >= sync_op;
     struct tac_io *done;
-    bool           has_write;
+    bool           has_write = false;
 
     if (wal->state != TAC_WAL_IDLE) {
         if (wal->storage->ops->reap(wal->queue, &done) > 0) {
@@ -208,14 +219,17 @@ static bool drive(struct tac_wal *wal, bool wants_sync)
         io_submit(wal, TAC_WAL_WRITING); /* It was refused the first time. */
         return true;
     }
-    pthread_mutex_lock(&wal->lock);
-    has_write = write_prepare(wal);
-    pthread_mutex_unlock(&wal->lock);
+    if (!wants_sync || !wal->has_followed || TAC_MUTANT(LOG_SYNC_STARVED)) {
+        pthread_mutex_lock(&wal->lock);
+        has_write = write_prepare(wal);
+        pthread_mutex_unlock(&wal->lock);
+    }
     if (has_write) {
+        wal->has_followed = wants_sync;
         io_submit(wal, TAC_WAL_WRITING);
         return true;
     }
-    if (wants_sync && wal->op_written > tac_wal_durable_op(wal)) {
+    if (wants_sync) {
         wal->io = (struct tac_io){.kind = TAC_IO_SYNC};
         io_submit(wal, TAC_WAL_SYNCING);
         return true;
@@ -225,7 +239,7 @@ static bool drive(struct tac_wal *wal, bool wants_sync)
 
 /* Drives, or waits for who does, until the condition holds or the store is poisoned. */
 static void drive_until(struct tac_wal *wal, bool (*condition)(struct tac_wal *, uint64_t),
-                        uint64_t argument, bool wants_sync)
+                        uint64_t argument, uint64_t sync_op)
 {
     pthread_mutex_lock(&wal->wait_lock);
     while (!condition(wal, argument) && !tac_store_is_poisoned(wal->store)) {
@@ -236,7 +250,7 @@ static void drive_until(struct tac_wal *wal, bool (*condition)(struct tac_wal *,
         wal->is_driven = true;
         pthread_mutex_unlock(&wal->wait_lock);
         while (!condition(wal, argument) && !tac_store_is_poisoned(wal->store)) {
-            if (!drive(wal, wants_sync)) {
+            if (!drive(wal, sync_op)) {
                 break;
             }
         }
@@ -271,7 +285,7 @@ static int stopped(const struct tac_wal *wal, struct tac_error *error)
 
 int tac_wal_sync(struct tac_wal *wal, uint64_t op, struct tac_error *error)
 {
-    drive_until(wal, op_is_durable, op, true);
+    drive_until(wal, op_is_durable, op, op);
     return op_is_durable(wal, op) ? TACTUS_OK : stopped(wal, error);
 }
 
@@ -332,7 +346,7 @@ static int segment_begin(struct tac_wal *wal, uint64_t op, uint64_t spare, struc
     if (result != TACTUS_OK) {
         return result;
     }
-    drive_until(wal, image_is_free, segment.sequence, false);
+    drive_until(wal, image_is_free, segment.sequence, 0);
     if (tac_store_is_poisoned(wal->store)) {
         return stopped(wal, error);
     }
@@ -436,19 +450,45 @@ int tac_wal_append(struct tac_wal *wal, const struct tac_wal_entry *entry, struc
 
 /* ---- the log's own thread ------------------------------------------------------------------- */
 
-/* With wait_lock. Drives through all there is, after whoever drives now. */
-static void drive_all(struct tac_wal *wal, bool wants_sync)
+/* Whoever drives: a request is under way, the op is not durable, or much waits to be written. */
+static bool is_behind(struct tac_wal *wal, uint64_t sync_op)
+{
+    uint64_t waiting;
+
+    pthread_mutex_lock(&wal->lock);
+    waiting = bytes_waiting(wal);
+    pthread_mutex_unlock(&wal->lock);
+    return wal->state != TAC_WAL_IDLE || sync_op > tac_wal_durable_op(wal) ||
+           waiting >= WRITE_AHEAD_BYTES;
+}
+
+/* With wait_lock. Drives until the op is durable and little waits, after whoever drives now. */
+static void thread_drive(struct tac_wal *wal, uint64_t sync_op)
 {
     while (wal->is_driven) {
         pthread_cond_wait(&wal->wait_cond, &wal->wait_lock);
     }
     wal->is_driven = true;
     pthread_mutex_unlock(&wal->wait_lock);
-    while (!tac_store_is_poisoned(wal->store) && drive(wal, wants_sync)) {
+    while (!tac_store_is_poisoned(wal->store) && is_behind(wal, sync_op) && drive(wal, sync_op)) {
     }
     pthread_mutex_lock(&wal->wait_lock);
     wal->is_driven = false;
     pthread_cond_broadcast(&wal->wait_cond);
+}
+
+/* Whether the thread is to sync now, after due_ns or since so much is not synced that it would take
+ * the device long (paced_sync.h), and up to which op. */
+static bool sync_is_due(struct tac_wal *wal, uint64_t due_ns, uint64_t *ret_op)
+{
+    uint64_t bytes_per_sync = wal->store->options.bytes_per_sync / LOG_SYNC_PARTS;
+    bool     is_due = tac_clock_now_ns() >= due_ns;
+
+    pthread_mutex_lock(&wal->lock);
+    is_due = is_due || (bytes_per_sync > 0 && wal->unsynced_bytes >= bytes_per_sync);
+    *ret_op = is_due ? wal->op_appended : 0;
+    pthread_mutex_unlock(&wal->lock);
+    return is_due;
 }
 
 static void *thread_main(void *argument)
@@ -459,18 +499,22 @@ static void *thread_main(void *argument)
     while (!wal->should_stop) {
         uint64_t        due_ns = tac_atomic_load_acquire_u64(&wal->sync_ns) + wal->interval_ns;
         struct timespec due = {(time_t)(due_ns / 1000000000u), (long)(due_ns % 1000000000u)};
+        uint64_t        sync_op;
         bool            is_due;
 
         (void)pthread_cond_timedwait(&wal->thread_cond, &wal->wait_lock, &due);
-        is_due = tac_clock_now_ns() >= due_ns;
-        drive_all(wal, is_due);
+        is_due = sync_is_due(wal, due_ns, &sync_op);
+        thread_drive(wal, sync_op);
         if (is_due) {
             /* Nothing new is no reason to look again at once. */
             tac_atomic_store_release_u64(&wal->sync_ns, tac_clock_now_ns());
         }
     }
     if (wal->should_sync) {
-        drive_all(wal, true);
+        uint64_t sync_op;
+
+        (void)sync_is_due(wal, 0, &sync_op);
+        thread_drive(wal, sync_op);
     }
     pthread_mutex_unlock(&wal->wait_lock);
     return NULL;
@@ -518,7 +562,7 @@ void tac_wal_finish_begin(struct tac_wal *wal)
     if (wal->has_thread) {
         thread_stop_begin(wal, true);
     } else if (wal->storage != NULL) {
-        drive_until(wal, op_is_durable, wal->store->last_op, true);
+        drive_until(wal, op_is_durable, wal->store->last_op, wal->store->last_op);
     }
 }
 

@@ -57,6 +57,7 @@ struct tac_wal {
     uint64_t        chain;          /* Of the last frame that was sealed */
     uint64_t        write_sequence; /* Up to here … */
     uint64_t        write_offset;   /* … all is written */
+    uint64_t        unsynced_bytes; /* Written since the last sync was asked for */
 
     /* Whoever drives. */
     enum tac_wal_state state;
@@ -64,6 +65,7 @@ struct tac_wal {
     uint64_t           op_in_flight; /* The last whole op of the write under way … */
     uint64_t           sequence_in_flight, offset_in_flight; /* … and where it ends */
     uint64_t           op_written;
+    bool               has_followed; /* A write, since the op that is to be synced was written */
 
     /* Under wait_lock. */
     pthread_mutex_t wait_lock;

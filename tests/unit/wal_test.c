@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/units.h"
 #include "lsm/wal_format.h"
 #include "pipeline/store.h"
@@ -428,30 +429,44 @@ static int memory_log_remove(const struct tac_log_place *place, struct tac_error
     return TACTUS_OK;
 }
 
-/* What was put is not durable before the close: that is later than the next interval's end. */
-static int memory_store_close(uint32_t threads, bool log_fails, struct tac_memory_disk *disks[2])
+static void interval_options(struct tactus_options *options, uint32_t threads)
+{
+    small_options(options);
+    options->log = TACTUS_LOG_INTERVAL;
+    options->log_interval_ms = 60000;
+    options->threads = threads;
+}
+
+static struct tactus *memory_store_open(const struct tactus_options *options,
+                                        struct tac_memory_disk      *disks[2])
 {
     const struct tactus_layout layout = {TACTUS_LAYOUT_VARIABLE, 16, 32};
     const struct tac_stepping  stepping = {1, 1, 1, 1, true, 0};
     const struct tac_log_place place = {memory_log_open, memory_log_remove, disks[1]};
-    struct tactus_options      options;
     struct tac_storage        *storage;
     struct tac_error           error;
     struct tactus             *store;
 
-    small_options(&options);
-    options.log = TACTUS_LOG_INTERVAL;
-    options.log_interval_ms = 60000;
-    options.threads = threads;
     if (tac_storage_open_memory(disks[0], &storage, &error) != TACTUS_OK ||
-        tac_store_create(storage, &options, &error) != TACTUS_OK ||
-        tac_store_open(storage, &options, threads == 0 ? &stepping : NULL, &place, &store,
+        tac_store_create(storage, options, &error) != TACTUS_OK ||
+        tac_store_open(storage, options, options->threads == 0 ? &stepping : NULL, &place, &store,
                        &error) != TACTUS_OK) {
         tap_bail("%s", error.message);
     }
     if (tactus_tree_create(store, "tree", &layout, NULL) != TACTUS_OK) {
         tap_bail("%s", tactus_message());
     }
+    return store;
+}
+
+/* What was put is not durable before the close: that is later than the next interval's end. */
+static int memory_store_close(uint32_t threads, bool log_fails, struct tac_memory_disk *disks[2])
+{
+    struct tactus_options options;
+    struct tactus        *store;
+
+    interval_options(&options, threads);
+    store = memory_store_open(&options, disks);
     for (uint32_t i = 0; i < 100; i++) {
         put(store, i);
     }
@@ -478,6 +493,80 @@ static void test_close(uint32_t threads, const char *name)
     }
 }
 
+/* ---- syncs beside writes that do not end ---------------------------------------------------- */
+
+#define BESIDE_MAX 1000
+
+static struct {
+    struct tac_storage_ops ops; /* Of the log, with submit_beside in it */
+    bool (*submit)(struct tac_io_queue *, struct tac_io *);
+    struct tactus *store; /* NULL: nobody writes */
+    uint32_t       count;
+} beside;
+
+/* While the log is written to there is always one more put. */
+static bool submit_beside(struct tac_io_queue *queue, struct tac_io *io)
+{
+    if (io->kind == TAC_IO_WRITE && beside.store != NULL && beside.count < BESIDE_MAX) {
+        put(beside.store, 1000 + beside.count++);
+    }
+    return beside.submit(queue, io);
+}
+
+static void test_sync_beside_writes(void)
+{
+    struct tac_memory_disk *disks[2] = {tac_memory_disk_new(0), tac_memory_disk_new(0)};
+    struct tactus_options   options;
+    struct tactus          *store;
+
+    interval_options(&options, 0);
+    store = memory_store_open(&options, disks);
+    beside.ops = *store->wal.storage->ops;
+    beside.submit = beside.ops.submit;
+    beside.ops.submit = submit_beside;
+    store->wal.storage->ops = &beside.ops;
+    put(store, 1);
+    beside.store = store;
+    tap_ok(tactus_sync(store) == TACTUS_OK, "a sync returns while others write");
+    beside.store = NULL;
+    tap_ok(beside.count == 2, "at most one more write goes before it: %u puts", beside.count);
+    tap_ok(tactus_close(store) == TACTUS_OK, "the store closes");
+    tac_memory_disk_free(disks[0]);
+    tac_memory_disk_free(disks[1]);
+}
+
+/* Without a pause between puts: the log's thread syncs when it is time, not as often as it can. */
+static void test_interval(void)
+{
+    struct tac_memory_disk *disks[2] = {tac_memory_disk_new(0), tac_memory_disk_new(0)};
+    struct tactus_options   options;
+    struct tactus_stats     stats;
+    struct tactus          *store;
+    uint64_t                begin_ns, intervals, parts;
+
+    interval_options(&options, 3);
+    options.memtable_size = 16 * TAC_MIB;
+    options.log_interval_ms = 10;
+    options.bytes_per_sync = 4 * TAC_MIB;
+    begin_ns = tac_clock_now_ns();
+    store = memory_store_open(&options, disks);
+    for (uint32_t i = 0; i < 300000; i++) {
+        put(store, i);
+    }
+    tactus_stat(store, &stats);
+    intervals = (tac_clock_now_ns() - begin_ns) / 10000000;
+    parts = stats.log_bytes / TAC_MIB;
+    tap_ok(stats.log_syncs > 0 && stats.log_syncs <= intervals + parts + 2,
+           "%llu syncs of the log in %llu intervals with %llu MiB",
+           (unsigned long long)stats.log_syncs, (unsigned long long)intervals,
+           (unsigned long long)parts);
+    tap_ok(parts > 4 && tactus_durable_op(store) > 0, "it is durable up to op %llu of %llu",
+           (unsigned long long)tactus_durable_op(store), (unsigned long long)tactus_last_op(store));
+    tap_ok(tactus_close(store) == TACTUS_OK, "the store closes");
+    tac_memory_disk_free(disks[0]);
+    tac_memory_disk_free(disks[1]);
+}
+
 int main(void)
 {
     const char *directory = getenv("TMPDIR");
@@ -497,6 +586,8 @@ int main(void)
     test_threads();
     test_close(0, "no threads");
     test_close(3, "three threads");
+    test_sync_beside_writes();
+    test_interval();
     (void)unlink(path);
     (void)unlink(log_path);
     return tap_done();
