@@ -235,7 +235,9 @@
       "the file is synced by checkpoints only")                                                    \
     M(102, SYNC_IN_PAUSE, "unit/paced_sync_test", "none", "a sync begins in a pause")              \
     M(103, LOG_SYNC_STARVED, "unit/wal_test", "none",                                              \
-      "a sync of the log waits until nobody writes to it any more")
+      "a sync of the log waits until nobody writes to it any more")                                \
+    M(104, LONG_WALK_REPLACES, "unit/reading_test", "none",                                        \
+      "a long walk takes frames from pages that are in the cache")
 /* clang-format on */
 
 #define TAC_MUTANT_NUMBER(number, name, killer, stands_for, wrong) TAC_MUTANT_##name = (number),

@@ -317,8 +317,10 @@ static void chunk_choose(const struct tac_source *source, const struct tac_sourc
     }
 }
 
-/* Chunks of more pages take no frame from a page that is in the cache. */
-#define CHUNK_SHORT_PAGES 8
+/* A walk that has come to so many pages is a long one: what it reads then takes no frame from a page
+ * that is in the cache. Not the pages of a chunk count: those of a table's last block, or beside one
+ * that was cached, may be few in any walk. */
+#define WALK_SHORT_PAGES 15
 
 /* One page, by way of the cache: what a seek needs. */
 static int chunk_read_cached(struct tac_source *source, struct tac_source_shared *shared,
@@ -378,8 +380,9 @@ static int chunk_read_direct(struct tac_source *source, struct tac_source_shared
         uint32_t offset = (uint32_t)(entry->unit_first - chunk->unit_first) * page_size;
 
         tac_page_offer(shared->side, chunk->address, entry, shared->tree, source->chunk + offset,
-                       chunk->page_count <= CHUNK_SHORT_PAGES);
+                       TAC_MUTANT(LONG_WALK_REPLACES) || source->pages_walked < WALK_SHORT_PAGES);
     }
+    source->pages_walked += chunk->page_count;
     return rv;
 }
 
@@ -408,6 +411,7 @@ static bool chunk_find(struct tac_source *source, struct tac_source_shared *shar
     source->chunk = frame->data;
     source->page_first = place->page;
     source->page_count = 1;
+    source->pages_walked++;
     source->pages[0] = chunk_page_make(&place->entry, 0);
     if (source->units_next == 1) {
         source->units_next = 2;
@@ -690,6 +694,7 @@ static void source_seek_in_view(struct tac_source *source, const struct tac_sour
 
         run_table_take(source, shared, run_find(run, shared->is_backward, key));
         source->units_next = 1;
+        source->pages_walked = 0;
     }
     source->is_sought = false;
     source->is_seeking = source->reader == NULL && source->state == TAC_SOURCE_BOUND &&

@@ -69,6 +69,7 @@ struct tac_source {
     /* The chunk: a page of the cache, or pages in far, in order. */
     uint32_t                page_first, page_count;
     uint32_t                units_next; /* Of the next read: grows with every one in sequence */
+    uint32_t                pages_walked; /* Since the seek; of the cache, or read */
     struct tac_cache_frame *frame;      /* Pinned, with the page; NULL: they are in far */
     const uint8_t          *chunk;
     /* While a seek is under way. */
